@@ -1,0 +1,1 @@
+"""Say what may be spent, by whom and in which window: rules over the ledger."""

@@ -1,0 +1,46 @@
+"""Assemble the commands, and turn outcomes into exit codes: 0 done, 1 refused or failed, 2 wrong usage."""
+
+import sys
+
+from cyclopts import App, CycloptsError
+
+from bursar import __version__
+from bursar.cli.books import app as books
+from bursar.cli.budget import app as budget
+from bursar.cli.calls import app as calls
+from bursar.cli.demo import demo
+from bursar.cli.keys import app as keys
+from bursar.cli.prices import price, prices
+from bursar.cli.sandbox import sandbox
+from bursar.cli.statement import statement
+from bursar.cli.up import up
+from bursar.core.errors import BursarError
+
+app = App(
+    name="bursar",
+    help="The treasurer for AI: exact token prices, budgets nobody can overspend, books that balance.",
+    version=__version__,
+)
+app.command(up)
+app.command(keys)
+app.command(budget)
+app.command(calls)
+app.command(statement)
+app.command(books)
+app.command(price)
+app.command(prices)
+app.command(demo)
+app.command(sandbox)
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run one command line and exit."""
+    try:
+        app(arguments, exit_on_error=False, print_error=True)
+    except CycloptsError:
+        sys.exit(2)
+    except BursarError as error:
+        print(f"bursar: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

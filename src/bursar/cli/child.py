@@ -1,0 +1,141 @@
+"""Be a child process of the supervisor: a gateway worker, the control plane, the sandbox, or the price compiler.
+
+    python -m bursar.cli.child ROLE        its options are JSON in the environment, BURSAR_CHILD
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+import uvicorn
+import uvloop
+
+from bursar.core.errors import BursarError
+from bursar.store.launch import end_with_parent
+
+ENVIRONMENT: Final = "BURSAR_CHILD"
+
+
+class Options(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Hold what a child is told. Descriptors are inherited."""
+
+    folder: str = ""
+    database_url: str = ""
+    config: str = ""
+    listener: int = -1
+    control_socket: str = ""
+    sandbox_url: str = ""
+    ttft_ms: float = 0.0
+    tpot_ms: float = 0.0
+
+
+def main() -> None:
+    """Run the role named on the command line."""
+    end_with_parent(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor decides
+    set_up_logging()
+    options = msgspec.json.decode(os.environ.pop(ENVIRONMENT), type=Options)
+    try:
+        _ROLES[sys.argv[1]](options)
+    except BursarError as error:
+        structlog.get_logger().critical("child.failed", role=sys.argv[1], error=str(error))
+        sys.exit(1)
+
+
+def set_up_logging() -> None:
+    """Log one line of key=value or JSON to standard error. No secret, prompt or answer is ever an argument."""
+    terminal = sys.stderr.isatty()
+    renderer = structlog.dev.ConsoleRenderer(colors=True) if terminal else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _worker(options: Options) -> None:
+    from bursar.gateway.config import read_config
+    from bursar.gateway.worker import Worker, WorkerOptions
+
+    worker_options = WorkerOptions(
+        folder=Path(options.folder),
+        database_url=options.database_url,
+        listener=socket.socket(fileno=options.listener),
+        control_socket=Path(options.control_socket),
+        sandbox_url=options.sandbox_url,
+    )
+    config = read_config(Path(options.config) if options.config else None)
+
+    async def work() -> None:
+        worker = Worker(config, worker_options)
+        # What is loaded by now lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        await worker.run()
+
+    _run(work())
+
+
+def _sandbox(options: Options) -> None:
+    from bursar.sandbox.app import Sandbox
+
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # a planned cut is an exception to uvicorn
+    app = Sandbox(ttft_ms=options.ttft_ms, tpot_ms=options.tpot_ms)
+    _run(_serve(app, socket.socket(fileno=options.listener)))
+
+
+def _control(options: Options) -> None:
+    from bursar.api.app import control_plane
+
+    listener = socket.socket(fileno=options.listener)
+    _run(_serve(control_plane(options.database_url), listener))
+
+
+def _prices(options: Options) -> None:
+    from bursar.prices import load
+
+    path = Path(options.folder)
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(msgspec.msgpack.encode(load()))
+    fresh.rename(path)
+
+
+async def _serve(app: Any, listener: socket.socket) -> None:
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def _run(work: Any) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+_ROLES: Final = {"worker": _worker, "sandbox": _sandbox, "control": _control, "prices": _prices}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`bursar demo`."""
+
+
+def demo() -> None:
+    """Demo."""

@@ -1,0 +1,136 @@
+"""`bursar keys`: create, list, revoke."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from bursar.budgets.budget import Window, limit_text, read_limit
+from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
+from bursar.core.errors import OperatorError, Refusal
+from bursar.core.times import moment_from_text, to_datetime
+from bursar.gateway.headers import read_tags
+from bursar.store.keys import Key, Scope, all_keys, create_key, revoke_key
+
+app = App(name="keys", help="Create, list and revoke virtual keys.")
+
+
+@app.command
+def create(
+    *,
+    name: Annotated[str, Parameter(help="A name, unique among keys.")],
+    budget: Annotated[str | None, Parameter(help="Limit in USD, such as 5.00/day or 5.00; unlimited without.")] = None,
+    model: Annotated[list[str] | None, Parameter(help="A model it may use; repeat for more. All without.")] = None,
+    route: Annotated[list[str] | None, Parameter(help="A route it may use, such as /v1/messages.")] = None,
+    tags: Annotated[str | None, Parameter(help="Tags of its calls, such as team=search,stage=test.")] = None,
+    output_cap: Annotated[int | None, Parameter(help="Output tokens for a call that sets no cap.")] = None,
+    expires: Annotated[str | None, Parameter(help="A date, or days such as 30d.")] = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Create a key and print it once: it is stored as a digest only. Works beside a running server."""
+    limit = _limit(budget)
+    scope = Scope(tuple(model or ()), tuple(route or ()), _tags(tags), output_cap, _expiry(expires))
+
+    async def work() -> tuple[Key, str]:
+        async with open_books(data) as connection:
+            return await create_key(connection, name, limit, scope, now_us())
+
+    key, secret = run(work())
+    if json:
+        print_json(_shown(key) | {"key": secret})
+    else:
+        print(secret)
+
+
+@app.command(name="list")
+def list_(*, data: Data = None, json: Json = False) -> None:
+    """List keys with their budgets and scopes."""
+
+    async def work() -> list[Key]:
+        async with open_books(data) as connection:
+            return await all_keys(connection)
+
+    keys = run(work())
+    if json:
+        print_json([_shown(key) for key in keys])
+        return
+    rows = [
+        [
+            key.name,
+            key.key_id,
+            limit_text(key.budget.limit_nano, key.budget.window),
+            ", ".join(key.models) or "all",
+            _status(key),
+        ]
+        for key in keys
+    ]
+    print_table(["name", "id", "budget USD", "models", "status"], rows)
+
+
+@app.command
+def revoke(name: str, /, *, data: Data = None, json: Json = False) -> None:
+    """Revoke a key by name or id. Its budget and its calls stay in the books.
+
+    Parameters
+    ----------
+    name: The key's name or id.
+    """
+
+    async def work() -> str:
+        async with open_books(data) as connection:
+            return await revoke_key(connection, name, now_us())
+
+    key_id = run(work())
+    if json:
+        print_json({"id": key_id, "revoked": True})
+    else:
+        print(f"{key_id} is revoked")
+
+
+def _shown(key: Key) -> dict[str, Any]:
+    return {
+        "id": key.key_id,
+        "name": key.name,
+        "budget": limit_text(key.budget.limit_nano, key.budget.window),
+        "models": list(key.models),
+        "routes": list(key.routes),
+        "tags": key.tags,
+        "output_cap": key.output_cap,
+        "created_at": to_datetime(key.created_us).isoformat(),
+        "expires_at": to_datetime(key.expires_us).isoformat() if key.expires_us is not None else None,
+        "status": _status(key),
+    }
+
+
+def _status(key: Key) -> str:
+    if key.revoked_us is not None:
+        return "revoked"
+    return "expired" if key.expires_us is not None and key.expires_us <= now_us() else "active"
+
+
+def _limit(text: str | None) -> tuple[int | None, Window]:
+    if text is None:
+        return None, Window.total
+    try:
+        return read_limit(text)
+    except ValueError as error:
+        raise OperatorError(f"--budget: {error}") from None
+
+
+def _tags(text: str | None) -> dict[str, str]:
+    try:
+        return read_tags(text, "--tags") if text else {}
+    except Refusal as error:
+        raise OperatorError(str(error)) from None
+
+
+def _expiry(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if text.endswith("d") and text[:-1].isdigit():
+        return now_us() + int(text[:-1]) * timedelta(days=1) // timedelta(microseconds=1)
+    try:
+        return moment_from_text(text)
+    except ValueError as error:
+        raise OperatorError(f"--expires: {error}, or days such as 30d") from None

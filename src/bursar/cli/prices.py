@@ -1,0 +1,149 @@
+"""`bursar price` and `bursar prices`: what a call costs, and what models cost."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from bursar.cli.common import Json, now_us, print_json, print_table
+from bursar.core.errors import OperatorError
+from bursar.core.money import nano_to_usd
+from bursar.core.times import moment_from_text
+from bursar.core.usage import Usage
+from bursar.gateway.config import read_config
+from bursar.prices import load
+from bursar.prices.book import Book, with_prices
+from bursar.prices.charge import charge, total
+from bursar.prices.price import Price, RateCard
+from bursar.prices.units import UNITS
+
+Config = Annotated[Path | None, Parameter(name="--config", help="A bursar.toml whose prices come first.")]
+At = Annotated[str | None, Parameter(name="--at", help="A moment such as 2026-01-31 or 2026-01-31T20:00Z; now without.")]
+Tier = Annotated[str | None, Parameter(name="--tier", help="A service tier, such as flex or priority.")]
+
+STALE_DAYS = 60
+"""A price whose last check is older is marked."""
+
+
+def price(
+    model: str,
+    /,
+    *,
+    input: Annotated[int, Parameter(help="Input tokens, cached ones included.")] = 0,  # noqa: A002 - the word users type
+    output: Annotated[int, Parameter(help="Output tokens, reasoning included.")] = 0,
+    cached: Annotated[int, Parameter(help="Input tokens read from a cache.")] = 0,
+    at: At = None,
+    tier: Tier = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Price a call, line by line.
+
+    Parameters
+    ----------
+    model: A model's name, alone or as provider/model.
+    """
+    if min(input, output, cached) < 0 or cached > input:
+        raise OperatorError(f"expected 0 <= cached <= input and 0 <= output, got {cached}, {input}, {output}")
+    at_us = _moment(at)
+    found = _book(config).find_any(model)
+    if tier and not found.knows("service_tier", tier):
+        raise OperatorError(f"{found.provider}/{found.model} has no price for service tier {tier!r}")
+    card = found.at(at_us, {"service_tier": tier} if tier else None)
+    lines = charge(Usage(input_tokens=input - cached, cache_read_tokens=cached, output_tokens=output), card)
+    if json:
+        shown = [{"unit": line.unit, "quantity": line.quantity, "amount_usd": nano_to_usd(line.amount_nano)} for line in lines]
+        print_json({"price_id": card.price_id, "lines": shown, "total_usd": nano_to_usd(total(lines))} | _source(card, at_us))
+        return
+    rows = [
+        [line.unit, f"{line.quantity:,}", nano_to_usd(line.rate_nano), nano_to_usd(line.amount_nano)] for line in lines
+    ]
+    rows.append(["total", "", "", nano_to_usd(total(lines))])
+    print_table(["unit", "quantity", "USD per million", "USD"], rows, right=(1, 2, 3), title=f"{found.provider}/{found.model}")
+    source = _source(card, at_us)
+    print(f"price {card.price_id}\nsource {source['source']}, checked {source['checked']}{source['warning']}")
+
+
+def prices(
+    *,
+    search: Annotated[str | None, Parameter(help="Part of a provider's or model's name.")] = None,
+    compare: Annotated[bool, Parameter(negative="", help="Order by price in one unit, with the spread.")] = False,
+    at: At = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List prices in USD per million tokens, each with the day it was last checked."""
+    at_us = _moment(at)
+    book = _book(config)
+    wanted = (search or "").lower()
+    found = [(each, each.at(at_us)) for each in book if wanted in f"{each.provider}/{each.model}".lower()]
+    if not found:
+        raise OperatorError(f"no price matches {search!r}")
+    if compare:
+        found = sorted(((p, c) for p, c in found if _blended(c)), key=lambda pair: _blended(pair[1]))
+    if json:
+        print_json([_row_json(each, card, at_us) for each, card in found])
+        return
+    rows = [_row(each, card, at_us, compare=compare) for each, card in found]
+    columns = ["model", "input", "cache read", "output", *(["blended 3:1"] if compare else []), "checked"]
+    print_table(columns, rows, right=tuple(range(1, len(columns) - 1)))
+    print(f"{len(found)} prices in USD per million tokens; {book.release}, newest check {book.checked}")
+    if compare:
+        print(_spread([_blended(card) for _, card in found]))
+
+
+def _book(config: Path | None) -> Book:
+    book = load()
+    return with_prices(book, read_config(config).prices) if config is not None else book
+
+
+def _moment(text: str | None) -> int:
+    try:
+        return moment_from_text(text) if text else now_us()
+    except ValueError as error:
+        raise OperatorError(f"--at: {error}") from None
+
+
+def _rate(card: RateCard, leaf: str) -> str:
+    rate = card.rates.get(leaf)
+    return "" if rate is None else nano_to_usd(rate.base_nano) + (" +" if rate.tiers else "")
+
+
+def _blended(card: RateCard) -> int:
+    """Blend three parts of input and one of output, in nano-USD per million tokens; 0 without either rate."""
+    into, out = card.rates.get("input_tokens"), card.rates.get("output_tokens")
+    return (3 * into.base_nano + out.base_nano) // 4 if into is not None and out is not None else 0
+
+
+def _row(price_: Price, card: RateCard, at_us: int, *, compare: bool) -> list[str]:
+    checked = f"{card.source.checked}{' (old)' if _is_stale(card, at_us) else ''}"
+    rates = [_rate(card, leaf) for leaf in ("input_tokens", "cache_read_tokens", "output_tokens")]
+    return [f"{price_.provider}/{price_.model}", *rates, *([nano_to_usd(_blended(card))] if compare else []), checked]
+
+
+def _row_json(price_: Price, card: RateCard, at_us: int) -> dict[str, Any]:
+    rates = {UNITS[leaf].name: nano_to_usd(rate.base_nano) for leaf, rate in card.rates.items() if leaf in card.rates}
+    tiers = {UNITS[leaf].name: [[above, nano_to_usd(nano)] for above, nano in r.tiers] for leaf, r in card.rates.items() if r.tiers}
+    return {
+        "provider": price_.provider,
+        "model": price_.model,
+        "price_id": card.price_id,
+        "usd_per_million": rates,
+        "above_input_tokens": tiers,
+    } | _source(card, at_us)
+
+
+def _source(card: RateCard, at_us: int) -> dict[str, str]:
+    warning = f" (more than {STALE_DAYS} days ago)" if _is_stale(card, at_us) else ""
+    return {"source": card.source.url, "checked": card.source.checked or "never", "warning": warning}
+
+
+def _is_stale(card: RateCard, at_us: int) -> bool:
+    if not card.source.checked:
+        return True
+    return at_us - moment_from_text(card.source.checked) > STALE_DAYS * 86_400_000_000
+
+
+def _spread(blended: list[int]) -> str:
+    paid = [rate for rate in blended if rate]
+    return f"spread {paid[-1] // paid[0]:,}x between the cheapest and the dearest" if paid else "no paid price"

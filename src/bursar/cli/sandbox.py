@@ -1,0 +1,22 @@
+"""`bursar sandbox`: run the simulated provider alone."""
+
+import asyncio
+from typing import Annotated
+
+import uvicorn
+from cyclopts import Parameter
+
+from bursar.sandbox.app import Sandbox
+
+
+def sandbox(
+    *,
+    port: Annotated[int, Parameter(help="Port to serve on, at 127.0.0.1.")] = 4100,
+    ttft_ms: Annotated[float, Parameter(help="Time to the first token.")] = 0.0,
+    tpot_ms: Annotated[float, Parameter(help="Time for each token.")] = 0.0,
+) -> None:
+    """Run a simulated provider that speaks OpenAI chat and Anthropic messages, deterministically."""
+    app = Sandbox(ttft_ms=ttft_ms, tpot_ms=tpot_ms)
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none")  # pyright: ignore[reportArgumentType]
+    print(f"the sandbox serves on http://127.0.0.1:{port}/v1")
+    asyncio.run(uvicorn.Server(config).serve())

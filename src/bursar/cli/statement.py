@@ -1,0 +1,84 @@
+"""`bursar statement`: what was spent, grouped, and proof that it is what the books say."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
+from bursar.core.errors import OperatorError
+from bursar.core.money import nano_to_usd
+from bursar.core.times import DAY_US, day_text, moment_from_text, to_datetime
+from bursar.store.reports import By, StatementLine, Totals, totals
+from bursar.store.reports import statement as read_statement
+
+
+def statement(
+    *,
+    by: Annotated[By, Parameter(help="Group by this.")] = By.model,
+    from_: Annotated[str | None, Parameter(name="--from", help="First day or moment; the month's first without.")] = None,
+    to: Annotated[str | None, Parameter(help="Last day (included) or moment; now without.")] = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Print what was spent. Input includes cached tokens, output includes reasoning."""
+    from_us, until_us = _span(from_, to)
+
+    async def work() -> tuple[list[StatementLine], Totals]:
+        async with open_books(data) as connection:
+            lines = await read_statement(connection, by, from_us, until_us)
+            return lines, await totals(connection, from_us, until_us)
+
+    lines, total = run(work())
+    if json:
+        print_json(
+            {
+                "from": to_datetime(from_us).isoformat(),
+                "until": to_datetime(until_us).isoformat(),
+                "by": str(by),
+                "lines": [_line_json(line) for line in lines],
+                "calls": total.calls,
+                "total_usd": nano_to_usd(total.cost_nano),
+            }
+        )
+        return
+    print_statement(by, lines, total, f"{day_text(from_us)} to {day_text(until_us - 1)}")
+
+
+def print_statement(by: By, lines: list[StatementLine], total: Totals, span: str) -> None:
+    """Print a statement as a table."""
+    rows = [_row(line) for line in lines]
+    into = total.input_tokens + total.cache_read_tokens + total.cache_write_tokens
+    out = total.output_tokens + total.reasoning_tokens
+    cost = nano_to_usd(total.cost_nano, 9)
+    rows.append(["total", f"{total.calls:,}", f"{into:,}", f"{total.cache_read_tokens:,}", f"{out:,}", cost, ""])
+    columns = [str(by), "calls", "input", "cached", "output", "USD", "estimated"]
+    print_table(columns, rows, right=(1, 2, 3, 4, 5, 6), title=f"Statement, {span}")
+
+
+def _row(line: StatementLine) -> list[str]:
+    counts = [f"{count:,}" for count in (line.calls, line.input_tokens, line.cache_read_tokens, line.output_tokens)]
+    return [line.name, *counts, nano_to_usd(line.cost_nano, 9), f"{line.estimated:,}" if line.estimated else ""]
+
+
+def _line_json(line: StatementLine) -> dict[str, Any]:
+    return {
+        "name": line.name,
+        "calls": line.calls,
+        "cost_usd": nano_to_usd(line.cost_nano),
+        "input_tokens": line.input_tokens,
+        "cache_read_tokens": line.cache_read_tokens,
+        "output_tokens": line.output_tokens,
+        "estimated_calls": line.estimated,
+    }
+
+
+def _span(from_: str | None, to: str | None) -> tuple[int, int]:
+    now = now_us()
+    try:
+        from_us = moment_from_text(from_) if from_ else moment_from_text(f"{day_text(now)[:7]}-01")
+        until_us = now if to is None else moment_from_text(to) + (DAY_US if len(to) == 10 else 0)
+    except ValueError as error:
+        raise OperatorError(str(error)) from None
+    if until_us <= from_us:
+        raise OperatorError(f"--to: {to} is not after --from")
+    return from_us, until_us

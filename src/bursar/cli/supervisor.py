@@ -1,0 +1,249 @@
+"""Start everything on one machine, keep it running, and stop it in order: database, sandbox, control plane, gateway."""
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from bursar import __version__
+from bursar.cli.child import ENVIRONMENT, Options
+from bursar.core.errors import OperatorError
+from bursar.gateway.config import Config
+from bursar.store.database import connect, database_url, ensure_database, migrate
+from bursar.store.postgres import DataFolder, Postgres
+
+log = structlog.get_logger()
+
+_LOCK_WAIT_S: Final = 15.0
+_READY_WAIT_S: Final = 60.0
+_STOP_WAIT_S: Final = 45.0
+_RESTART_S: Final = 0.2
+_RESTART_MAX_S: Final = 10.0
+
+
+class Child:
+    """Keep one child process running: start it again when it ends, with growing pauses when it ends at once."""
+
+    def __init__(self, role: str, options: Options, inherited: tuple[int, ...]) -> None:
+        self.role = role
+        self._options = options
+        self._inherited = inherited
+        self._stopping = False
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start the process."""
+        environment = os.environ | {ENVIRONMENT: msgspec.json.encode(self._options).decode()}
+        environment.pop("BURSAR_DATABASE_URL", None)
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bursar.cli.child", self.role, env=environment, pass_fds=self._inherited
+        )
+
+    async def keep_running(self) -> None:
+        """Start the process again whenever it ends, until it is stopped."""
+        pause = _RESTART_S
+        while True:
+            assert self.process is not None
+            began = time.monotonic()
+            code = await self.process.wait()
+            if self._stopping:
+                return
+            pause = _RESTART_S if time.monotonic() - began > _RESTART_MAX_S else min(pause * 2, _RESTART_MAX_S)
+            log.warning("child.ended", role=self.role, code=code, again_in_s=pause)
+            await asyncio.sleep(pause)
+            if not self._stopping:
+                await self.start()
+
+    async def stop(self) -> None:
+        """Ask the process to end, and wait until it has."""
+        self._stopping = True
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_WAIT_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+class Supervisor:
+    """Run Bursar for one data folder."""
+
+    def __init__(self, folder: DataFolder, config: Config, config_path: Path | None, host: str, port: int) -> None:
+        self._folder = folder
+        self._config = config
+        self._config_path = config_path
+        self._host = host
+        self._listener = _listen(host, port)
+        self.port: int = self._listener.getsockname()[1]
+        self._postgres: Postgres | None = None
+        self._children: list[Child] = []
+        self._sockets: list[socket.socket] = []  # kept open across restarts of the children that serve them
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start everything; returns once calls are served. Raises `OperatorError`."""
+        folder = self._folder
+        folder.create()
+        await _take(folder)
+        url, own = database_url(folder.url)
+        prices = asyncio.create_task(self._compile_prices())
+        if own:
+            self._postgres = Postgres(folder)
+            await self._postgres.start()
+            await ensure_database(folder.url)
+            self._tasks.append(asyncio.create_task(self._postgres.keep_running()))
+        connection = await connect(url)
+        try:
+            for name in await migrate(connection, time.time_ns() // 1_000):
+                log.info("database.migrated", migration=name)
+        finally:
+            await connection.close()
+        await prices
+        await self._start_children(url)
+        await self._wait_ready()
+
+    async def _start_children(self, url: str) -> None:
+        folder = self._folder
+        sandbox_url = ""
+        if self._config.needs_sandbox:
+            listener = _listen("127.0.0.1", 0)
+            sandbox_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+            await self._start("sandbox", Options(listener=listener.fileno()), listener)
+        if importlib.util.find_spec("litestar") is not None:
+            control = _listen_unix(folder.control_socket)
+            await self._start("control", Options(database_url=url, listener=control.fileno()), control)
+        options = Options(
+            folder=str(folder.path),
+            database_url=url,
+            config=str(self._config_path or ""),
+            listener=self._listener.fileno(),
+            control_socket=str(folder.control_socket),
+            sandbox_url=sandbox_url,
+        )
+        await self._start("worker", options, self._listener)
+
+    async def _start(self, role: str, options: Options, listener: socket.socket) -> None:
+        child = Child(role, options, (listener.fileno(),))
+        self._sockets.append(listener)
+        self._children.append(child)
+        await child.start()
+        self._tasks.append(asyncio.create_task(child.keep_running()))
+
+    async def stop(self) -> None:
+        """Stop everything, the gateway first: it carries what it has into the books."""
+        for child in reversed(self._children):
+            await child.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._postgres is not None:
+            await self._postgres.stop()
+        self._listener.close()
+        self._folder.unlock()
+
+    async def _compile_prices(self) -> None:
+        """Compile the price book unless this folder has it for these versions already."""
+        stamp = self._folder.path / "prices.version"
+        wanted = f"{__version__} {version('genai-prices')}\n"
+        if self._folder.prices.exists() and stamp.exists() and stamp.read_text() == wanted:
+            return
+        child = Child("prices", Options(folder=str(self._folder.prices)), ())
+        await child.start()
+        assert child.process is not None
+        if await child.process.wait() != 0:
+            raise OperatorError("the price book could not be compiled: see the messages above")
+        stamp.write_text(wanted)
+
+    async def _wait_ready(self) -> None:
+        """Wait until the gateway answers that it is ready."""
+        worker = self._children[-1]
+        deadline = time.monotonic() + _READY_WAIT_S
+        host = "127.0.0.1" if self._host in ("0.0.0.0", "::", "") else self._host  # noqa: S104 - asked for by the user
+        while time.monotonic() < deadline:
+            assert worker.process is not None
+            if worker.process.returncode is not None:
+                raise OperatorError("the gateway did not start: see the messages above")
+            with contextlib.suppress(OSError, TimeoutError):
+                if await asyncio.wait_for(_is_ready(host, self.port), 2.0):
+                    return
+            await asyncio.sleep(0.02)
+        raise OperatorError(f"the gateway was not ready within {_READY_WAIT_S:.0f} s")
+
+
+async def run_until_signal(supervisor: Supervisor, started: "asyncio.Future[None] | None" = None) -> None:
+    """Start, tell whoever waits, run until SIGINT or SIGTERM, and stop."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    try:
+        starting = asyncio.create_task(supervisor.start())
+        stopped = asyncio.create_task(ended.wait())
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            if started is not None:
+                started.set_result(None)
+            await stopped
+        else:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+        stopped.cancel()
+    finally:
+        await supervisor.stop()
+
+
+async def _take(folder: DataFolder) -> None:
+    """Take the folder's lock, waiting for a command that uses its database for a moment."""
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while not folder.try_lock():
+        if time.monotonic() > deadline:
+            raise OperatorError(f"another Bursar runs in {folder.path}: stop it, or choose another folder with --data")
+        await asyncio.sleep(0.1)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind and listen. The supervisor keeps the socket, so that clients can wait while a worker restarts."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OperatorError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from None
+    listener.listen(4_096)
+    listener.setblocking(False)
+    return listener
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(128)
+    listener.setblocking(False)
+    return listener
+
+
+async def _is_ready(host: str, port: int) -> bool:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        return b" 200 " in await reader.readline()
+    finally:
+        writer.close()

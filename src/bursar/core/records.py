@@ -1,0 +1,145 @@
+"""Describe a call, its attempts and the record that is left of it.
+
+Times are Unix microseconds. No prompt or answer is ever part of these values: only counts and sizes.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from bursar.core.money import Money
+from bursar.core.usage import Usage
+
+NO_USAGE: Final = Usage()
+
+
+class Protocol(IntEnum):
+    """Name the protocol a call came in by."""
+
+    openai_chat = 1
+    anthropic_messages = 2
+
+
+class AttemptStatus(IntEnum):
+    """Say how an attempt at a provider ended."""
+
+    ok = 1  # a whole answer
+    refused = 2  # the provider said 4xx; it bills nothing
+    throttled = 3  # the provider said 429; it bills nothing
+    failed = 4  # the provider said 5xx; it bills nothing
+    unreachable = 5  # no connection, so nothing was sent
+    cut = 6  # the answer began and ended early: what came is counted
+    lost = 7  # sent, but no answer came: the provider may bill, so the policy decides
+    malformed = 8  # an answer that cannot be read: the policy decides
+
+
+class CallStatus(IntEnum):
+    """Say how a call ended for the client."""
+
+    ok = 1
+    failed = 2  # no usable answer from any provider
+    client_gone = 3  # the client hung up; the provider's bill is charged all the same
+    cut = 4  # the answer ended early
+    indeterminate = 5  # what the provider bills is not known; settled by policy
+
+
+class UsageSource(IntEnum):
+    """Say where an attempt's usage comes from."""
+
+    none = 0  # nothing was consumed
+    provider = 1  # the provider's own numbers
+    counted = 2  # our own estimate from what was sent and received
+    held = 3  # not known: the whole hold is charged
+
+
+class Segments(msgspec.Struct, frozen=True, array_like=True):
+    """Hold the size of each part of a prompt, in UTF-8 bytes."""
+
+    system: int = 0
+    tools: int = 0
+    history: int = 0
+    retrieved: int = 0  # retrieved documents and tool results
+    user: int = 0
+
+    @property
+    def total(self) -> int:
+        """Count the bytes of the whole prompt."""
+        return self.system + self.tools + self.history + self.retrieved + self.user
+
+
+class Line(msgspec.Struct, frozen=True, array_like=True):
+    """Hold one priced line: `amount = quantity x rate / divisor`, rounded half-even once.
+
+    `rate_nano` is nano-USD for `divisor` units of `unit`, so the amount can be derived again from the line alone.
+    """
+
+    unit: str
+    quantity: int
+    rate_nano: Money
+    divisor: int
+    amount_nano: Money
+
+
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
+    """Record one attempt at one provider. A call has one, or several after a retry or fallback."""
+
+    provider: str
+    model: str
+    status: AttemptStatus
+    http_status: int
+    started_us: int
+    first_byte_us: int  # 0: none came
+    ended_us: int
+    usage: Usage = NO_USAGE
+    usage_source: UsageSource = UsageSource.none
+    price_id: str = ""
+    lines: tuple[Line, ...] = ()
+    cost_nano: Money = 0
+    reported_cost_nano: Money = -1  # what the provider says it charged; -1: it does not say
+    error: str = ""
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """Describe a call as it came in, and what it was allowed to cost."""
+
+    call_id: bytes
+    tenant: str
+    key_id: str
+    protocol: Protocol
+    model: str
+    stream: bool
+    opened_us: int
+    segments: Segments
+    run: str = ""
+    parent: str = ""
+    tags: dict[str, str] = {}
+    idempotency_key: bytes = b""  # SHA-256 of the client's key, empty without one
+    body_sha256: bytes = b""  # only with an idempotency key
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """Record a finished call: what the books keep.
+
+    `counterfactual_nano` estimates what the call would have cost without levers; `arms` names the arm of each
+    lever that took part. Cost is the sum over attempts, never more than `held_nano + overage` allows to post.
+    """
+
+    call: Call
+    status: CallStatus
+    attempts: tuple[Attempt, ...]
+    held_nano: Money
+    cost_nano: Money
+    overage_nano: Money
+    counterfactual_nano: Money
+    ended_us: int
+    arms: dict[str, str] = {}
+
+    @property
+    def usage(self) -> Usage:
+        """Sum the usage of all attempts: what the providers bill for this call."""
+        first, *more = self.attempts
+        usage = first.usage
+        for attempt in more:
+            usage = usage.plus(attempt.usage)
+        return usage

@@ -1,0 +1,42 @@
+"""Reckon with moments as Unix microseconds, UTC, without a clock."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+SECOND_US: Final = 1_000_000
+MINUTE_US: Final = 60 * SECOND_US
+HOUR_US: Final = 60 * MINUTE_US
+DAY_US: Final = 24 * HOUR_US
+FOREVER_US: Final = 2**62
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def to_datetime(at_us: int) -> datetime:
+    """Turn Unix microseconds into a datetime in UTC, exactly."""
+    return _EPOCH + timedelta(microseconds=at_us)
+
+
+def from_datetime(at: datetime) -> int:
+    """Turn an aware datetime into Unix microseconds, exactly."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def day_start_us(day: date) -> int:
+    """Return the first microsecond of a UTC day."""
+    return from_datetime(datetime(day.year, day.month, day.day, tzinfo=UTC))
+
+
+def day_text(at_us: int) -> str:
+    """Write the UTC day of a moment as an ISO date."""
+    return to_datetime(at_us).date().isoformat()
+
+
+def moment_from_text(text: str) -> int:
+    """Read an ISO date or datetime; without a zone it is UTC. Raises `ValueError` saying what was expected."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"expected a date such as 2026-11-21 or 2026-11-21T16:30Z, got {text!r}") from None
+    return from_datetime(at if at.tzinfo else at.replace(tzinfo=UTC))

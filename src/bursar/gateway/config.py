@@ -1,0 +1,180 @@
+"""Read bursar.toml, strictly: an unknown setting is an error that names the nearest known one.
+
+Secrets are read from the environment or from files by the process that needs them, and never leave it.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from bursar.core.errors import ConfigError
+from bursar.prices.file import read_model_price, read_prices
+from bursar.prices.near import near_names
+from bursar.prices.price import Price
+from bursar.sandbox.app import MODELS as SANDBOX_MODELS
+
+Durability = Literal["fast", "strict"]
+Kind = Literal["openai", "anthropic", "sandbox"]
+Indeterminate = Literal["hold", "estimate"]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hold the `[gateway]` table. Sizes in bytes, times in seconds."""
+
+    durability: Durability = "fast"
+    output_cap: int = 4_096  # for a call without one, in tokens
+    indeterminate: Indeterminate = "hold"  # what a call is charged whose bill is not known
+    body_bytes_max: int = 32 * 1024 * 1024
+    calls_max: int = 10_000  # at once
+    call_timeout_s: int = 1_800
+    drain_s: int = 30  # how long calls under way may take to end at a stop
+    idempotency_bytes_max: int = 64 * 1024 * 1024
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hold one `[providers.NAME]` table."""
+
+    kind: Kind
+    base_url: str = ""
+    api_key: str = ""
+    api_key_env: str = ""
+    api_key_file: str = ""
+    prices: str = ""  # whose prices apply, where the address does not tell
+    cap_field: str = ""  # the field an output cap is written to, where it is not the kind's usual one
+    connections_max: int = 1_000
+    connect_s: float = 10.0
+    first_byte_s: float = 600.0
+    idle_s: float = 120.0
+
+    def secret(self, name: str) -> str:
+        """Read the provider's key. Raises `ConfigError` when its place is empty."""
+        if self.api_key_env:
+            value = os.environ.get(self.api_key_env, "")
+            if not value:
+                raise ConfigError(f"providers.{name}.api_key_env: the environment has no {self.api_key_env}")
+            return value
+        if self.api_key_file:
+            try:
+                return Path(self.api_key_file).read_text().strip()
+            except OSError as error:
+                raise ConfigError(f"providers.{name}.api_key_file: {self.api_key_file}: {error.strerror}") from None
+        return self.api_key
+
+    def __repr__(self) -> str:
+        return f"Provider(kind={self.kind!r}, base_url={self.base_url!r})"
+
+
+class Model(msgspec.Struct, frozen=True):
+    """Hold one `[models.NAME]` table: `targets` are (provider, model), in order of preference."""
+
+    targets: tuple[tuple[str, str], ...]
+    price: Price | None = None
+
+
+class Config(msgspec.Struct, frozen=True):
+    """Hold the whole file."""
+
+    gateway: Settings
+    providers: dict[str, Provider]
+    models: dict[str, Model]
+    prices: list[Price]
+
+    @property
+    def needs_sandbox(self) -> bool:
+        """Tell whether a simulated provider is to be started."""
+        return any(provider.kind == "sandbox" and not provider.base_url for provider in self.providers.values())
+
+
+_TABLES: Final = ("gateway", "providers", "models", "prices")
+
+
+def read_config(path: Path | None) -> Config:
+    """Read a configuration file; without one the sandbox serves a few well-known models.
+
+    Raises `ConfigError` naming the setting, what was expected and what was found.
+    """
+    if path is None:
+        models = {name: Model((("sandbox", name),)) for name in SANDBOX_MODELS}
+        return Config(Settings(), {"sandbox": Provider(kind="sandbox")}, models, [])
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        return parse_config(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse_config(tables: dict[str, Any]) -> Config:
+    """Turn a file's tables into a configuration. Raises `ConfigError`."""
+    _only_known(tables, _TABLES, "")
+    settings = _convert(tables.get("gateway", {}), Settings, "gateway")
+    providers = {
+        name: _convert(value, Provider, f"providers.{name}") for name, value in _table(tables, "providers").items()
+    }
+    for name, provider in providers.items():
+        if not provider.base_url and provider.kind != "sandbox":
+            raise ConfigError(f'providers.{name}.base_url: expected an address such as "https://api.openai.com/v1"')
+    prices = tables.get("prices", [])
+    if not isinstance(prices, list):
+        raise ConfigError("prices: expected [[prices]], a list of tables")
+    models = {name: _model(name, value, providers) for name, value in _table(tables, "models").items()}
+    if not providers:
+        raise ConfigError("providers: expected at least one [providers.NAME] table")
+    return Config(settings, providers, models, read_prices(prices))
+
+
+def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:
+    where = f"models.{name}"
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected a table")
+    _only_known(value, ("targets", "price"), where)
+    targets = value.get("targets")
+    if not isinstance(targets, list) or not targets or not all(isinstance(target, str) for target in targets):
+        raise ConfigError(f'{where}.targets: expected a list such as ["openai/gpt-4o-mini"]')
+    pairs: list[tuple[str, str]] = []
+    for target in targets:
+        provider, slash, model = target.partition("/")
+        if not slash or not model:
+            raise ConfigError(f"{where}.targets: expected provider/model, got {target!r}")
+        if provider not in providers:
+            raise ConfigError(f"{where}.targets: no provider {provider!r}{_near(provider, providers)}")
+        pairs.append((provider, model))
+    price = None
+    if "price" in value:
+        price = read_model_price(value["price"], pairs[0][0], pairs[0][1], f"{where}.price")
+    return Model(tuple(pairs), price)
+
+
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        _only_known(value, kind.__struct_fields__, where)
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        raise ConfigError(f"{where}{'.' + path.rstrip('`') if path else ''}: {message}") from None
+
+
+def _only_known(table: dict[str, Any], known: Any, where: str) -> None:
+    for word in table:
+        if word not in known:
+            raise ConfigError(f"unknown setting {where + '.' if where else ''}{word}{_near(word, known)}")
+
+
+def _near(word: str, known: Any) -> str:
+    near = near_names(word, known)
+    return f"; near: {', '.join(near)}" if near else f"; known: {', '.join(known)}"
+
+
+def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
+    value = tables.get(name, {})
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name}: expected a table")
+    return value

@@ -1,0 +1,256 @@
+"""Speak HTTP/1.1 to a provider over one connection: one exchange at a time, streaming, bounded."""
+
+import asyncio
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Final, cast
+
+import httptools
+import msgspec
+
+if TYPE_CHECKING:
+    from bursar.gateway.pool import Pool
+
+HEADER_BYTES_MAX: Final = 64 * 1024
+BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+_BUFFER_HIGH: Final = 256 * 1024
+_BUFFER_LOW: Final = 64 * 1024
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Fault(Enum):
+    """Say what went wrong with an exchange, as far as money is concerned."""
+
+    unreachable = "unreachable"  # nothing was sent
+    stale = "stale"  # a kept connection ended before the answer began: the provider had closed it
+    lost = "lost"  # the request was sent and no answer began
+    cut = "cut"  # the answer began and did not end
+    malformed = "malformed"  # what came is not HTTP, or too large
+
+
+class UpstreamFault(Exception):  # noqa: N818 - it is a fault of the other side, named so in the records
+    """Report a failed exchange. `timed_out` tells silence from refusal."""
+
+    def __init__(self, fault: Fault, detail: str, *, timed_out: bool = False) -> None:
+        super().__init__(detail)
+        self.fault = fault
+        self.timed_out = timed_out
+
+
+class Response(msgspec.Struct):
+    """Hold an answer: whole with its body, or a stream whose chunks are still to be read from the connection."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    stream: "Connection | None" = None
+
+    def header(self, name: bytes) -> bytes:
+        """Return a header's value by its lower-case name; empty without one."""
+        return next((value for key, value in self.headers if key == name), b"")
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """Bound how long each part of an exchange may take, in seconds."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 600.0
+    idle_s: float = 120.0  # between two chunks of an answer
+
+
+class Connection(asyncio.Protocol):
+    """Hold one connection of a pool. `exchange` sends a request; a stream is then read with `chunk`."""
+
+    def __init__(self, pool: "Pool", loop: asyncio.AbstractEventLoop) -> None:
+        self._pool = pool
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: asyncio.Future[Response] | None = None
+        self._headers: Headers = []
+        self._header_bytes = 0
+        self._chunks: deque[bytes] = deque()
+        self._buffered = 0
+        self._streams_all = False
+        self._streaming = False
+        self._until_close = False
+        self._ended = True
+        self._reading: asyncio.Future[None] | None = None
+        self._fault: UpstreamFault | None = None
+        self._paused = False
+        self._kept = False
+        self.closed = False
+        self.used = 0
+        self.deadline = 0.0  # of what it waits for now, in the loop's time; 0: nothing
+        self.idle_since = 0.0
+        self.first_byte_at = 0.0
+
+    def exchange(self, request: tuple[bytes, bytes], timeouts: Timeouts, *, stream: bool = False) -> asyncio.Future[Response]:
+        """Send a request's head and body. The future yields the answer, or raises `UpstreamFault`.
+
+        An event stream, and any answer with `stream`, is yielded as soon as its head is there.
+        """
+        assert self._ended and self._transport is not None
+        self._kept = self.used > 0
+        self.used += 1
+        self._ended = self._streaming = self._until_close = False
+        self._streams_all = stream
+        self._headers, self._header_bytes, self._buffered = [], 0, 0
+        self._chunks.clear()
+        self.first_byte_at = 0.0
+        self._answer = answer = self._loop.create_future()
+        self.deadline = self._loop.time() + timeouts.first_byte_s
+        self._idle_s = timeouts.idle_s
+        self._transport.writelines(request)
+        return answer
+
+    async def chunk(self) -> bytes:
+        """Return the next bytes of a stream; empty at its regular end. Raises `UpstreamFault` when it is cut."""
+        while not self._chunks:
+            if self._fault is not None:
+                raise self._fault
+            if self._ended:
+                self._pool.release(self)
+                return b""
+            self._reading = self._loop.create_future()
+            await self._reading
+        data = self._chunks.popleft() if len(self._chunks) == 1 else self._take_all()
+        self._buffered -= len(data)
+        if self._paused and self._buffered < _BUFFER_LOW and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+            self.deadline = self._loop.time() + self._idle_s
+        return data
+
+    def abort(self, fault: UpstreamFault | None = None) -> None:
+        """Close at once; whoever waits gets the fault."""
+        if fault is not None:
+            self._fail(fault)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def expire(self) -> None:
+        """End an exchange whose time has run out."""
+        if self._answer is not None and not self._answer.done():
+            self.abort(UpstreamFault(Fault.lost, "no answer in time", timed_out=True))
+        else:
+            self.abort(UpstreamFault(Fault.cut, "the answer stalled", timed_out=True))
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        if not self.first_byte_at:
+            self.first_byte_at = self._loop.time()
+        if self._ended:  # bytes nobody asked for: this connection cannot be trusted
+            self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            fault = self._fault or UpstreamFault(Fault.malformed, f"not HTTP: {error}")
+            self.abort(fault)
+            return
+        if self._streaming and not self._ended and not self._paused:
+            self.deadline = self._loop.time() + self._idle_s
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Settle what is under way and leave the pool."""
+        self.closed = True
+        if not self._ended:
+            if self._until_close and self._fault is None:
+                self.on_message_complete()
+            elif self._answer is not None and not self._answer.done() and not self._headers and not self.first_byte_at:
+                fault = Fault.stale if self._kept else Fault.lost
+                self._fail(UpstreamFault(fault, "the connection ended before an answer"))
+            else:
+                self._fail(UpstreamFault(Fault.cut, "the connection ended within the answer"))
+        self._pool.forget(self)
+
+    # What the parser calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header."""
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > HEADER_BYTES_MAX:
+            self._fault = UpstreamFault(Fault.malformed, f"headers exceed {HEADER_BYTES_MAX} bytes")
+            raise ValueError("headers too large")
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Decide whether the answer is passed on as it comes."""
+        status = self._parser.get_status_code()
+        if status < 200:  # 100 Continue and the like: the answer proper follows
+            self._headers = []
+            return
+        names = {name for name, _ in self._headers}
+        self._until_close = not names & {b"content-length", b"transfer-encoding"} and status not in (204, 304)
+        response = Response(status, self._headers, b"")
+        if self._streams_all or response.header(b"content-type").startswith(b"text/event-stream"):
+            self._streaming = True
+            response.stream = self
+            self.deadline = self._loop.time() + self._idle_s
+            self._resolve(response)
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body, and hold the provider back when nobody takes it."""
+        self._chunks.append(body)
+        self._buffered += len(body)
+        if not self._streaming:
+            if self._buffered > BODY_BYTES_MAX:
+                self._fault = UpstreamFault(Fault.malformed, f"the answer exceeds {BODY_BYTES_MAX} bytes")
+                raise ValueError("answer too large")
+            return
+        self._wake()
+        if self._buffered > _BUFFER_HIGH and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+            self.deadline = 0.0  # the client is slow, not the provider
+
+    def on_message_complete(self) -> None:
+        """Finish the exchange."""
+        if self._parser.get_status_code() < 200:
+            return
+        self._ended = True
+        self.deadline = 0.0
+        if self._streaming:
+            self._wake()
+            return
+        body = self._chunks.popleft() if len(self._chunks) == 1 else self._take_all()
+        answer = self._answer
+        response = Response(self._parser.get_status_code(), self._headers, body)
+        # Back in the pool before the answer is used: the next call may take it at once.
+        self._pool.release(self)
+        if answer is not None and not answer.done():
+            answer.set_result(response)
+
+    @property
+    def reusable(self) -> bool:
+        """Tell whether another exchange may follow."""
+        return self._ended and not self.closed and self._fault is None and self._parser.should_keep_alive() and not self._until_close
+
+    def _take_all(self) -> bytes:
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        return data
+
+    def _resolve(self, response: Response) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(response)
+
+    def _fail(self, fault: UpstreamFault) -> None:
+        self._fault = fault
+        self._ended = True
+        self.deadline = 0.0
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(fault)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reading is not None and not self._reading.done():
+            self._reading.set_result(None)

@@ -1,0 +1,100 @@
+"""Read the headers a call brings, and choose those that go on in either direction."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from bursar.core.errors import BadRequest, TooLarge
+from bursar.gateway.connection import Headers
+
+TAGS_MAX: Final = 16
+TAG_CHARS_MAX: Final = 128
+_WORD: Final = re.compile(r"[\w.:/@ +-]{1,128}")
+
+# To the provider: what changes the meaning of a call in its own protocol, and nothing that names the client.
+_FORWARDED: Final = (b"anthropic-version", b"anthropic-beta", b"openai-beta")
+# To the client: what its SDK acts on. Everything else a provider says stays here.
+_RETURNED: Final = frozenset(
+    (b"content-type", b"retry-after", b"retry-after-ms", b"x-should-retry", b"x-request-id", b"request-id", b"openai-processing-ms")
+)
+_RETURNED_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
+
+
+class CallHeaders(msgspec.Struct):
+    """Hold what the headers of a call say."""
+
+    secret: str = ""
+    content_length: int = -1
+    run: str = ""
+    parent: str = ""
+    tags: dict[str, str] = {}
+    lane: str = ""
+    max_cost_usd: str = ""
+    idempotency_key: bytes = b""
+    forwarded: bytes = b""  # header lines for the provider
+    anthropic: bool = False
+
+
+def read_headers(headers: Headers) -> CallHeaders:
+    """Read a call's headers in one pass. Raises `BadRequest` naming the header."""
+    read = CallHeaders()
+    for name, value in headers:
+        if name == b"authorization":
+            if value[:7].lower() == b"bearer ":
+                read.secret = value[7:].decode("latin-1").strip()
+        elif name == b"content-length":
+            read.content_length = int(value) if value.isdigit() else -1
+        elif name == b"x-api-key":
+            read.secret = value.decode("latin-1").strip()
+        elif name == b"idempotency-key":
+            if len(value) > 255:
+                raise TooLarge("Idempotency-Key exceeds 255 bytes", param="Idempotency-Key")
+            read.idempotency_key = value
+        elif name in _FORWARDED:
+            read.forwarded += b"%b: %b\r\n" % (name, value)
+            read.anthropic = read.anthropic or name == b"anthropic-version"
+        elif name[:9] == b"x-bursar-":
+            _read_own(read, name[9:].decode("latin-1"), value.decode("latin-1"))
+    return read
+
+
+def _read_own(read: CallHeaders, name: str, value: str) -> None:
+    if name == "tags":
+        read.tags = read_tags(value)
+    elif name == "run":
+        read.run = _word(value, "x-bursar-run")
+    elif name == "parent":
+        read.parent = _word(value, "x-bursar-parent")
+    elif name == "max-cost-usd":
+        read.max_cost_usd = value
+    elif name == "lane":
+        read.lane = value
+
+
+def read_tags(text: str, where: str = "x-bursar-tags") -> dict[str, str]:
+    """Read tags such as `feature=search,team=blue`. Raises `BadRequest` naming what is wrong."""
+    tags: dict[str, str] = {}
+    for pair in text.split(","):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name or not _WORD.fullmatch(name) or not _WORD.fullmatch(value):
+            raise BadRequest(
+                f"{where}: expected name=value pairs of up to {TAG_CHARS_MAX} letters, digits and _.:/@+- each", param=where
+            )
+        tags[name] = value
+    if len(tags) > TAGS_MAX:
+        raise BadRequest(f"{where}: expected at most {TAGS_MAX} tags, got {len(tags)}", param=where)
+    return tags
+
+
+def _word(value: str, where: str) -> str:
+    if not _WORD.fullmatch(value):
+        raise BadRequest(f"{where}: expected up to {TAG_CHARS_MAX} letters, digits and _.:/@+-", param=where)
+    return value
+
+
+def returned_headers(headers: Headers) -> Headers:
+    """Choose the provider's headers that the client gets to see."""
+    return [
+        (name, value) for name, value in headers if name in _RETURNED or name.startswith(_RETURNED_PREFIXES)
+    ]

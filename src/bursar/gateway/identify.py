@@ -1,0 +1,79 @@
+"""Find out whose call it is, and whether its key allows it."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from bursar.core.errors import BooksError, Forbidden, Unauthorized, Unavailable
+from bursar.gateway.control import Control
+from bursar.store.database import Connection
+from bursar.store.keys import Key, all_keys, key_by_digest
+
+log = structlog.get_logger()
+
+UNKNOWN_S: Final = 1.0
+"""How long a secret that is no key is remembered as such, so that guessing does not reach the database."""
+
+_UNKNOWN_MAX: Final = 10_000
+
+
+class Keys:
+    """Know every key by the digest of its secret; a new one is asked for when it is first used."""
+
+    def __init__(self, control: Control, changed: Callable[[Key], None]) -> None:
+        self._control = control
+        self._changed = changed
+        self._by_digest: dict[bytes, Key] = {}
+        self._unknown: dict[bytes, float] = {}
+
+    async def load(self) -> None:
+        """Read all keys again."""
+        for key in await self._control.run(all_keys):
+            self._learn(key)
+
+    def find(self, secret: str) -> Key | None:
+        """Return the key of a secret if it is known here."""
+        return self._by_digest.get(hashlib.sha256(secret.encode()).digest())
+
+    async def ask(self, secret: str) -> Key:
+        """Ask the database for the key of a secret. Raises `Unauthorized` when there is none."""
+        digest = hashlib.sha256(secret.encode()).digest()
+        now = time.monotonic()
+        if self._unknown.get(digest, 0.0) > now:
+            raise Unauthorized("this key is not known here: create one with `bursar keys create`")
+
+        async def look(connection: Connection) -> Key | None:
+            return await key_by_digest(connection, digest)
+
+        try:
+            key = await self._control.run(look)
+        except BooksError as error:
+            raise Unavailable(f"the key cannot be checked: {error}", retry_after_s=1) from error
+        if key is None:
+            if len(self._unknown) >= _UNKNOWN_MAX:
+                self._unknown.clear()
+            self._unknown[digest] = now + UNKNOWN_S
+            raise Unauthorized("this key is not known here: create one with `bursar keys create`")
+        self._learn(key)
+        return key
+
+    def _learn(self, key: Key) -> None:
+        known = self._by_digest.get(key.sha256)
+        self._by_digest[key.sha256] = key
+        if known is not None and known != key:
+            self._changed(key)
+
+
+def check_scope(key: Key, model: str, route: str, now_us: int) -> None:
+    """Check that a key is valid now and its scope includes a model and a route. Raises `Unauthorized`, `Forbidden`."""
+    if key.revoked_us is not None and now_us >= key.revoked_us:
+        raise Unauthorized(f"key {key.name!r} has been revoked", code="key_revoked")
+    if key.expires_us is not None and now_us >= key.expires_us:
+        raise Unauthorized(f"key {key.name!r} has expired", code="key_expired")
+    if key.models and model not in key.models:
+        raise Forbidden(f"key {key.name!r} may not use model {model!r}: it may use {', '.join(key.models)}", param="model")
+    if key.routes and route not in key.routes:
+        raise Forbidden(f"key {key.name!r} may not use {route}: it may use {', '.join(key.routes)}")

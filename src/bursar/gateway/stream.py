@@ -1,0 +1,109 @@
+"""Pass a stream on as it comes, read it aside, and settle it before its end mark leaves."""
+
+import msgspec
+
+from bursar.core.errors import Unavailable, UpstreamFailed
+from bursar.core.ids import call_name
+from bursar.core.money import nano_to_usd
+from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record
+from bursar.gateway.asgi import Send
+from bursar.gateway.books import GatewayBooks
+from bursar.gateway.connection import Connection, Headers, Response, UpstreamFault
+from bursar.gateway.headers import returned_headers
+from bursar.gateway.routes import Candidate
+from bursar.gateway.settle import Passage
+from bursar.wires.sse import EventSplitter, EventTooLarge, comment_bytes, event_bytes
+from bursar.wires.wire import Seen, Wire
+
+
+class StreamPassage:
+    """Carry one stream from provider to client.
+
+    The provider's bytes are read to their end whatever becomes of the client: a client that hangs up is charged for
+    what the provider bills.
+    """
+
+    def __init__(
+        self, wire: Wire, passage: Passage, candidate: Candidate, base: Attempt, books: GatewayBooks
+    ) -> None:
+        self._wire = wire
+        self._passage = passage
+        self._candidate = candidate
+        self._base = base
+        self._books = books
+        self._reader = wire.reader()
+        self._hides_usage = not passage.facts.wants_usage
+        self._record: Record | None = None
+        self._fault = ""
+
+    async def run(self, response: Response, own_headers: Headers, send: Send) -> None:
+        """Pass the stream on, and settle it."""
+        assert response.stream is not None
+        headers = returned_headers(response.headers) + own_headers
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        try:
+            rest = await self._pass_on(response.stream, send)
+            if self._record is None:  # no end mark came: cut, or a provider that sends none
+                await self._settle()
+                if self._fault:
+                    rest += self._error_event("the provider's answer ended early: " + self._fault, "upstream_cut")
+                await _send_piece(send, rest)
+        except Unavailable as refusal:
+            await _send_piece(send, self._error_event(refusal.message, refusal.code))
+        assert self._record is not None
+        await send({"type": "http.response.body", "body": self._comment(self._record), "more_body": False})
+
+    async def _pass_on(self, stream: Connection, send: Send) -> bytes:
+        """Pass events on until the stream ends; return bytes that were no whole event."""
+        splitter = EventSplitter()
+        while True:
+            try:
+                chunk = await stream.chunk()
+                events = splitter.feed(chunk)
+            except UpstreamFault as fault:
+                self._fault = str(fault)
+                return b""
+            except EventTooLarge as error:
+                stream.abort()
+                self._fault = str(error)
+                return b""
+            if not chunk:
+                return splitter.rest
+            passed: list[bytes] = []
+            for event in events:
+                seen = self._reader.see(event)
+                if seen is Seen.last and self._record is None:
+                    await _send_piece(send, b"".join(passed))
+                    passed.clear()
+                    await self._settle()
+                if seen is not Seen.usage_only or not self._hides_usage:
+                    passed.append(event)
+            await _send_piece(send, b"".join(passed))
+
+    async def _settle(self) -> None:
+        answer = self._reader.answer()
+        if self._fault:
+            answer = msgspec.structs.replace(answer, whole=False)
+        passage, books = self._passage, self._books
+        status = AttemptStatus.ok if answer.whole else AttemptStatus.cut
+        base = msgspec.structs.replace(self._base, status=status, ended_us=books.clock_us(), error=self._fault)
+        passage.attempts.append(books.settler.price_answer(passage, self._candidate, answer, base))
+        if not answer.whole:
+            passage.status = CallStatus.cut
+        self._record = books.settle(passage)
+        await books.confirm()
+
+    def _error_event(self, message: str, code: str) -> bytes:
+        """Tell the client that its answer is not whole: an end without a mark might pass for one."""
+        refusal = UpstreamFailed(message, code=code)
+        body = self._wire.error_body(refusal, call_name(self._passage.call.call_id))
+        return event_bytes(body, "error" if b'"type":"error"' in body[:20] else "")
+
+    def _comment(self, record: Record) -> bytes:
+        cost, name = nano_to_usd(record.cost_nano), call_name(record.call.call_id)
+        return comment_bytes(f"bursar cost_usd={cost} call={name}")
+
+
+async def _send_piece(send: Send, piece: bytes) -> None:
+    if piece:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})

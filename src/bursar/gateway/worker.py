@@ -1,0 +1,261 @@
+"""Run one gateway worker: take a place at the books, recover what the last life left, serve, and stop in order."""
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+import uvicorn
+
+from bursar.core.errors import BursarError, ConfigError
+from bursar.core.ids import IdSource
+from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record, UsageSource
+from bursar.core.times import SECOND_US
+from bursar.gateway.app import App
+from bursar.gateway.books import GatewayBooks
+from bursar.gateway.calls import Calls
+from bursar.gateway.config import Config
+from bursar.gateway.control import Control
+from bursar.gateway.identify import Keys
+from bursar.gateway.pool import SWEEP_S
+from bursar.gateway.protocol import BoundedProtocol
+from bursar.gateway.proxy import Proxy
+from bursar.gateway.routes import Routes
+from bursar.gateway.settle import Passage, lost_facts
+from bursar.ledger.journal import Closed, Debt, Intent, Settled
+from bursar.prices.book import Book, with_prices
+from bursar.store.database import Connection
+from bursar.store.gateways import Place, gateway_id_of, idempotent_calls, open_leases
+from bursar.store.journal import GROUP_WAIT_S, Journal
+from bursar.store.leases import OpenLease, id_of, return_lease, set_aside
+from bursar.store.postgres import DataFolder
+from bursar.store.spool import Position, Spool
+
+log = structlog.get_logger()
+
+KEYS_READ_S: Final = 5.0
+"""How often keys are read again, behind the news of each change."""
+
+_BACKLOG: Final = 4_096
+
+
+class WorkerOptions(msgspec.Struct, frozen=True):
+    """Hold what the supervisor tells a worker."""
+
+    folder: Path
+    database_url: str
+    listener: socket.socket
+    control_socket: Path
+    sandbox_url: str = ""
+
+
+def clock_us() -> int:
+    """Return the Unix time in microseconds."""
+    return time.time_ns() // 1_000
+
+
+class Worker:
+    """Hold the parts of a worker and their order of starting and stopping."""
+
+    def __init__(self, config: Config, options: WorkerOptions) -> None:
+        self._config = config
+        self._options = options
+        self._tasks: list[asyncio.Task[None]] = []
+        folder = DataFolder(options.folder)
+        fresh = not folder.spool.exists()
+        gateway_id = gateway_id_of(folder.spool)
+        self._spool = Spool(folder.spool)
+        self._control = Control(options.database_url, gateway_id, spool_is_new=fresh)
+        self._proxy = Proxy(str(options.control_socket))
+        self._routes = Routes(config, _book(config, folder), self._base_url)
+        self._server: uvicorn.Server | None = None
+        self._stopping = False
+        self._keys: Keys
+        self._journal: Journal
+        self._books: GatewayBooks
+
+    async def run(self) -> None:
+        """Serve until told to stop."""
+        place = await self._control.open(clock_us())
+        wait = 0.0 if self._config.gateway.durability == "strict" else GROUP_WAIT_S
+        url = self._options.database_url
+        self._journal = Journal(self._spool, url, place.gateway_id, place.epoch, group_wait_s=wait)
+        await self._journal.open()
+        self._books = GatewayBooks(self._config.gateway, self._control, self._journal, self._spool, clock_us)
+        await self._recover(place)
+        self._keys = Keys(self._control, lambda key: self._books.purses.changed(key.budget))
+        calls = Calls(
+            self._config.gateway, self._keys, self._routes, self._books, IdSource(secrets.randbits(47))
+        )
+        for call in await self._control.run(lambda connection: idempotent_calls(connection, clock_us())):
+            calls.idempotency.remember(call.key_id, call.idempotency_key, call.body_sha256, call.call_id, clock_us())
+        await self._keys.load()
+        await self._control.listen(self._heard)
+        app = App(calls, self._routes, self._proxy, self._not_ready)
+        for work in (self._journal.run(clock_us), self._control.keep_open(), self._sweep(), self._sync(), self._read_keys()):
+            self._watch(work)
+        await self._serve(app)
+        await self._stop()
+
+    async def _serve(self, app: App) -> None:
+        config = uvicorn.Config(
+            app,  # pyright: ignore[reportArgumentType] - its shapes are ASGI's, named in gateway.asgi
+            loop="none",
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=self._config.gateway.drain_s,
+        )
+        self._server = uvicorn.Server(config)
+        log.info("gateway.ready")
+        await self._server.serve(sockets=[self._options.listener])
+
+    async def _stop(self) -> None:
+        """Give back the leases, write down that all is done, and carry everything into the books."""
+        self._stopping = True
+        await self._books.purses.close()
+        self._spool.append(Closed(clock_us()))
+        try:
+            await asyncio.wait_for(self._journal.committed(), self._config.gateway.drain_s)
+        except TimeoutError:
+            log.warning("gateway.books_behind", reason="the database is away; the spool keeps what it has not taken")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._journal.close()
+        await self._control.close()
+        self._spool.close()
+
+    async def _recover(self, place: Place) -> None:
+        """Settle what the last life left under way, bring the books up to date, and take its leases back."""
+        lost = self._journal.under_way()
+        for intent in lost:
+            self._spool.append(self._settle_lost(intent))
+        while self._journal.position < self._spool.end:
+            if not await self._journal.commit_group(clock_us()):
+                break
+        leases = await self._control.run(lambda connection: open_leases(connection, place.gateway_id))
+        for lease in leases:
+            await self._control.run(partial(_take_back, place, lease))
+        if lost or leases:
+            log.info("gateway.recovered", calls=len(lost), leases=len(leases), set_aside=place.may_have_lost)
+
+    def _settle_lost(self, intent: Intent) -> Settled:
+        """Charge a call whose end nobody wrote down, by policy: what the provider bills is not known."""
+        call, now_us, held = intent.call, clock_us(), intent.held_nano
+        passage = Passage(call, lost_facts(call), b"")
+        passage.held_nano = held
+        attempt = Attempt(
+            provider=intent.provider,
+            model=call.model,
+            status=AttemptStatus.lost,
+            http_status=0,
+            started_us=call.opened_us,
+            first_byte_us=0,
+            ended_us=now_us,
+            usage_source=UsageSource.held,
+            cost_nano=held,
+            error="the gateway ended while this call was under way",
+        )
+        candidate = self._routes.known(call.model, call.protocol, intent.provider)
+        if candidate is not None:
+            attempt = self._books.settler.price_unknown(passage, candidate, attempt)
+        cost = min(attempt.cost_nano, held)
+        attempt = msgspec.structs.replace(attempt, cost_nano=cost)
+        record = Record(call, CallStatus.indeterminate, (attempt,), held, cost, 0, cost, now_us)
+        debts = (Debt(intent.payable_account, cost),) if cost else ()
+        return Settled(record, intent.lease_account, intent.budget_account, 0, intent.payable_account, debts)
+
+    async def _sweep(self) -> None:
+        """Keep time for everything that has a deadline."""
+        loop = asyncio.get_running_loop()
+        last_us = 0
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = loop.time()
+            for upstream in self._routes.upstreams.values():
+                upstream.pool.sweep(now)
+            self._proxy.pool.sweep(now)
+            if self._server is not None:
+                for connection in list(self._server.server_state.connections):
+                    if isinstance(connection, BoundedProtocol):
+                        connection.sweep(now)
+            now_us = clock_us()
+            if now_us - last_us >= SECOND_US:
+                last_us = now_us
+                self._books.sweep(now_us)
+
+    async def _sync(self) -> None:
+        """Make the spool safe from loss of power, about once a second."""
+        synced = Position()
+        while True:
+            await asyncio.sleep(1.0)
+            if (end := self._spool.end) != synced:
+                await asyncio.to_thread(self._spool.sync)
+                synced = end
+
+    async def _read_keys(self) -> None:
+        while True:
+            await asyncio.sleep(KEYS_READ_S)
+            await self._load_keys()
+
+    async def _load_keys(self) -> None:
+        try:
+            await self._keys.load()
+        except BursarError as error:
+            log.debug("keys.not_read", error=str(error))
+
+    def _heard(self, _payload: str) -> None:
+        self._watch(self._load_keys(), forever=False)
+
+    def _watch(self, work: Coroutine[Any, Any, None], *, forever: bool = True) -> None:
+        """Run something beside the server, which ends when it fails: a gateway without its books must not serve."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.append(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.remove(task)
+            if task.cancelled() or self._stopping or (not forever and task.exception() is None):
+                return
+            log.critical("gateway.failed", error=repr(task.exception()))
+            if self._server is not None:
+                self._server.should_exit = True
+
+        task.add_done_callback(ended)
+
+    def _not_ready(self) -> str | None:
+        if self._config.gateway.durability == "strict" and self._journal.away:
+            return "the books cannot be reached"
+        return None
+
+    def _base_url(self, name: str) -> str:
+        if not self._options.sandbox_url:
+            raise ConfigError(f"providers.{name}: no sandbox is running")
+        return self._options.sandbox_url
+
+
+async def _take_back(place: Place, lease: OpenLease, connection: Connection) -> None:
+    """Return a lease of the last life to its budget, or set it aside where calls may have been forgotten."""
+    if place.may_have_lost:
+        await set_aside(connection, lease, clock_us())
+    else:
+        await return_lease(connection, lease, id_of("take back", lease.account_id, place.epoch), clock_us())
+
+
+def _book(config: Config, folder: DataFolder) -> Book:
+    """Read the compiled catalogue, and put the operator's own prices before it."""
+    book = msgspec.msgpack.decode(folder.prices.read_bytes(), type=Book)
+    return with_prices(book, config.prices)
+

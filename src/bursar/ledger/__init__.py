@@ -1,0 +1,1 @@
+"""Keep the books' rules: accounts, transfers, holds and leases as a state machine without I/O."""

@@ -1,0 +1,67 @@
+"""Lay out the chart of accounts.
+
+Money flows one way. A grant credits a budget's window; a lease moves a slice of it to a gateway; a call moves its
+cost from the lease to what is owed to the provider; the rest of a lease returns.
+
+    3100 grants ──▶ 2100 budget ──▶ 2200 lease ──▶ 2300 payable
+                                    2400 overage ─▶ 2300 payable      a bill beyond its hold and its lease
+                         2200 lease ──▶ 2500 indeterminate            a lease whose spool may have lost its end
+                  2100 budget ──▶ 2600 withdrawn                      a limit that was lowered
+
+Names are paths, `budget:<budget>:<window>`, so that an account can be found again without a second key.
+"""
+
+from enum import IntEnum
+
+
+class Unit(IntEnum):
+    """Name what an account counts. Accounts of different units never meet in one transfer."""
+
+    usd = 1  # nano-USD
+
+
+class Code(IntEnum):
+    """Name an account's place in the chart."""
+
+    budget = 2100  # limited: what may still be spent in one window of one budget
+    lease = 2200  # limited: a gateway's slice of a budget
+    payable = 2300  # what is owed to a provider, one account a gateway so that gateways do not queue for it
+    overage = 2400  # spent beyond what was held; its debit balance is the overage
+    indeterminate = 2500  # limited: it is not known whether this was spent
+    withdrawn = 2600  # limited: taken out of a budget when its limit was lowered
+    grants = 3100  # where budgets' money comes from
+
+
+def grants_name() -> str:
+    """Name the account all grants come from."""
+    return "grants"
+
+
+def budget_name(budget_id: str, window: str) -> str:
+    """Name the account of one window of a budget."""
+    return f"budget:{budget_id}:{window}"
+
+
+def lease_name(gateway_id: str, budget_account: str) -> str:
+    """Name a gateway's lease on a budget account."""
+    return f"lease:{gateway_id}:{budget_account}"
+
+
+def payable_name(provider: str, gateway_id: str) -> str:
+    """Name what is owed to a provider for calls through one gateway."""
+    return f"payable:{provider}:{gateway_id}"
+
+
+def overage_name(budget_account: str) -> str:
+    """Name the overage of a budget account."""
+    return f"overage:{budget_account}"
+
+
+def indeterminate_name(budget_account: str) -> str:
+    """Name the undecided money of a budget account."""
+    return f"indeterminate:{budget_account}"
+
+
+def withdrawn_name(budget_account: str) -> str:
+    """Name what was taken out of a budget account."""
+    return f"withdrawn:{budget_account}"

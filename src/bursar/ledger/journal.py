@@ -1,0 +1,108 @@
+"""Say what a gateway writes down of a call, and which transfers follow from it."""
+
+import msgspec
+
+from bursar.core.ids import EXTRA, HOLD, OVERAGE, POST, VOID, transfer_id
+from bursar.core.money import Money
+from bursar.core.records import Call, Record
+from bursar.ledger.transfer import NO_ID, Kind, Reason, Transfer
+
+
+class Intent(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Announce a call before it is sent upstream: if nothing else is heard of it, this is what may have been spent."""
+
+    call: Call
+    provider: str
+    lease_account: int
+    budget_account: int
+    payable_account: int
+    held_nano: Money
+    expires_us: int
+
+
+class Debt(msgspec.Struct, frozen=True, array_like=True):
+    """Say what is owed to one provider for a call, taken from the lease."""
+
+    payable_account: int
+    amount_nano: Money
+
+
+class Settled(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Report a finished call: its record, and where its cost goes."""
+
+    record: Record
+    lease_account: int
+    budget_account: int
+    overage_account: int
+    hold_payable_account: int
+    debts: tuple[Debt, ...]
+
+
+class CardUsed(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Keep the rates of a price the first time a call is charged by it. `rates` is JSON."""
+
+    price_id: str
+    rates: bytes
+    source: str
+    checked: str
+    at_us: int
+
+
+class Closed(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Report that the gateway stopped in order: nothing is under way."""
+
+    at_us: int
+
+
+Entry = Intent | Settled | CardUsed | Closed
+
+
+def hold_transfer(intent: Intent) -> Transfer:
+    """Return the transfer that shows a call's hold in the books while it is under way."""
+    return Transfer(
+        transfer_id(intent.call.call_id, HOLD),
+        intent.lease_account,
+        intent.payable_account,
+        intent.held_nano,
+        Kind.hold,
+        Reason.call,
+        intent.call.opened_us,
+    )
+
+
+def settlement_transfers(settled: Settled, hold_written_nano: Money | None) -> list[Transfer]:
+    """Return the transfers of a finished call.
+
+    `hold_written_nano` is the amount of its hold in the books: it is posted, or voided if nothing is owed to the
+    provider it was for. None means that the hold was opened and resolved since the last commit and leaves no transfer.
+    """
+    record = settled.record
+    call_id, event_us = record.call.call_id, record.ended_us
+    lease, transfers = settled.lease_account, list[Transfer]()
+
+    def add(number: int, payable: int, amount: Money, kind: Kind, held: Money = 0) -> None:
+        name = transfer_id(call_id, number)
+        hold_id = NO_ID if kind is Kind.post else transfer_id(call_id, HOLD)
+        transfers.append(Transfer(name, lease, payable, amount, kind, Reason.call, event_us, hold_id, held))
+
+    if hold_written_nano is None:
+        for number, debt in enumerate(settled.debts):
+            add(POST + number, debt.payable_account, debt.amount_nano, Kind.post, 0 if number else record.held_nano)
+    else:
+        payable = settled.hold_payable_account
+        owed = sum(debt.amount_nano for debt in settled.debts if debt.payable_account == payable)
+        if owed:
+            add(POST, payable, min(owed, hold_written_nano), Kind.post_hold, hold_written_nano)
+        else:
+            add(VOID, payable, 0, Kind.void_hold, hold_written_nano)
+        if owed > hold_written_nano:
+            add(EXTRA, payable, owed - hold_written_nano, Kind.post)
+        others = [debt for debt in settled.debts if debt.payable_account != payable]
+        for number, debt in enumerate(others, POST + 1):
+            add(number, debt.payable_account, debt.amount_nano, Kind.post)
+    if record.overage_nano:
+        name = transfer_id(call_id, OVERAGE)
+        payable = settled.debts[-1].payable_account if settled.debts else settled.hold_payable_account
+        account = settled.overage_account
+        transfers.append(Transfer(name, account, payable, record.overage_nano, Kind.post, Reason.overage, event_us))
+    return transfers

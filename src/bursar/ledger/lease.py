@@ -1,0 +1,94 @@
+"""Spend inside a lease: holds and settlements in memory, without a database round trip and without overspending.
+
+A lease is a slice of a budget's headroom that the database has moved to one gateway. Everything here happens between
+two points at which the gateway could be interrupted, so no interleaving of calls can spend the same money twice.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+from bursar.core.money import Money
+
+
+class HoldStatus(IntEnum):
+    """Say what became of a hold."""
+
+    held = 0
+    exists = 1  # this call holds already
+    exceeds_lease = 2  # the slice cannot cover it: ask the budget for more
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """Say where a call's cost was taken from. `late` marks a call whose hold had expired before."""
+
+    from_lease_nano: Money
+    overage_nano: Money
+    held_nano: Money
+    late: bool = False
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """Reserve money for one call until it settles or `expires_us` passes."""
+
+    amount_nano: Money
+    expires_us: int
+
+
+class Lease:
+    """Hold one gateway's slice of one budget account."""
+
+    __slots__ = ("account_id", "available_nano", "budget_account_id", "held_nano", "holds", "spent_nano")
+
+    def __init__(self, account_id: int, budget_account_id: int, available_nano: Money = 0) -> None:
+        self.account_id = account_id
+        self.budget_account_id = budget_account_id
+        self.available_nano = available_nano  # neither spent nor held
+        self.held_nano = 0
+        self.spent_nano = 0
+        self.holds: dict[bytes, Hold] = {}
+
+    def hold(self, call_id: bytes, amount_nano: Money, expires_us: int) -> HoldStatus:
+        """Reserve the most a call can cost."""
+        if amount_nano > self.available_nano:
+            return HoldStatus.exceeds_lease
+        if call_id in self.holds:
+            return HoldStatus.exists
+        self.available_nano -= amount_nano
+        self.held_nano += amount_nano
+        self.holds[call_id] = Hold(amount_nano, expires_us)
+        return HoldStatus.held
+
+    def settle(self, call_id: bytes, cost_nano: Money) -> Settlement:
+        """Spend a call's true cost and release the rest of its hold.
+
+        A cost beyond the hold is taken from what the lease has free, and beyond that becomes overage: a charge
+        cannot fail. A hold that expired meanwhile is charged all the same.
+        """
+        hold = self.holds.pop(call_id, None)
+        held = hold.amount_nano if hold is not None else 0
+        self.held_nano -= held
+        self.available_nano += held
+        from_lease = min(cost_nano, self.available_nano)
+        self.available_nano -= from_lease
+        self.spent_nano += from_lease
+        return Settlement(from_lease, cost_nano - from_lease, held, late=hold is None)
+
+    def expire(self, now_us: int) -> list[bytes]:
+        """Release the holds whose time has passed and name their calls."""
+        expired = [call_id for call_id, hold in self.holds.items() if hold.expires_us <= now_us]
+        for call_id in expired:
+            amount = self.holds.pop(call_id).amount_nano
+            self.held_nano -= amount
+            self.available_nano += amount
+        return expired
+
+    def grow(self, amount_nano: Money) -> None:
+        """Add what the budget has granted."""
+        self.available_nano += amount_nano
+
+    def shrink(self, keep_nano: Money = 0) -> Money:
+        """Take out what is free beyond `keep_nano`, to be returned to the budget."""
+        amount = max(0, self.available_nano - keep_nano)
+        self.available_nano -= amount
+        return amount

@@ -1,0 +1,93 @@
+"""Describe transfers and what may become of one. A transfer is never changed or deleted; corrections are new ones."""
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from bursar.core.money import Money
+from bursar.ledger.chart import Unit
+
+NO_ID: Final = b""
+
+
+class Kind(IntEnum):
+    """Say what a transfer does."""
+
+    post = 1  # moves the amount at once
+    hold = 2  # reserves the amount: pending on both accounts
+    post_hold = 3  # moves the amount, at most what was held, and releases the rest
+    void_hold = 4  # releases the whole hold; the amount is 0
+    expire_hold = 5  # the same, because its time ran out
+
+
+class Reason(IntEnum):
+    """Say why a transfer was made."""
+
+    grant = 1
+    lease = 2
+    lease_return = 3
+    call = 4
+    overage = 5
+    indeterminate = 6
+    correction = 7
+    withdrawal = 8
+
+
+class Status(IntEnum):
+    """Say what became of a transfer. Ordered by precedence: of several that apply, the first is given.
+
+    Everything from `id_already_failed` on is a refusal: nothing was written but the refusal itself, and the same id
+    is refused for ever, so that a retry cannot succeed because somebody topped up in between.
+    """
+
+    created = 0
+    exists = 1  # the same id with the same content came before: nothing to do
+    id_already_failed = 2
+    exists_with_different_content = 3
+    amount_is_negative = 4
+    amount_exceeds_int64 = 5
+    accounts_are_the_same = 6
+    debit_account_not_found = 7
+    credit_account_not_found = 8
+    units_differ = 9
+    debit_account_closed = 10
+    credit_account_closed = 11
+    hold_not_found = 12
+    hold_already_posted = 13
+    hold_already_voided = 14
+    hold_expired = 15
+    hold_has_other_accounts = 16
+    hold_has_other_amount = 17
+    exceeds_hold = 18
+    exceeds_credits = 19
+    balance_exceeds_int64 = 20
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the transfer stands in the books."""
+        return self <= Status.exists
+
+
+class Transfer(msgspec.Struct, frozen=True, array_like=True):
+    """Move `amount_nano` from the debit to the credit account, as `kind` says.
+
+    `hold_id` names the hold that a `post_hold`, `void_hold` or `expire_hold` resolves, `held_nano` its amount. A hold
+    that was opened and resolved within one commit leaves no transfer of its own: its call's `post` has the amount.
+    """
+
+    transfer_id: bytes
+    debit_account: int
+    credit_account: int
+    amount_nano: Money
+    kind: Kind
+    reason: Reason
+    event_us: int
+    hold_id: bytes = NO_ID
+    held_nano: Money = 0
+    unit: Unit = Unit.usd
+
+    @property
+    def resolves(self) -> bool:
+        """Tell whether this transfer ends a hold."""
+        return self.kind in (Kind.post_hold, Kind.void_hold, Kind.expire_hold)

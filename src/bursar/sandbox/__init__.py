@@ -1,0 +1,1 @@
+"""Simulate providers that speak the real protocols, with honest usage, prompt caches, latencies and faults."""

@@ -1,0 +1,226 @@
+"""Serve the simulated provider over ASGI: chat completions and messages, models, and its own bill."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from bursar.core.errors import BadRequest, NotFound, Refusal, TooMany, Unavailable, UpstreamFailed
+from bursar.core.usage import Usage
+from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
+from bursar.sandbox.prompt import Prompt, read_chat, read_messages
+from bursar.sandbox.voice import Turn, chat_answer, chat_chunks, message_answer, message_events
+from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
+from bursar.wires.openai_chat import OPENAI_CHAT
+from bursar.wires.wire import Facts, Wire
+
+MODELS: Final = (
+    "gpt-4o-mini",
+    "gpt-4o",
+    "gpt-4.1-mini",
+    "gpt-5-mini",
+    "o4-mini",
+    "claude-haiku-4-5",
+    "claude-sonnet-4-5",
+    "claude-opus-4-5",
+)
+_STALL_S: Final = 3_600.0
+_TOOL_TOKENS: Final = 5
+
+Scope = dict[str, Any]
+Receive = Callable[[], Any]
+Send = Callable[[dict[str, Any]], Any]
+
+
+class Cut(Exception):  # noqa: N818 - an end on purpose, not an error
+    """End the connection in the middle of an answer."""
+
+
+class Sandbox:
+    """Be the provider: an ASGI application. `ttft_ms` and `tpot_ms` are its times where a request sets none."""
+
+    def __init__(self, *, ttft_ms: float = 0.0, tpot_ms: float = 0.0) -> None:
+        self._ttft_ms = ttft_ms
+        self._tpot_ms = tpot_ms
+        self._cache = PromptCache()
+        self._answers = 0
+        self.requests = 0
+        self.bill: dict[str, Counter[str]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        body = await _read_body(receive)
+        path, method = scope["path"], scope["method"]
+        wire: Wire = ANTHROPIC_MESSAGES if path.endswith("/messages") else OPENAI_CHAT
+        try:
+            if method == "GET" and path.endswith("/models"):
+                await _send_json(send, _models())
+            elif method == "GET" and path == "/sandbox/bill":
+                await _send_json(send, {"requests": self.requests, "usage": self.bill})
+            elif method == "POST" and path.endswith(("/chat/completions", "/messages")):
+                await self._answer(wire, body, send)
+            else:
+                raise NotFound(f"the sandbox has no {method} {path}")
+        except Refusal as refusal:
+            headers = [(b"retry-after", b"1")] if refusal.status == 429 else []
+            await _send_body(send, refusal.status, wire.error_body(refusal, "sandbox"), headers)
+
+    async def _answer(self, wire: Wire, body: bytes, send: Send) -> None:
+        facts = wire.facts(body)
+        request = msgspec.json.decode(body)
+        prompt = read_messages(request) if wire is ANTHROPIC_MESSAGES else read_chat(request)
+        play = play_for(prompt.content, prompt.last_user_text, facts.output_cap, facts.model)
+        self.requests += 1
+        await self._fault_before(play)
+        self._answers += 1
+        tool = play.direction.tool or _forced_tool(request, prompt)
+        usage = self._usage(wire, facts, prompt, play, tool=tool)
+        turn = Turn(
+            model=facts.model,
+            answer_id=f"{self._answers:012d}",
+            play=play,
+            usage=usage,
+            tool=tool,
+            wants_usage=facts.wants_usage,
+            tells_usage=play.direction.fault != "silent",
+        )
+        if facts.stream:
+            await self._stream(wire, turn, send)
+        else:
+            await self._whole(wire, turn, send)
+
+    async def _fault_before(self, play: Play) -> None:
+        match play.direction.fault:
+            case "429":
+                raise TooMany("the sandbox was told to be busy", code="rate_limit_exceeded")
+            case "500":
+                raise UpstreamFailed("the sandbox was told to fail", code="internal_error")
+            case "503":
+                raise Unavailable("the sandbox was told to be overloaded", code="overloaded")
+            case "stall":
+                await asyncio.sleep(_STALL_S)
+            case _:
+                pass
+
+    def _usage(self, wire: Wire, facts: Facts, prompt: Prompt, play: Play, *, tool: str) -> Usage:
+        """Count the request's tokens the way this protocol's provider does."""
+        now_s = time.monotonic()
+        size = len(prompt.content)
+        if wire is ANTHROPIC_MESSAGES:
+            usage = self._cache.marked(facts.model, prompt.parts, now_s)
+        else:
+            cached = self._cache.automatic(facts.model, prompt.content, now_s)
+            usage = Usage(tokens_of(size) - cached, cached)
+        output = _TOOL_TOKENS if tool else play.text_tokens
+        more = Usage(prompt.images * IMAGE_TOKENS, output_tokens=output, reasoning_tokens=play.reasoning_tokens)
+        return usage.plus(more)
+
+    async def _whole(self, wire: Wire, turn: Turn, send: Send) -> None:
+        await self._wait(turn, turn.usage.output_total)
+        body = message_answer(turn) if wire is ANTHROPIC_MESSAGES else chat_answer(turn)
+        fault = turn.play.direction.fault
+        if fault == "malformed":
+            body = body[: len(body) // 2]
+        self._charge(turn, turn.usage)
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if fault == "cut":
+            await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+            raise Cut
+        await send({"type": "http.response.body", "body": body})
+
+    async def _stream(self, wire: Wire, turn: Turn, send: Send) -> None:
+        direction = turn.play.direction
+        events = message_events(turn) if wire is ANTHROPIC_MESSAGES else chat_chunks(turn)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        made_before = made = 0
+        malformed = direction.fault == "malformed"
+        try:
+            for made, event in _paced(events):
+                await self._wait(turn, made - made_before, first=made_before == 0)
+                made_before = made
+                if direction.fault == "cut" and made - turn.play.reasoning_tokens > direction.after:
+                    raise Cut
+                if malformed and made > direction.after:
+                    await send({"type": "http.response.body", "body": b'data: {"choices": [{"del\n\n', "more_body": True})
+                    malformed = False
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        finally:
+            self._charge(turn, _cut_short(turn.usage, made))
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _wait(self, turn: Turn, tokens: int, *, first: bool = True) -> None:
+        direction = turn.play.direction
+        ttft = direction.ttft_ms if direction.ttft_ms is not None else self._ttft_ms
+        tpot = direction.tpot_ms if direction.tpot_ms is not None else self._tpot_ms
+        delay_ms = tokens * tpot + (ttft if first else 0.0)
+        if delay_ms > 0:
+            await asyncio.sleep(delay_ms / 1_000)
+
+    def _charge(self, turn: Turn, usage: Usage) -> None:
+        """Put the usage on the provider's own bill, by model and leaf."""
+        self.bill.setdefault(turn.model, Counter()).update(usage.leaves())
+
+
+def _paced(events: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Join events that belong to the same moment, as one write."""
+    made, joined = -1, b""
+    for count, event in events:
+        if count != made and joined:
+            yield made, joined
+            joined = b""
+        made, joined = count, joined + event
+    if joined:
+        yield made, joined
+
+
+def _cut_short(usage: Usage, made: int) -> Usage:
+    """Return what a provider bills for an answer that ended after `made` output tokens."""
+    reasoning = min(usage.reasoning_tokens, made)
+    return msgspec.structs.replace(
+        usage, reasoning_tokens=reasoning, output_tokens=min(usage.output_tokens, made - reasoning)
+    )
+
+
+def _forced_tool(request: dict[str, Any], prompt: Prompt) -> str:
+    """Name the tool a request's `tool_choice` demands; empty when it leaves the choice."""
+    choice = request.get("tool_choice")
+    if not prompt.tools or choice is None or choice in ("auto", "none"):
+        return ""
+    if isinstance(choice, dict):
+        function: Any = choice.get("function") or choice
+        if choice.get("type") in ("auto", "none"):
+            return ""
+        return str(function.get("name") or prompt.tools[0])
+    return prompt.tools[0]
+
+
+def _models() -> dict[str, Any]:
+    data = [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "sandbox"} for name in MODELS]
+    return {"object": "list", "data": data}
+
+
+async def _read_body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequest("the client left")
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+async def _send_json(send: Send, value: Any) -> None:
+    await _send_body(send, 200, msgspec.json.encode(value), [])
+
+
+async def _send_body(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    base = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": base + headers})
+    await send({"type": "http.response.body", "body": body})

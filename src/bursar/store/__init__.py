@@ -1,0 +1,1 @@
+"""Keep what must last: PostgreSQL, migrations, the spool and the journal."""

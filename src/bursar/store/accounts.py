@@ -1,0 +1,163 @@
+"""Book transfers: load what they touch under lock, let the ledger's rules judge, write back what changed."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import asyncpg
+
+from bursar.ledger.books import Account, Books
+from bursar.ledger.chain import link
+from bursar.ledger.chart import Code, Unit
+from bursar.ledger.transfer import Kind, Reason, Status, Transfer
+from bursar.store.database import Connection, load_statements
+
+_SQL = load_statements("ledger")
+
+TRANSFER_COLUMNS = (
+    "tenant",
+    "chain",
+    "seq",
+    "transfer_id",
+    "debit_account",
+    "credit_account",
+    "amount_nano",
+    "kind",
+    "reason",
+    "event_us",
+    "hold_id",
+    "held_nano",
+    "unit",
+    "hash",
+)
+
+
+def transfer_row(tenant: str, chain: str, seq: int, transfer: Transfer, digest: bytes) -> tuple[Any, ...]:
+    """Return a transfer as a row of `TRANSFER_COLUMNS`."""
+    t = transfer
+    return (
+        tenant,
+        chain,
+        seq,
+        t.transfer_id,
+        t.debit_account,
+        t.credit_account,
+        t.amount_nano,
+        t.kind,
+        t.reason,
+        t.event_us,
+        t.hold_id,
+        t.held_nano,
+        t.unit,
+        digest,
+    )
+
+
+def transfer_of_row(row: asyncpg.Record) -> Transfer:
+    """Read a transfer from a row."""
+    return Transfer(
+        row["transfer_id"],
+        row["debit_account"],
+        row["credit_account"],
+        row["amount_nano"],
+        Kind(row["kind"]),
+        Reason(row["reason"]),
+        row["event_us"],
+        row["hold_id"],
+        row["held_nano"],
+        Unit(row["unit"]),
+    )
+
+
+async def open_account(
+    connection: Connection,
+    tenant: str,
+    name: str,
+    code: Code,
+    now_us: int,
+    *,
+    parent_id: int | None = None,
+    period: tuple[int, int] | None = None,
+    limited: bool = False,
+) -> tuple[int, bool]:
+    """Find the account of a name, or open it. Returns its id and whether it is new."""
+    start_us, end_us = period or (None, None)
+    values = (tenant, name, code, parent_id, limited, start_us, end_us, now_us)
+    account_id = await connection.fetchval(_SQL["open_account"], *values)
+    if account_id is not None:
+        return account_id, True
+    return await connection.fetchval(_SQL["account_by_name"], tenant, name), False
+
+
+async def find_account(connection: Connection, tenant: str, name: str) -> int | None:
+    """Find the account of a name."""
+    return await connection.fetchval(_SQL["account_by_name"], tenant, name)
+
+
+async def lock_chain(connection: Connection, tenant: str, chain: str) -> tuple[int, bytes]:
+    """Lock a chain and return its head. Whoever writes to a chain locks it before any account."""
+    row = await connection.fetchrow(_SQL["lock_chain"], tenant, chain)
+    assert row is not None
+    return row["seq"], row["hash"]
+
+
+async def lock_accounts(connection: Connection, tenant: str, account_ids: Iterable[int]) -> dict[int, Account]:
+    """Load accounts' balances and keep them from changing until the transaction ends."""
+    accounts: dict[int, Account] = {}
+    for row in await connection.fetch(_SQL["lock_accounts"], tenant, sorted(account_ids)):
+        account = Account(row["account_id"], limited=row["limited"], unit=Unit(row["unit"]), closed=row["closed"])
+        account.debits_pending, account.debits_posted = row["debits_pending"], row["debits_posted"]
+        account.credits_pending, account.credits_posted = row["credits_pending"], row["credits_posted"]
+        accounts[account.account_id] = account
+    return accounts
+
+
+async def set_limited(connection: Connection, tenant: str, account_id: int, *, limited: bool) -> None:
+    """Say whether an account may owe."""
+    await connection.execute(_SQL["set_limited"], tenant, account_id, limited)
+
+
+async def transfer_amount(connection: Connection, tenant: str, transfer_id: bytes) -> int | None:
+    """Return the amount of a transfer that stands in the books; None when there is none of that id."""
+    rows = await connection.fetch(_SQL["related_transfers"], tenant, [transfer_id])
+    return next((row["amount_nano"] for row in rows if row["transfer_id"] == transfer_id), None)
+
+
+async def book(connection: Connection, tenant: str, chain: str, transfers: Sequence[Transfer]) -> list[Status]:
+    """Book transfers within the caller's transaction and return the status of each.
+
+    A refused transfer changes no balance; its refusal is kept, so that its id stays refused.
+    """
+    seq, digest = await lock_chain(connection, tenant, chain)
+    account_ids = {account for t in transfers for account in (t.debit_account, t.credit_account)}
+    books = Books((await lock_accounts(connection, tenant, account_ids)).values())
+    before = {account.account_id: account.sums() for account in books.accounts.values()}
+    await _load_related(connection, tenant, transfers, books)
+    judged = [(transfer, books.apply(transfer)) for transfer in transfers]
+    rows: list[tuple[Any, ...]] = []
+    for transfer in (transfer for transfer, status in judged if status is Status.created):
+        seq += 1
+        digest = link(digest, seq, transfer)
+        rows.append(transfer_row(tenant, chain, seq, transfer, digest))
+    if rows:
+        await connection.copy_records_to_table("transfers", records=rows, columns=TRANSFER_COLUMNS)
+        await connection.execute(_SQL["set_chain"], tenant, chain, seq, digest)
+    changed = [account for account in books.accounts.values() if account.sums() != before[account.account_id]]
+    if changed:
+        sums = zip(*(account.sums() for account in changed), strict=True)
+        await connection.execute(_SQL["set_sums"], tenant, [account.account_id for account in changed], *map(list, sums))
+    failed = [(t.transfer_id, s.value, t.event_us) for t, s in judged if s > Status.id_already_failed]
+    if failed:
+        await connection.execute(_SQL["insert_failures"], tenant, *map(list, zip(*failed, strict=True)))
+    return [status for _, status in judged]
+
+
+async def _load_related(connection: Connection, tenant: str, transfers: Sequence[Transfer], books: Books) -> None:
+    """Load the transfers that came before under the same ids, the holds that are to end, and how holds ended."""
+    ids = list({t.transfer_id for t in transfers} | {t.hold_id for t in transfers if t.resolves})
+    for row in await connection.fetch(_SQL["related_transfers"], tenant, ids):
+        transfer = transfer_of_row(row)
+        books.transfers[transfer.transfer_id] = transfer
+        if transfer.resolves:
+            books.resolutions[transfer.hold_id] = transfer.kind
+    for row in await connection.fetch(_SQL["related_failures"], tenant, ids):
+        books.failures[row["transfer_id"]] = Status(row["status"])

@@ -1,0 +1,134 @@
+"""Reach the database: connections, named statements, migrations."""
+
+import hashlib
+import os
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import asyncpg
+import msgspec
+
+from bursar.core.errors import BooksError, OperatorError
+
+SCHEMA: Final = "bursar"
+VERSION_MIN: Final = 150_000
+_MIGRATION: Final = re.compile(r"(\d{3})_(\w+)\.sql")
+_STATEMENT: Final = re.compile(r"^-- name: (\w+)\n((?:--.*\n)*)", re.MULTILINE)
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+else:  # asyncpg's classes take their parameters in stubs only
+    Connection, Pool = asyncpg.Connection, asyncpg.Pool
+
+AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, restarting, recovering
+    asyncpg.InsufficientResourcesError,  # disk or connections full
+    asyncpg.TransactionRollbackError,  # deadlock or serialisation: nothing was written
+)
+"""What is raised when the database cannot take something now, as against refusing it: try again."""
+
+
+def load_statements(name: str) -> dict[str, str]:
+    """Read the statements of one SQL file by name. A statement begins with `-- name: x` and comments saying why."""
+    text = files(__package__).joinpath("sql", f"{name}.sql").read_text()
+    parts = _STATEMENT.split(text)
+    return {parts[index]: parts[index + 2].strip().rstrip(";") for index in range(1, len(parts), 3)}
+
+
+async def _prepare(connection: Connection) -> None:
+    """Read and write jsonb as JSON bytes with msgspec."""
+    await connection.set_type_codec("jsonb", encoder=_encode_jsonb, decoder=_decode_jsonb, schema="pg_catalog", format="binary")
+
+
+def _encode_jsonb(value: Any) -> bytes:
+    """Write jsonb's binary form: a version byte, then the text. Bytes are taken as JSON already."""
+    return b"\x01" + (value if isinstance(value, bytes) else msgspec.json.encode(value))
+
+
+def _decode_jsonb(data: bytes) -> Any:
+    return msgspec.json.decode(data[1:])
+
+
+async def connect(url: str, timeout_s: float = 10.0) -> Connection:
+    """Open one connection. Raises `BooksError` when the database cannot be reached."""
+    try:
+        connection = await asyncpg.connect(
+            url, timeout=timeout_s, server_settings={"search_path": SCHEMA, "application_name": "bursar"}
+        )
+        await _prepare(connection)
+    except (*AWAY, asyncpg.PostgresError) as error:
+        raise BooksError(f"cannot reach the database: {error or type(error).__name__}") from error
+    return connection
+
+
+async def open_pool(url: str, size_max: int) -> Pool:
+    """Open a pool of connections."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=size_max,
+        init=_prepare,
+        server_settings={"search_path": SCHEMA, "application_name": "bursar"},
+    )
+
+
+async def ensure_database(url: str) -> None:
+    """Make the embedded server's database where it does not exist yet."""
+    base, _, options = url.partition("?")
+    connection = await asyncpg.connect(f"{base.rsplit('/', 1)[0]}/postgres?{options}")
+    try:
+        if not await connection.fetchval("select 1 from pg_database where datname = 'bursar'"):
+            await connection.execute("create database bursar")
+    finally:
+        await connection.close()
+
+
+async def migrate(connection: Connection, now_us: int) -> list[str]:
+    """Bring the schema up to date, in one transaction, and name the migrations that were applied.
+
+    Raises `OperatorError` for a server that is too old, a schema that is newer than this version, or a migration
+    whose text has changed since it was applied.
+    """
+    if connection.get_server_version().major * 10_000 < VERSION_MIN:
+        raise OperatorError(f"PostgreSQL {connection.get_server_version().major} is too old: Bursar needs 15 or newer")
+    applied: list[str] = []
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock(hashtext('bursar.migrate'))")
+        await connection.execute(f"create schema if not exists {SCHEMA}")
+        await connection.execute(
+            "create table if not exists migrations"
+            " (number int primary key, name text not null, sha256 text not null, applied_us bigint not null)"
+        )
+        done = {row["number"]: row["sha256"] for row in await connection.fetch("select number, sha256 from migrations")}
+        known = dict(_migrations())
+        if unknown := set(done) - set(known):
+            raise OperatorError(f"the database is of a newer Bursar (migration {max(unknown)}): upgrade Bursar")
+        for number, (name, text) in known.items():
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            if number not in done:
+                await connection.execute(text)
+                await connection.execute("insert into migrations values ($1, $2, $3, $4)", number, name, digest, now_us)
+                applied.append(name)
+            elif done[number] != digest:
+                raise OperatorError(f"migration {name} has changed since it was applied: restore its file")
+    return applied
+
+
+def _migrations() -> list[tuple[int, tuple[str, str]]]:
+    found: list[tuple[int, tuple[str, str]]] = []
+    for file in files(__package__).joinpath("migrations").iterdir():
+        if match := _MIGRATION.fullmatch(file.name):
+            found.append((int(match[1]), (file.name, file.read_text())))
+    return sorted(found)
+
+
+def database_url(folder_url: str) -> tuple[str, bool]:
+    """Return the database to use, and whether it is the data folder's own: BURSAR_DATABASE_URL overrules."""
+    given = os.environ.get("BURSAR_DATABASE_URL", "")
+    return (given, False) if given else (folder_url, True)

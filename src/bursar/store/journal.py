@@ -1,0 +1,294 @@
+"""Carry the spool into PostgreSQL: records, attempts and transfers, in groups, each exactly once.
+
+A commit writes its rows together with the position in the spool it has reached. After a crash or a lost connection
+that position says what is in the books, so nothing is written twice and nothing is left out.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from itertools import chain, islice
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+import structlog
+
+from bursar.core.errors import BooksError
+from bursar.core.ids import call_of_transfer
+from bursar.core.money import Money
+from bursar.core.times import SECOND_US
+from bursar.ledger.chain import GENESIS, link
+from bursar.ledger.journal import CardUsed, Entry, Intent, Settled, hold_transfer, settlement_transfers
+from bursar.ledger.transfer import Kind, Transfer
+from bursar.store.accounts import TRANSFER_COLUMNS, transfer_row
+from bursar.store.calls import COLUMNS as CALL_COLUMNS
+from bursar.store.calls import call_row
+from bursar.store.database import AWAY, Connection, connect, load_statements
+from bursar.store.spool import Position, Spool
+
+log = structlog.get_logger()
+
+GROUP_MAX: Final = 2_000
+"""Entries a commit carries at most."""
+
+GROUP_WAIT_S: Final = 0.01
+"""How long `fast` lets a group gather before it commits."""
+
+HOLD_SHOWN_AFTER_US: Final = SECOND_US
+"""A call under way for longer shows its hold in the books."""
+
+_RETRY_S: Final = 0.25
+_SQL: Final = load_statements("journal")
+
+Sums = list[int]
+
+
+class Fenced(BooksError):
+    """Say that another gateway has taken this one's place: it must stop."""
+
+
+class _Group(msgspec.Struct):
+    """Hold what one commit writes, and what it changes in memory once it has."""
+
+    end: Position
+    count: int = 0
+    transfers: list[tuple[str, Transfer]] = []
+    calls: list[tuple[Any, ...]] = []
+    cards: list[CardUsed] = []
+    opened: dict[bytes, Intent] = {}
+    ended: set[bytes] = set()
+    holds_written: dict[bytes, Money] = {}
+    closed_us: int | None = None
+
+
+class Journal:
+    """Tail one gateway's spool and write it to the books."""
+
+    def __init__(self, spool: Spool, url: str, gateway_id: str, epoch: int, *, group_wait_s: float = GROUP_WAIT_S) -> None:
+        self._spool = spool
+        self._url = url
+        self._gateway_id = gateway_id
+        self._epoch = epoch
+        self._group_wait_s = group_wait_s
+        self._connection: Connection | None = None
+        self._heads: dict[str, tuple[int, bytes]] = {}
+        self._unshown: dict[bytes, Intent] = {}  # under way, their hold not in the books, oldest first
+        self._holds_written: dict[bytes, Money] = {}  # by call
+        self._open_since: dict[bytes, int] = {}  # the segment of each call under way
+        self._waiting: deque[tuple[Position, asyncio.Future[None]]] = deque()
+        self._work = asyncio.Event()
+        self.position = Position()
+        self.away = True
+        self.commits = 0
+
+    async def open(self) -> None:
+        """Connect and find out where the books stand. Raises `BooksError` when the database cannot be reached."""
+        connection = await connect(self._url)
+        row = await connection.fetchrow(_SQL["position"], self._gateway_id, self._epoch)
+        if row is None:
+            await connection.close()
+            raise Fenced(f"gateway {self._gateway_id} has been replaced by a newer one")
+        heads = await connection.fetch(_SQL["chain_heads"], self._gateway_id)
+        holds = await connection.fetch(_SQL["holds_written"], self._gateway_id)
+        self._connection = connection
+        self.position = Position(row["segment"], row["segment_offset"])
+        self._heads = {row["tenant"]: (row["seq"], row["hash"]) for row in heads}
+        self._holds_written = {call_of_transfer(row["transfer_id"]): row["amount_nano"] for row in holds}
+        self._unshown.clear()
+        self._open_since.clear()
+        for entry, after in self._spool.scan(self._spool.start):
+            if after > self.position:
+                break
+            self._follow(entry, after.segment)
+        self.away = False
+
+    def under_way(self) -> list[Intent]:
+        """Return the calls the spool knows the beginning of, but not the end."""
+        intents: dict[bytes, Intent] = {}
+        for entry, _ in self._spool.scan(self._spool.start):
+            if isinstance(entry, Intent):
+                intents[entry.call.call_id] = entry
+            elif isinstance(entry, Settled):
+                intents.pop(entry.record.call.call_id, None)
+        return list(intents.values())
+
+    def wake(self) -> None:
+        """Say that something was appended, or that time has passed."""
+        if not self._work.is_set():
+            self._work.set()
+
+    def committed(self) -> asyncio.Future[None]:
+        """Return a future that is done once everything appended so far is in the books."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._spool.end, future))
+        self.wake()
+        return future
+
+    async def run(self, clock_us: Callable[[], int]) -> None:
+        """Commit whatever is appended, until cancelled. Raises `Fenced` when another gateway has taken over."""
+        while True:
+            await self._work.wait()
+            if self._group_wait_s:
+                await asyncio.sleep(self._group_wait_s)
+            self._work.clear()
+            while self._spool.end > self.position or self._hold_is_due(clock_us()):
+                try:
+                    await self.commit_group(clock_us())
+                except AWAY as error:
+                    await self._reconnect(error)
+            self._answer_waiting()
+
+    async def commit_group(self, now_us: int) -> int:
+        """Commit one group; returns how many entries it carried."""
+        group = self._gather(now_us)
+        heads = await self._write(group)
+        self._heads.update(heads)
+        for intent in group.opened.values():
+            self._follow(intent, self.position.segment)
+        for call_id in group.ended:
+            self._forget(call_id)
+        for call_id, amount in group.holds_written.items():
+            self._holds_written[call_id] = amount
+            self._unshown.pop(call_id, None)
+        self.position = group.end
+        self.commits += 1
+        self._answer_waiting()
+        self._spool.drop_before(Position(min(self._open_since.values(), default=self.position.segment)))
+        return group.count
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None and not self._connection.is_closed():
+            await self._connection.close()
+
+    def _follow(self, entry: Entry, segment: int) -> None:
+        """Keep track of the calls under way."""
+        if isinstance(entry, Intent):
+            self._open_since[entry.call.call_id] = segment
+            if entry.call.call_id not in self._holds_written:
+                self._unshown[entry.call.call_id] = entry
+        elif isinstance(entry, Settled):
+            self._forget(entry.record.call.call_id)
+
+    def _forget(self, call_id: bytes) -> None:
+        self._open_since.pop(call_id, None)
+        self._unshown.pop(call_id, None)
+        self._holds_written.pop(call_id, None)
+
+    def _hold_is_due(self, now_us: int) -> bool:
+        """Tell whether some call has been under way for so long that its hold is to be shown."""
+        oldest = next(iter(self._unshown.values()), None)
+        return oldest is not None and oldest.call.opened_us + HOLD_SHOWN_AFTER_US <= now_us
+
+    def _gather(self, now_us: int) -> _Group:
+        group = _Group(self.position)
+        for entry, after in islice(self._spool.scan(self.position), GROUP_MAX):
+            group.count += 1
+            group.end = after
+            if isinstance(entry, Settled):
+                call = entry.record.call
+                for transfer in settlement_transfers(entry, self._holds_written.get(call.call_id)):
+                    group.transfers.append((call.tenant, transfer))
+                group.calls.append(call_row(entry, self._gateway_id))
+                group.ended.add(call.call_id)
+                group.opened.pop(call.call_id, None)
+            elif isinstance(entry, Intent):
+                group.opened[entry.call.call_id] = entry
+            elif isinstance(entry, CardUsed):
+                group.cards.append(entry)
+            else:
+                group.closed_us = entry.at_us
+        for call_id, intent in chain(self._unshown.items(), group.opened.items()):
+            if intent.call.opened_us + HOLD_SHOWN_AFTER_US > now_us:
+                break
+            if call_id not in group.ended and call_id not in self._holds_written:
+                group.transfers.append((intent.call.tenant, hold_transfer(intent)))
+                group.holds_written[call_id] = intent.held_nano
+        return group
+
+    async def _write(self, group: _Group) -> dict[str, tuple[int, bytes]]:
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            raise asyncpg.InterfaceError("the journal's connection is closed")
+        heads, rows = self._chain(group.transfers)
+        changes = _changes(group.transfers)
+        chained = [(tenant, *head) for tenant, head in heads.items()]
+        async with connection.transaction():
+            result = await connection.fetchrow(
+                _SQL["advance"],
+                self._gateway_id,
+                self._epoch,
+                group.end.segment,
+                group.end.offset,
+                group.closed_us,
+                *_columns([(*key, *sums) for key, sums in changes.items()], 6),
+                *_columns(chained, 3),
+            )
+            if result is None or not result["fenced"]:
+                raise Fenced(f"gateway {self._gateway_id} has been replaced by a newer one")
+            if result["moved"] != len(changes):
+                raise BooksError(f"{len(changes) - result['moved']} accounts of the spool are not in the books")
+            for card in group.cards:
+                values = (card.price_id, card.rates, card.source, card.checked, card.at_us)
+                await connection.execute(_SQL["insert_card"], *values)
+            if rows:
+                await connection.copy_records_to_table("transfers", records=rows, columns=TRANSFER_COLUMNS)
+            if group.calls:
+                await connection.copy_records_to_table("calls", records=group.calls, columns=CALL_COLUMNS)
+        return heads
+
+    def _chain(self, transfers: list[tuple[str, Transfer]]) -> tuple[dict[str, tuple[int, bytes]], list[tuple[Any, ...]]]:
+        """Number and hash the transfers, each tenant's in a chain of this gateway."""
+        heads: dict[str, tuple[int, bytes]] = {}
+        rows: list[tuple[Any, ...]] = []
+        for tenant, transfer in transfers:
+            seq, digest = heads.get(tenant) or self._heads.get(tenant) or (0, GENESIS)
+            seq += 1
+            digest = link(digest, seq, transfer)
+            heads[tenant] = (seq, digest)
+            rows.append(transfer_row(tenant, self._gateway_id, seq, transfer, digest))
+        return heads, rows
+
+    async def _reconnect(self, error: BaseException) -> None:
+        """Wait for the database and read again where the books stand: the last commit may have reached them."""
+        if not self.away:
+            log.warning("journal.database_away", error=f"{type(error).__name__}: {error}")
+        self.away = True
+        while self.away:
+            await asyncio.sleep(_RETRY_S)
+            try:
+                await self.open()
+            except Fenced:
+                raise
+            except BooksError:
+                continue
+        log.info("journal.database_back")
+
+    def _answer_waiting(self) -> None:
+        """Wake those who wait for a commit that has now happened."""
+        while self._waiting and self._waiting[0][0] <= self.position:
+            future = self._waiting.popleft()[1]
+            if not future.done():
+                future.set_result(None)
+
+
+def _changes(transfers: list[tuple[str, Transfer]]) -> dict[tuple[str, int], Sums]:
+    """Sum what transfers change: debits pending, debits posted, credits pending, credits posted of each account."""
+    changes: dict[tuple[str, int], Sums] = {}
+    for tenant, transfer in transfers:
+        amount = transfer.amount_nano
+        debit = changes.setdefault((tenant, transfer.debit_account), [0, 0, 0, 0])
+        credit = changes.setdefault((tenant, transfer.credit_account), [0, 0, 0, 0])
+        pending = transfer.kind is Kind.hold
+        debit[0 if pending else 1] += amount
+        credit[2 if pending else 3] += amount
+        if transfer.resolves:
+            debit[0] -= transfer.held_nano
+            credit[2] -= transfer.held_nano
+    return changes
+
+
+def _columns(rows: list[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    """Turn rows into the arrays `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]

@@ -1,0 +1,176 @@
+"""Move money between budgets and the leases gateways spend from, each move one transaction."""
+
+import hashlib
+
+import msgspec
+
+from bursar.budgets.budget import Budget, period_at
+from bursar.core.errors import BooksError
+from bursar.core.money import Money
+from bursar.ledger import chart
+from bursar.ledger.books import Account
+from bursar.ledger.chart import Code
+from bursar.ledger.transfer import Kind, Reason, Transfer
+from bursar.store.accounts import book, find_account, lock_accounts, lock_chain, open_account, set_limited, transfer_amount
+from bursar.store.database import Connection
+
+CONTROL_CHAIN = "control"
+"""The chain of everything that is not a call: grants, leases, returns, corrections."""
+
+
+class OpenLease(msgspec.Struct, frozen=True):
+    """Describe a lease and how much of it is neither spent nor held."""
+
+    tenant: str
+    account_id: int
+    budget_account: int
+    available_nano: Money
+    budget_name: str = ""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Say what a budget has leased out, and what it has left. `limit_nano` is None for an unlimited budget."""
+
+    lease_account: int
+    budget_account: int
+    overage_account: int
+    granted_nano: Money
+    left_nano: Money
+    limit_nano: Money | None
+    in_lease_nano: Money  # in this gateway's lease now, holds included
+    end_us: int  # of the window
+
+
+def id_of(*words: object) -> bytes:
+    """Make an id of 16 bytes from words, so that the same act always has the same id."""
+    return hashlib.sha256("\x1f".join(map(str, words)).encode()).digest()[:16]
+
+
+async def ensure_budget_account(connection: Connection, budget: Budget, at_us: int) -> tuple[int, int]:
+    """Find or open the account of a budget's window, granting its limit when it is new. Returns its id and end."""
+    tenant, period = budget.tenant, period_at(budget.window, at_us)
+    name, limited = chart.budget_name(budget.budget_id, period.name), budget.limit_nano is not None
+    span = (period.start_us, period.end_us)
+    account, new = await open_account(connection, tenant, name, Code.budget, at_us, period=span, limited=limited)
+    if new and budget.limit_nano:
+        await grant(connection, tenant, account, budget.limit_nano, id_of("grant", tenant, name), at_us)
+    return account, period.end_us
+
+
+async def grant(
+    connection: Connection, tenant: str, account: int, amount_nano: Money, transfer_id: bytes, at_us: int
+) -> None:
+    """Grant money to a budget account."""
+    source, _ = await open_account(connection, tenant, chart.grants_name(), Code.grants, at_us)
+    transfer = Transfer(transfer_id, source, account, amount_nano, Kind.post, Reason.grant, at_us)
+    await _book_all(connection, tenant, [transfer])
+
+
+async def set_limit(connection: Connection, budget: Budget, at_us: int) -> None:
+    """Bring the account of a budget's current window to the budget's limit, within the caller's transaction.
+
+    A lower limit takes out what is free now. Gateways return their leases when they hear of it, so that what was
+    leased but not spent becomes free again; what was spent beyond the new limit stays spent.
+    """
+    tenant, name = budget.tenant, chart.budget_name(budget.budget_id, period_at(budget.window, at_us).name)
+    await lock_chain(connection, tenant, CONTROL_CHAIN)
+    account = await find_account(connection, tenant, name)
+    if account is None:
+        return
+    out_name = chart.withdrawn_name(name)
+    out, _ = await open_account(connection, tenant, out_name, Code.withdrawn, at_us, parent_id=account, limited=True)
+    locked = await lock_accounts(connection, tenant, [account, out])
+    state, withdrawn = locked[account], locked[out].available
+    if budget.limit_nano is not None:
+        change = budget.limit_nano - (state.credits_posted - withdrawn)
+        if not state.limited:  # what is out already counts, but is not taken back
+            change = max(change, -state.available)
+        if change > 0:
+            await grant(connection, tenant, account, change, id_of("limit", account, at_us), at_us)
+        elif min(-change, state.available) > 0:
+            amount, transfer_id = min(-change, state.available), id_of("limit", account, at_us)
+            transfer = Transfer(transfer_id, account, out, amount, Kind.post, Reason.withdrawal, at_us)
+            await _book_all(connection, tenant, [transfer])
+    await set_limited(connection, tenant, account, limited=budget.limit_nano is not None)
+
+
+async def open_lease(
+    connection: Connection, budget: Budget, gateway_id: str, want_nano: Money, transfer_id: bytes, at_us: int
+) -> Grant:
+    """Lease up to `want_nano` of a budget's current window to a gateway: what there is, if it is less.
+
+    What the window overspent before is repaid first. The same transfer id leases once, however often it is asked.
+    """
+    tenant = budget.tenant
+    name = chart.budget_name(budget.budget_id, period_at(budget.window, at_us).name)
+    async with connection.transaction():
+        await lock_chain(connection, tenant, CONTROL_CHAIN)
+        account, end_us = await ensure_budget_account(connection, budget, at_us)
+        lease_name = chart.lease_name(gateway_id, name)
+        lease, _ = await open_account(connection, tenant, lease_name, Code.lease, at_us, parent_id=account, limited=True)
+        overage, _ = await open_account(connection, tenant, chart.overage_name(name), Code.overage, at_us, parent_id=account)
+        locked = await lock_accounts(connection, tenant, [account, lease, overage])
+        state, own, owed = locked[account], locked[lease], locked[overage]
+        before = await transfer_amount(connection, tenant, transfer_id)
+        repaid, leased = (0, before) if before is not None else _shares(state, owed, want_nano)
+        transfers = [
+            Transfer(id_of("repay", transfer_id.hex()), account, overage, repaid, Kind.post, Reason.overage, at_us),
+            Transfer(transfer_id, account, lease, leased, Kind.post, Reason.lease, at_us),
+        ]
+        if before is None:
+            await _book_all(connection, tenant, [transfer for transfer in transfers if transfer.amount_nano])
+    moved = 0 if before is not None else leased
+    return Grant(
+        lease,
+        account,
+        overage,
+        granted_nano=leased,
+        left_nano=state.available - repaid - moved,
+        limit_nano=budget.limit_nano,
+        in_lease_nano=own.available + own.debits_pending + moved,
+        end_us=end_us,
+    )
+
+
+def _shares(budget: Account, overage: Account, want_nano: Money) -> tuple[Money, Money]:
+    """Divide what a budget has left: first what it overspent before is repaid, then the lease gets its wish."""
+    owed = overage.debits_posted - overage.credits_posted
+    if not budget.limited:
+        return owed, want_nano
+    repaid = min(owed, budget.available)
+    return repaid, min(want_nano, budget.available - repaid)
+
+
+async def return_lease(connection: Connection, lease: OpenLease, transfer_id: bytes, at_us: int) -> None:
+    """Return a lease's unspent money to its budget."""
+    reason, amount = Reason.lease_return, lease.available_nano
+    async with connection.transaction():
+        transfer = Transfer(transfer_id, lease.account_id, lease.budget_account, amount, Kind.post, reason, at_us)
+        await _book_all(connection, lease.tenant, [transfer])
+
+
+async def set_aside(connection: Connection, lease: OpenLease, at_us: int) -> None:
+    """Move a lease's rest to where undecided money lies: it may have been spent by calls nobody remembers."""
+    tenant = lease.tenant
+    async with connection.transaction():
+        await lock_chain(connection, tenant, CONTROL_CHAIN)
+        name = chart.indeterminate_name(lease.budget_name)
+        parent = lease.budget_account
+        account, _ = await open_account(connection, tenant, name, Code.indeterminate, at_us, parent_id=parent, limited=True)
+        transfer_id = id_of("set aside", tenant, lease.account_id, at_us)
+        reason, amount = Reason.indeterminate, lease.available_nano
+        transfer = Transfer(transfer_id, lease.account_id, account, amount, Kind.post, reason, at_us)
+        await _book_all(connection, tenant, [transfer])
+
+
+async def payable_account(connection: Connection, tenant: str, provider: str, gateway_id: str, at_us: int) -> int:
+    """Find or open the account of what is owed to a provider through a gateway."""
+    name = chart.payable_name(provider, gateway_id)
+    account, _ = await open_account(connection, tenant, name, Code.payable, at_us)
+    return account
+
+
+async def _book_all(connection: Connection, tenant: str, transfers: list[Transfer]) -> None:
+    for transfer, status in zip(transfers, await book(connection, tenant, CONTROL_CHAIN, transfers), strict=True):
+        if not status.ok:
+            raise BooksError(f"the books refused a transfer of {transfer.amount_nano} nano-USD: {status.name}")

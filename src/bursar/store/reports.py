@@ -1,0 +1,174 @@
+"""Read records back: single calls, the latest, and statements over a span of time."""
+
+from enum import StrEnum
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from bursar.core.ids import call_id_from_name, call_name, first_id_at
+from bursar.core.money import Money, nano_to_usd
+from bursar.core.records import Attempt, AttemptStatus, CallStatus, Line, Protocol, UsageSource
+from bursar.core.times import to_datetime
+from bursar.store.database import Connection, load_statements
+from bursar.store.keys import TENANT
+
+_SUMS: Final = """count(*) as calls, sum(cost_nano)::bigint as cost_nano,
+    sum(input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens)::bigint as input_tokens,
+    sum(cache_read_tokens)::bigint as cache_read_tokens,
+    sum(output_tokens + reasoning_tokens)::bigint as output_tokens,
+    count(*) filter (where usage_source in (2, 3)) as estimated"""
+_SQL: Final = {name: text.replace("{sums}", _SUMS) for name, text in load_statements("calls").items()}
+
+
+class By(StrEnum):
+    """Name what a statement is grouped by."""
+
+    model = "model"
+    key = "key"
+    tag = "tag"
+    run = "run"
+    day = "day"
+    hour = "hour"
+
+
+class StatementLine(msgspec.Struct, frozen=True):
+    """Hold one line of a statement. Input includes cached tokens, output includes reasoning."""
+
+    name: str
+    calls: int
+    cost_nano: Money
+    input_tokens: int
+    cache_read_tokens: int
+    output_tokens: int
+    estimated: int  # calls whose usage the provider did not report
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Hold the totals of a span of time, tokens by kind."""
+
+    calls: int
+    cost_nano: Money
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    not_ok: int
+    estimated: int
+
+
+async def statement(connection: Connection, by: By, from_us: int, until_us: int, tenant: str = TENANT) -> list[StatementLine]:
+    """Return what was spent between two moments, grouped. A call with several tags is in the line of each."""
+    rows = await connection.fetch(_SQL[f"by_{by}"], tenant, _id_at(from_us), _id_at(until_us))
+    return [StatementLine(*(row[name] for name in StatementLine.__struct_fields__)) for row in rows]
+
+
+async def totals(connection: Connection, from_us: int, until_us: int, tenant: str = TENANT) -> Totals:
+    """Return the totals between two moments."""
+    row = await connection.fetchrow(_SQL["totals"], tenant, _id_at(from_us), _id_at(until_us))
+    assert row is not None
+    return Totals(*(row[name] for name in Totals.__struct_fields__))
+
+
+async def recent_calls(
+    connection: Connection, *, after: str | None = None, key: str | None = None, run: str | None = None, limit: int = 20
+) -> list[dict[str, Any]]:
+    """Return the latest calls, newest first; only those after a call if one is named."""
+    after_id = call_id_from_name(after) if after else None
+    rows = await connection.fetch(_SQL["recent"], TENANT, after_id, key, run, limit)
+    return [_shown(row) for row in rows]
+
+
+async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
+    """Return a call with its attempts and priced lines; None when it is not in the books."""
+    row = await connection.fetchrow(_SQL["one"], TENANT, call_id_from_name(name))
+    if row is None:
+        return None
+    attempts = msgspec.convert(row["attempts"], list[Attempt])
+    return _shown(row) | {
+        "held_usd": nano_to_usd(row["held_nano"]),
+        "overage_usd": nano_to_usd(row["overage_nano"]),
+        "counterfactual_usd": nano_to_usd(row["counterfactual_nano"]),
+        "arms": row["arms"] or {},
+        "prompt_bytes": {part: row[f"{part}_bytes"] for part in ("system", "tools", "history", "retrieved", "user")},
+        "attempts": [await _attempt(connection, attempt) for attempt in attempts],
+    }
+
+
+async def used_since(connection: Connection, from_us: int, provider: str, model: str) -> dict[str, int]:
+    """Return what has been used of a model's price since a moment, by leaf, and all tokens under `tokens`."""
+    row = await connection.fetchrow(_SQL["used"], _id_at(from_us), provider, model)
+    assert row is not None
+    used = {name: count for name, count in row.items() if count}
+    return used | {"tokens": sum(used.values())} if used else {}
+
+
+def _id_at(at_us: int) -> bytes:
+    """Return the first id of a moment; beyond what an id's time can hold, the last there is."""
+    return first_id_at(at_us // 1000) if at_us < 2**57 else b"\xff" * 16
+
+
+def _shown(row: asyncpg.Record) -> dict[str, Any]:
+    usage = {
+        name: row[name]
+        for name in (
+            "input_tokens",
+            "cache_read_tokens",
+            "cache_write_5m_tokens",
+            "cache_write_1h_tokens",
+            "output_tokens",
+            "reasoning_tokens",
+        )
+    }
+    first_byte_us = row["first_byte_us"]
+    return {
+        "id": call_name(row["call_id"]),
+        "at": to_datetime(row["opened_us"]).isoformat(),
+        "key": row["key_name"],
+        "run": row["run"] or None,
+        "parent": row["parent"] or None,
+        "tags": row["tags"] or {},
+        "protocol": Protocol(row["protocol"]).name,
+        "model": row["model"],
+        "served_by": f"{row['provider']}/{row['served_model']}",
+        "stream": row["stream"],
+        "status": CallStatus(row["status"]).name,
+        "http_status": row["http_status"],
+        "usage": usage | (row["other_usage"] or {}),
+        "unknown_usage": row["unknown_usage"] or {},
+        "usage_source": UsageSource(row["usage_source"]).name,
+        "cost_usd": nano_to_usd(row["cost_nano"]),
+        "price_id": row["price_id"],
+        "ttft_ms": round((first_byte_us - row["opened_us"]) / 1000, 1) if first_byte_us else None,
+        "duration_ms": round((row["ended_us"] - row["opened_us"]) / 1000, 1),
+    }
+
+
+async def _attempt(connection: Connection, attempt: Attempt) -> dict[str, Any]:
+    card = await connection.fetchrow(_SQL["card"], attempt.price_id) if attempt.price_id else None
+    return {
+        "provider": attempt.provider,
+        "model": attempt.model,
+        "status": AttemptStatus(attempt.status).name,
+        "http_status": attempt.http_status,
+        "usage": attempt.usage.leaves(),
+        "usage_source": UsageSource(attempt.usage_source).name,
+        "cost_usd": nano_to_usd(attempt.cost_nano),
+        "reported_cost_usd": nano_to_usd(attempt.reported_cost_nano) if attempt.reported_cost_nano >= 0 else None,
+        "price_id": attempt.price_id or None,
+        "price_source": card["source"] if card is not None else None,
+        "price_checked": card["checked"] if card is not None else None,
+        "lines": [_line(line) for line in attempt.lines],
+        "error": attempt.error or None,
+    }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return {
+        "unit": line.unit,
+        "quantity": line.quantity,
+        "rate_nano_usd": str(line.rate_nano),
+        "per": line.divisor,
+        "amount_usd": nano_to_usd(line.amount_nano),
+    }

@@ -1,0 +1,168 @@
+"""Append what must not be lost to local files, fast enough to do it before every answer.
+
+A segment is a file of fixed size, allocated in full and mapped into memory: an entry is written by copying its bytes
+and is safe from the death of the process from then on, without a system call. (`sync` makes it safe from loss of
+power.) A frame is `length, crc32, payload`; its header is written last, so a frame that was cut short is not there.
+
+Readers see the same files: the journal in this process, and whoever replays them after a crash.
+"""
+
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bursar.core.errors import BooksError
+from bursar.ledger.journal import Entry
+
+SEGMENT_BYTES: Final = 8 * 1024 * 1024
+BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
+"""What a spool may hold before it refuses more: hours of calls while the database is away."""
+
+_HEADER: Final = struct.Struct("<II")
+_SUFFIX: Final = ".spool"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Entry).decode
+
+
+class Position(msgspec.Struct, frozen=True, order=True):
+    """Point between two entries of a spool."""
+
+    segment: int = 0
+    offset: int = 0
+
+
+class SpoolFull(BooksError):
+    """Say that the spool is full, or its disk."""
+
+
+class Segment:
+    """Hold one file of the spool, mapped."""
+
+    __slots__ = ("_file", "map", "number", "path")
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.number = number
+        self.path = folder / f"{number:012d}{_SUFFIX}"
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            # Allocated now, so that a full disk is an error here and not a signal in the middle of a copy.
+            os.posix_fallocate(self._file, 0, SEGMENT_BYTES)
+            self.map = mmap.mmap(self._file, SEGMENT_BYTES)
+        except OSError as error:
+            os.close(self._file)
+            raise SpoolFull(f"cannot allocate a spool segment of {SEGMENT_BYTES} bytes: {error.strerror}") from error
+
+    def sync(self) -> None:
+        """Make everything written so far safe from loss of power. Blocks: run it in a thread."""
+        os.fdatasync(self._file)
+
+    def close(self) -> None:
+        """Unmap and close the file."""
+        self.map.close()
+        os.close(self._file)
+
+
+class Spool:
+    """Append entries to the newest segment and read any of them back."""
+
+    def __init__(self, folder: Path, bytes_max: int = BYTES_MAX) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+        self._segments_max = max(2, bytes_max // SEGMENT_BYTES)
+        self._segments = {number: Segment(folder, number) for number in _numbers(folder)}
+        if not self._segments:
+            self._segments[1] = Segment(folder, 1)
+        self._newest = self._segments[max(self._segments)]
+        self._map = self._newest.map
+        self._offset = _end_of(self._newest.map)
+
+    def append(self, entry: Entry) -> None:
+        """Write one entry. Raises `SpoolFull` when there is no room, with nothing written."""
+        payload = _encode(entry)
+        start = self._offset
+        end = start + 8 + len(payload)
+        if end > SEGMENT_BYTES - 8:
+            self._begin_segment(len(payload))
+            start, end = 0, 8 + len(payload)
+        self._map[start + 8 : end] = payload
+        self._map[start : start + 8] = _HEADER.pack(len(payload), zlib.crc32(payload))
+        self._offset = end
+
+    def scan(self, position: Position) -> Iterator[tuple[Entry, Position]]:
+        """Yield each entry from a position on, with the position after it, up to the newest."""
+        number, offset = position.segment, position.offset
+        while True:
+            segment = self._segments.get(number)
+            payload = _frame_at(segment.map, offset) if segment is not None else None
+            if payload is not None:
+                offset += 8 + len(payload)
+                yield _decode(payload), Position(number, offset)
+            elif later := [other for other in self._segments if other > number]:
+                number, offset = min(later), 0
+            else:
+                return
+
+    @property
+    def start(self) -> Position:
+        """Return the position of the oldest entry that is kept."""
+        return Position(min(self._segments), 0)
+
+    @property
+    def end(self) -> Position:
+        """Return the position after the newest entry."""
+        return Position(self._newest.number, self._offset)
+
+    def drop_before(self, position: Position) -> None:
+        """Delete the segments that lie wholly before a position."""
+        for number in [number for number in self._segments if number < position.segment]:
+            segment = self._segments.pop(number)
+            segment.close()
+            segment.path.unlink()
+
+    def sync(self) -> None:
+        """Make the newest segment safe from loss of power. Blocks: run it in a thread."""
+        self._newest.sync()
+
+    def close(self) -> None:
+        """Close every file."""
+        for segment in self._segments.values():
+            segment.close()
+        self._segments.clear()
+
+    def _begin_segment(self, payload_len: int) -> None:
+        if payload_len > SEGMENT_BYTES - 16:
+            raise SpoolFull(f"an entry of {payload_len} bytes does not fit a segment of {SEGMENT_BYTES}")
+        if len(self._segments) >= self._segments_max:
+            raise SpoolFull(f"the spool holds {len(self._segments) * SEGMENT_BYTES} bytes the database has not taken yet")
+        segment = Segment(self._folder, self._newest.number + 1)
+        self._segments[segment.number] = segment
+        self._newest, self._map, self._offset = segment, segment.map, 0
+
+
+def _numbers(folder: Path) -> Iterator[int]:
+    return (int(path.stem) for path in sorted(folder.glob(f"*{_SUFFIX}")))
+
+
+def _frame_at(data: mmap.mmap, offset: int) -> bytes | None:
+    """Return the payload of the frame at an offset; None where there is none, or none that is whole."""
+    if offset + 8 > SEGMENT_BYTES:
+        return None
+    length, checksum = _HEADER.unpack_from(data, offset)
+    if length == 0 or offset + 8 + length > SEGMENT_BYTES:
+        return None
+    payload = data[offset + 8 : offset + 8 + length]
+    return payload if zlib.crc32(payload) == checksum else None
+
+
+def _end_of(data: mmap.mmap) -> int:
+    offset = 0
+    while (payload := _frame_at(data, offset)) is not None:
+        offset += 8 + len(payload)
+    return offset

@@ -1,0 +1,81 @@
+-- name: recent
+select calls.*, keys.name as key_name
+from calls join keys on keys.tenant = calls.tenant and keys.key_id = calls.key_id
+where calls.tenant = $1 and ($2::bytea is null or call_id > $2) and ($3::text is null or keys.name = $3 or keys.key_id = $3)
+    and ($4::text is null or run = $4)
+order by call_id desc
+limit $5;
+
+-- name: one
+select calls.*, keys.name as key_name
+from calls join keys on keys.tenant = calls.tenant and keys.key_id = calls.key_id
+where calls.tenant = $1 and call_id = $2;
+
+-- name: totals
+-- $2 and $3 are the first ids of two moments: ids sort by time.
+select count(*) as calls, coalesce(sum(cost_nano), 0)::bigint as cost_nano,
+    coalesce(sum(input_tokens), 0)::bigint as input_tokens,
+    coalesce(sum(cache_read_tokens), 0)::bigint as cache_read_tokens,
+    coalesce(sum(cache_write_5m_tokens + cache_write_1h_tokens), 0)::bigint as cache_write_tokens,
+    coalesce(sum(output_tokens), 0)::bigint as output_tokens,
+    coalesce(sum(reasoning_tokens), 0)::bigint as reasoning_tokens,
+    count(*) filter (where status <> 1) as not_ok,
+    count(*) filter (where usage_source in (2, 3)) as estimated
+from calls
+where tenant = $1 and call_id >= $2 and call_id < $3;
+
+-- name: by_model
+select calls.provider || '/' || served_model as name, {sums}
+from calls
+where calls.tenant = $1 and call_id >= $2 and call_id < $3
+group by 1
+order by cost_nano desc, name;
+
+-- name: by_key
+select keys.name, {sums}
+from calls join keys on keys.tenant = calls.tenant and keys.key_id = calls.key_id
+where calls.tenant = $1 and call_id >= $2 and call_id < $3
+group by 1
+order by cost_nano desc, name;
+
+-- name: by_tag
+select pair.key || '=' || (pair.value #>> '{}') as name, {sums}
+from calls cross join lateral jsonb_each(coalesce(tags, '{}')) as pair
+where calls.tenant = $1 and call_id >= $2 and call_id < $3
+group by 1
+order by cost_nano desc, name;
+
+-- name: by_run
+select run as name, {sums}
+from calls
+where calls.tenant = $1 and call_id >= $2 and call_id < $3 and run <> ''
+group by 1
+order by cost_nano desc, name;
+
+-- name: by_day
+select to_char(to_timestamp(opened_us / 1000000) at time zone 'UTC', 'YYYY-MM-DD') as name, {sums}
+from calls
+where calls.tenant = $1 and call_id >= $2 and call_id < $3
+group by 1
+order by name;
+
+-- name: by_hour
+select to_char(to_timestamp(opened_us / 1000000) at time zone 'UTC', 'YYYY-MM-DD"T"HH24') as name, {sums}
+from calls
+where calls.tenant = $1 and call_id >= $2 and call_id < $3
+group by 1
+order by name;
+
+-- name: card
+select rates, source, checked from rate_cards where price_id = $1;
+
+-- name: used
+-- What has been used of a price since a moment, for prices that depend on it.
+select coalesce(sum(input_tokens), 0)::bigint as input_tokens,
+    coalesce(sum(cache_read_tokens), 0)::bigint as cache_read_tokens,
+    coalesce(sum(cache_write_5m_tokens), 0)::bigint as cache_write_5m_tokens,
+    coalesce(sum(cache_write_1h_tokens), 0)::bigint as cache_write_1h_tokens,
+    coalesce(sum(output_tokens), 0)::bigint as output_tokens,
+    coalesce(sum(reasoning_tokens), 0)::bigint as reasoning_tokens
+from calls
+where call_id >= $1 and provider = $2 and served_model = $3;

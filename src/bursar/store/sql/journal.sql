@@ -1,0 +1,50 @@
+-- name: advance
+-- One statement a commit: fence, balances and chain heads. A gateway that has been replaced matches no epoch and
+-- writes nothing.
+with fence as (
+    update gateways
+    set segment = $3, segment_offset = $4, closed_us = $5
+    where gateway_id = $1 and epoch = $2
+    returning 1
+), change as (
+    select * from unnest($6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
+        as change (tenant, account_id, debits_pending, debits_posted, credits_pending, credits_posted)
+), locked as (
+    -- In the order of their ids, as every writer does, so that two never wait for each other.
+    select tenant, account_id from accounts
+    where (tenant, account_id) in (select tenant, account_id from change)
+    order by tenant, account_id
+    for update
+), moved as (
+    update accounts
+    set debits_pending = accounts.debits_pending + change.debits_pending,
+        debits_posted = accounts.debits_posted + change.debits_posted,
+        credits_pending = accounts.credits_pending + change.credits_pending,
+        credits_posted = accounts.credits_posted + change.credits_posted
+    from change join locked using (tenant, account_id)
+    where accounts.tenant = change.tenant and accounts.account_id = change.account_id
+    returning 1
+), chained as (
+    insert into chains
+    select tenant, $1, seq, hash from unnest($12::text[], $13::bigint[], $14::bytea[]) as head (tenant, seq, hash)
+    on conflict (tenant, chain) do update set seq = excluded.seq, hash = excluded.hash
+)
+select (select count(*) from fence) as fenced, (select count(*) from moved) as moved;
+
+-- name: position
+select segment, segment_offset from gateways where gateway_id = $1 and epoch = $2;
+
+-- name: chain_heads
+select tenant, seq, hash from chains where chain = $1;
+
+-- name: insert_card
+insert into rate_cards (price_id, rates, source, checked, first_us)
+values ($1, $2, $3, $4, $5)
+on conflict do nothing;
+
+-- name: holds_written
+-- The holds of a gateway that stand in the books and have not ended.
+select hold.transfer_id, hold.amount_nano
+from transfers as hold
+where hold.chain = $1 and hold.kind = 2
+    and not exists (select from transfers as ended where ended.tenant = hold.tenant and ended.hold_id = hold.transfer_id);

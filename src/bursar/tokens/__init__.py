@@ -1,0 +1,1 @@
+"""Turn sizes into token counts: upper bounds for holds, estimates where a provider reports nothing."""

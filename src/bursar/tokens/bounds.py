@@ -1,0 +1,31 @@
+"""Bound the tokens of a prompt from above, cheaply.
+
+Byte-level tokenizers never make more tokens than the text has UTF-8 bytes, and the JSON around a message is longer
+than the few tokens a chat template adds. Images are bounded by their model's published maximum, other media by
+the context window alone.
+"""
+
+from typing import Final
+
+from bursar.wires.wire import Facts
+
+# Most tokens one image can take, by prefix of the model's name. gpt-4o-mini: at most 8 tiles of 5,667 tokens and 2,833
+# for the whole (OpenAI, "Images and vision": 768 x 2048 pixels are 8 tiles of 512 x 512). Every other model whose
+# figures are public stays below Qwen2-VL's default of 16,384 (its model card). Checked 2026-11-21.
+IMAGE_TOKENS_MAX: Final = (("gpt-4o-mini", 48_169), ("", 16_384))
+
+
+def image_tokens_max(model: str) -> int:
+    """Return the most tokens one image can take for a model."""
+    return next(tokens for prefix, tokens in IMAGE_TOKENS_MAX if model.startswith(prefix))
+
+
+def input_tokens_max(facts: Facts, model: str, context_window: int | None) -> int | None:
+    """Return the most input tokens a request can be billed for; None when nothing bounds them."""
+    bound = facts.text_bytes
+    media = facts.media
+    if media.others:
+        return context_window
+    if media.images:
+        bound += media.images * image_tokens_max(model)
+    return bound if context_window is None or bound < context_window else context_window

@@ -1,0 +1,1 @@
+"""Speak the providers' protocols: one file a protocol, pure, used by gateway and sandbox alike."""

@@ -1,0 +1,316 @@
+"""Speak Anthropic messages."""
+
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from bursar.core.errors import BadRequest, Refusal
+from bursar.core.records import Protocol, Segments
+from bursar.core.usage import Usage, UsageContradiction
+from bursar.wires.sse import event_data
+from bursar.wires.wire import (
+    NO_MEDIA,
+    TOOLS_OVERHEAD_TOKENS,
+    Answer,
+    BadAnswer,
+    Facts,
+    Media,
+    Seen,
+    UsageReport,
+    bad_request,
+    count_of,
+    edit_body,
+    merge_reports,
+    nested,
+    unknown_counts,
+    utf8_len,
+)
+
+_ABSENT: Final = msgspec.Raw(b"")
+
+
+class _Part(msgspec.Struct):
+    type: str
+    text: str = ""
+    thinking: str = ""
+    source: msgspec.Raw = _ABSENT  # of an image or document
+    input: msgspec.Raw = _ABSENT  # of a tool use
+    content: msgspec.Raw = _ABSENT  # of a tool or search result
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[_Part]
+
+
+class _Request(msgspec.Struct):
+    model: str
+    messages: list[_Message]
+    max_tokens: int
+    system: str | list[_Part] | None = None
+    stream: bool | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+    tools: msgspec.Raw = _ABSENT
+
+
+class _Delta(msgspec.Struct):
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+
+
+class _Block(msgspec.Struct):
+    text: str | None = None
+    thinking: str | None = None
+    input: msgspec.Raw = _ABSENT
+
+
+class _Answer(msgspec.Struct):
+    model: str | None = None
+    usage: UsageReport | None = None
+    content: list[_Block] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    message: _Answer | None = None
+    delta: _Delta | None = None
+    usage: UsageReport | None = None
+
+
+_request = msgspec.json.Decoder(_Request)
+_answer = msgspec.json.Decoder(_Answer)
+_event = msgspec.json.Decoder(_Event)
+_result_parts = msgspec.json.Decoder(list[_Part])
+_encode = msgspec.json.Encoder().encode
+
+_KNOWN: Final = frozenset(
+    (
+        "input_tokens",
+        "output_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "cache_creation.ephemeral_5m_input_tokens",
+        "cache_creation.ephemeral_1h_input_tokens",
+        "server_tool_use.web_search_requests",
+        "server_tool_use.web_fetch_requests",  # costs nothing beyond its tokens
+        "output_tokens_details.thinking_tokens",
+    )
+)
+
+
+def usage_from_report(report: UsageReport) -> Usage:
+    """Turn a message's usage object into disjoint leaves.
+
+    `input_tokens` is fresh input alone; cache reads and writes stand beside it. Writes without a lifetime count
+    as five minutes, the default. `output_tokens` includes thinking.
+    Raises `UsageContradiction` for a field of the wrong kind or a leaf that would be negative.
+    """
+    lifetimes = nested(report, "cache_creation")
+    written = count_of(report, "cache_creation_input_tokens")
+    written_1h = count_of(lifetimes, "ephemeral_1h_input_tokens")
+    written_5m = max(count_of(lifetimes, "ephemeral_5m_input_tokens"), written - written_1h)
+    thinking = count_of(nested(report, "output_tokens_details"), "thinking_tokens")
+    searches = count_of(nested(report, "server_tool_use"), "web_search_requests")
+    return Usage(
+        input_tokens=count_of(report, "input_tokens"),
+        cache_read_tokens=count_of(report, "cache_read_input_tokens"),
+        cache_write_5m_tokens=written_5m,
+        cache_write_1h_tokens=written_1h,
+        output_tokens=count_of(report, "output_tokens") - thinking,
+        reasoning_tokens=thinking,
+        other={"web_searches": searches} if searches else {},
+        unknown=unknown_counts(report, _KNOWN),
+    ).check()
+
+
+class MessagesReader:
+    """Read the events of one stream."""
+
+    def __init__(self) -> None:
+        self._report: UsageReport | None = None
+        self._model = ""
+        self._output_bytes = 0
+        self._stopped = False
+
+    def see(self, event: bytes) -> Seen:
+        """Take in one event; the last is `message_stop`, and everything else passes."""
+        data = event_data(event)
+        if not data:
+            return Seen.content
+        try:
+            seen = _event.decode(data)
+        except msgspec.MsgspecError:
+            self._output_bytes += len(data)
+            return Seen.content
+        if seen.type == "message_stop":
+            self._stopped = True
+            return Seen.last
+        if seen.message is not None:
+            self._model = seen.message.model or self._model
+            if seen.message.usage:
+                self._report = merge_reports(self._report, seen.message.usage)
+        if seen.usage:
+            self._report = merge_reports(self._report, seen.usage)
+        if seen.delta is not None:
+            for text in (seen.delta.text, seen.delta.thinking, seen.delta.partial_json):
+                if text:
+                    self._output_bytes += utf8_len(text)
+        return Seen.content
+
+    def answer(self) -> Answer:
+        """Return what the stream has said so far; before the end, its output count is of a beginning only."""
+        return _answer_of(self._report, self._model, self._output_bytes, whole=self._stopped)
+
+
+def _answer_of(report: UsageReport | None, model: str, output_bytes: int, *, whole: bool) -> Answer:
+    if report is None:
+        return Answer(None, model, "", output_bytes, whole=whole)
+    try:
+        usage = usage_from_report(report)
+    except UsageContradiction as error:
+        return Answer(None, model, "", output_bytes, whole=whole, note=str(error))
+    tier = report.get("service_tier")
+    return Answer(usage, model, tier if isinstance(tier, str) else "", output_bytes, whole=whole)
+
+
+class AnthropicMessages:
+    """Be the messages protocol."""
+
+    protocol: ClassVar = Protocol.anthropic_messages
+
+    def facts(self, body: bytes) -> Facts:
+        """Read a request. Raises `BadRequest` naming the field and the kind of value expected."""
+        try:
+            request = _request.decode(body)
+        except msgspec.MsgspecError as error:
+            raise bad_request(error) from None
+        if request.max_tokens < 1:
+            raise BadRequest("expected an integer of at least 1 in `max_tokens`", param="max_tokens")
+        segments, media = _segments(request)
+        has_tools = len(request.tools) > 0
+        caches = b'"cache_control"' in body
+        return Facts(
+            model=request.model,
+            stream=bool(request.stream),
+            wants_usage=True,
+            output_cap=request.max_tokens,
+            choices=1,
+            segments=segments,
+            text_bytes=len(body) - media.body_bytes + (TOOLS_OVERHEAD_TOKENS if has_tools else 0),
+            media=media,
+            cache_write_5m=caches,
+            cache_write_1h=caches and b'"1h"' in body,
+            service_tier=request.service_tier or "",
+            speed=request.speed or "",
+            searches_web=has_tools and b'"web_search' in bytes(request.tools),
+            has_tools=has_tools,
+        )
+
+    def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:
+        """Return the body to send: the client's, with the model as decided; the protocol demands a cap itself."""
+        return edit_body(body, {"model": model} if model != facts.model else {})
+
+    def answer(self, body: bytes) -> Answer:
+        """Read a whole JSON answer. Raises `BadAnswer` when it is none."""
+        try:
+            answer = _answer.decode(body)
+        except msgspec.MsgspecError as error:
+            raise BadAnswer(f"not a message: {error}") from error
+        output_bytes = 0
+        for block in answer.content or ():
+            output_bytes += utf8_len(block.text or "") + utf8_len(block.thinking or "") + len(block.input)
+        return _answer_of(answer.usage, answer.model or "", output_bytes, whole=True)
+
+    def reader(self) -> MessagesReader:
+        """Return a reader for one stream."""
+        return MessagesReader()
+
+    def error_body(self, refusal: Refusal, call_name: str) -> bytes:
+        """Write a refusal as Anthropic does: `{"type": "error", "error": {type, message}}`, with our `code`."""
+        kind = _ERROR_TYPES.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "api_error")
+        error = {"type": kind, "message": refusal.message, "code": refusal.code} | refusal.details
+        return _encode({"type": "error", "error": error, "request_id": call_name})
+
+    def usage_report(self, usage: Usage) -> UsageReport:
+        """Write usage as a message reports it."""
+        report: dict[str, Any] = {
+            "input_tokens": usage.input_tokens,
+            "cache_creation_input_tokens": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+            "cache_read_input_tokens": usage.cache_read_tokens,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": usage.cache_write_5m_tokens,
+                "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
+            },
+            "output_tokens": usage.output_total,
+            "service_tier": "standard",
+        }
+        if usage.reasoning_tokens:
+            report["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+        if searches := usage.other.get("web_searches"):
+            report["server_tool_use"] = {"web_search_requests": searches}
+        return report
+
+
+_ERROR_TYPES: Final = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def _measure(parts: list[_Part]) -> tuple[int, int, Media]:
+    """Measure the text, the tool results and the media of a list of parts, in bytes."""
+    text = results = images = others = media_bytes = 0
+    for part in parts:
+        text += utf8_len(part.text) + utf8_len(part.thinking) + len(part.input)
+        if len(part.source):
+            images += part.type == "image"
+            others += part.type != "image"
+            media_bytes += len(part.source)
+        if len(part.content):
+            inner = NO_MEDIA
+            if bytes(part.content).startswith(b"["):
+                try:
+                    inner = _measure(_result_parts.decode(part.content))[2]
+                except msgspec.MsgspecError:
+                    inner = NO_MEDIA  # a result of another shape is text as far as bytes bound it
+            results += len(part.content) - inner.body_bytes
+            images, others, media_bytes = images + inner.images, others + inner.others, media_bytes + inner.body_bytes
+    return text, results, Media(images, others, media_bytes)
+
+
+def _segments(request: _Request) -> tuple[Segments, Media]:
+    """Measure each part of the prompt. The last run of user messages is `user`, what precedes it `history`."""
+    system = history = retrieved = user = 0
+    images = others = media_bytes = 0
+    if isinstance(request.system, str):
+        system = utf8_len(request.system)
+    elif request.system:
+        system = sum(utf8_len(part.text) for part in request.system)
+    for message in request.messages:
+        content = message.content
+        if isinstance(content, str):
+            size = utf8_len(content)
+        else:
+            size, results, media = _measure(content)
+            retrieved += results
+            images, others = images + media.images, others + media.others
+            media_bytes += media.body_bytes
+        if message.role == "user":
+            user += size
+        else:
+            history += size + user
+            user = 0
+    media = Media(images, others, media_bytes) if media_bytes else NO_MEDIA
+    return Segments(system, len(request.tools), history, retrieved, user), media
+
+
+ANTHROPIC_MESSAGES: Final = AnthropicMessages()

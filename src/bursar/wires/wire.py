@@ -1,0 +1,195 @@
+"""Say what a protocol must be able to do, and what is read from a call and its answer."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+from bursar.core import records
+from bursar.core.errors import BadRequest, Refusal
+from bursar.core.records import Segments
+from bursar.core.usage import Usage, UsageContradiction
+
+TOOLS_OVERHEAD_TOKENS = 1_000
+"""Upper bound of the tokens a provider adds of its own when tools are offered; documented ones are a few hundred."""
+
+UsageReport = dict[str, Any]
+"""A provider's usage object as it came."""
+
+
+class Media(msgspec.Struct, frozen=True):
+    """Count the parts of a prompt whose tokens its text does not bound."""
+
+    images: int = 0
+    others: int = 0  # audio, documents, files: bounded by the model's context window only
+    body_bytes: int = 0  # what they take in the body
+
+
+NO_MEDIA = Media()
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Hold what the gateway needs to know of a request; read once from its body."""
+
+    model: str
+    stream: bool
+    wants_usage: bool  # the client asked to see the usage of its stream
+    output_cap: int | None  # tokens per choice, as the client asked
+    choices: int
+    segments: Segments
+    text_bytes: int  # bytes that bound the tokens of the prompt, without its media
+    media: Media
+    predicted_bytes: int = 0  # a predicted output: rejected parts are billed as output beyond the cap
+    cache_write_5m: bool = False  # the call may write a prompt cache of this lifetime
+    cache_write_1h: bool = False
+    service_tier: str = ""
+    speed: str = ""
+    searches_web: bool = False  # the provider may search, which is billed apart
+    has_tools: bool = False
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Hold what an answer says of itself.
+
+    `usage` is None when the provider gave none, or none that can be believed: then `note` says why. Of an answer that
+    is not `whole` its output count is a lower bound.
+    """
+
+    usage: Usage | None
+    model: str
+    service_tier: str
+    output_bytes: int  # of what was answered, for our own count when usage is missing or partial
+    reported_cost_nano: int = -1
+    whole: bool = True  # it came to its regular end
+    note: str = ""
+
+
+class Seen(IntEnum):
+    """Say what an event of a stream is, as far as the gateway acts on it."""
+
+    content = 0
+    usage_only = 1  # to be hidden from a client that did not ask for it
+    last = 2  # the protocol's end mark: settled before it is passed on
+
+
+class StreamReader(Protocol):
+    """Read a stream's events one by one, aside from passing them on."""
+
+    def see(self, event: bytes) -> Seen:
+        """Take in one whole SSE event as it came, framing included."""
+        ...
+
+    def answer(self) -> Answer:
+        """Return what the stream has said so far."""
+        ...
+
+
+class Wire(Protocol):
+    """Be one protocol: read requests and answers, patch bodies, write errors. Stateless."""
+
+    protocol: ClassVar[records.Protocol]
+
+    def facts(self, body: bytes) -> Facts:
+        """Read a request. Raises `BadRequest` naming the field and the kind of value expected."""
+        ...
+
+    def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:
+        """Return the body to send: the client's, with model, output cap and usage wish as decided."""
+        ...
+
+    def answer(self, body: bytes) -> Answer:
+        """Read a whole JSON answer. Raises `BadAnswer` when it is none."""
+        ...
+
+    def reader(self) -> StreamReader:
+        """Return a reader for one stream."""
+        ...
+
+    def error_body(self, refusal: Refusal, call_name: str) -> bytes:
+        """Write a refusal in the protocol's own shape, with its `code`."""
+        ...
+
+    def usage_report(self, usage: Usage) -> UsageReport:
+        """Write usage the way a provider of this protocol reports it."""
+        ...
+
+
+class BadAnswer(ValueError):
+    """Say that a provider's answer cannot be read."""
+
+
+def utf8_len(text: str) -> int:
+    """Count the UTF-8 bytes of a text."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def bad_request(error: msgspec.MsgspecError) -> BadRequest:
+    """Turn msgspec's complaint, which names field and kind but no value, into a refusal."""
+    text = str(error)
+    message, _, path = text.partition(" - at `$.")
+    param = path.removesuffix("`") or None
+    if isinstance(error, msgspec.ValidationError):
+        where = f" in `{param}`" if param else ""
+        return BadRequest(f"{message}{where}", param=param)
+    return BadRequest(f"the body is not valid JSON: {text}")
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encoder = msgspec.json.Encoder()
+
+
+def edit_body(body: bytes, changes: Mapping[str, Any]) -> bytes:
+    """Set top-level fields of a JSON object; every other field's bytes stay as they came.
+
+    A field given twice is collapsed to its last value, the one `facts` read: a provider that read the first
+    would otherwise serve another model than the one priced.
+    """
+    fields: dict[str, Any] = dict(_fields.decode(body))
+    fields.update(changes)
+    return _encoder.encode(fields)
+
+
+def merge_reports(old: UsageReport | None, new: UsageReport) -> UsageReport:
+    """Merge a stream's usage reports: per field the last that is not null, never a sum."""
+    if old is None:
+        return new
+    merged = dict(old)
+    for name, value in new.items():
+        if value is None:
+            continue
+        before = merged.get(name)
+        merged[name] = merge_reports(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
+    return merged
+
+
+def count_of(report: Mapping[str, Any], name: str) -> int:
+    """Read a count from a report: missing and null are 0. Raises `UsageContradiction` for another kind."""
+    value = report.get(name)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageContradiction(f"usage field {name} is {type(value).__name__}, expected an integer")
+    return value
+
+
+def nested(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Read a nested report: missing and null are empty. Raises `UsageContradiction` for another kind."""
+    value = report.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UsageContradiction(f"usage field {name} is {type(value).__name__}, expected an object")
+    return value
+
+
+def unknown_counts(report: Mapping[str, Any], known: frozenset[str], prefix: str = "") -> dict[str, int]:
+    """Collect the non-zero integers of a report that stand under no known name, with dotted names."""
+    found: dict[str, int] = {}
+    for name, value in report.items():
+        path = prefix + name
+        if isinstance(value, dict):
+            found.update(unknown_counts(value, known, path + "."))
+        elif path not in known and isinstance(value, int) and not isinstance(value, bool) and value:
+            found[path] = value
+    return found
