@@ -26,7 +26,7 @@ class Budget(msgspec.Struct, frozen=True):
     """Limit what may be spent in a window. `limit_nano` None means unlimited: metered, never refused."""
 
     budget_id: str
-    tenant: str
+    tenant: int
     limit_nano: Money | None
     window: Window = Window.total
 

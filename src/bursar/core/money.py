@@ -33,6 +33,8 @@ def usd_to_nano(text: str) -> Money:
 
 def nano_to_usd(nano: Money, decimals_min: int = 2) -> str:
     """Write nano-USD as an exact decimal of USD, with at least `decimals_min` decimals."""
+    if not nano:
+        return "0." + "0" * decimals_min if decimals_min else "0"
     whole, fraction = divmod(abs(nano), NANO_PER_USD)
     digits = f"{fraction:09d}".rstrip("0").ljust(decimals_min, "0")
     sign = "-" if nano < 0 else ""
@@ -42,6 +44,8 @@ def nano_to_usd(nano: Money, decimals_min: int = 2) -> str:
 def div_half_even(numerator: int, denominator: int) -> int:
     """Divide non-negative integers, rounding halves to the even neighbour."""
     quotient, remainder = divmod(numerator, denominator)
+    if not remainder:
+        return quotient
     doubled = remainder * 2
     if doubled > denominator or (doubled == denominator and quotient & 1):
         return quotient + 1

@@ -53,7 +53,16 @@ class UsageSource(IntEnum):
     held = 3  # not known: the whole hold is charged
 
 
-class Segments(msgspec.Struct, frozen=True, array_like=True):
+class Traits(msgspec.Struct, frozen=True, gc=False):
+    """Say what a call may do, as far as it decides which rates can apply."""
+
+    writes_cache_5m: bool = False
+    writes_cache_1h: bool = False
+    media: bool = False
+    searches_web: bool = False
+
+
+class Segments(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Hold the size of each part of a prompt, in UTF-8 bytes."""
 
     system: int = 0
@@ -68,7 +77,7 @@ class Segments(msgspec.Struct, frozen=True, array_like=True):
         return self.system + self.tools + self.history + self.retrieved + self.user
 
 
-class Line(msgspec.Struct, frozen=True, array_like=True):
+class Line(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Hold one priced line: `amount = quantity x rate / divisor`, rounded half-even once.
 
     `rate_nano` is nano-USD for `divisor` units of `unit`, so the amount can be derived again from the line alone.
@@ -81,7 +90,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     amount_nano: Money
 
 
-class Attempt(msgspec.Struct, frozen=True, array_like=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Record one attempt at one provider. A call has one, or several after a retry or fallback."""
 
     provider: str
@@ -94,17 +103,17 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     usage: Usage = NO_USAGE
     usage_source: UsageSource = UsageSource.none
     price_id: str = ""
-    lines: tuple[Line, ...] = ()
+    lines: tuple[Line, ...] = ()  # only where usage and price alone do not give them: prices that depend on volume
     cost_nano: Money = 0
     reported_cost_nano: Money = -1  # what the provider says it charged; -1: it does not say
     error: str = ""
 
 
-class Call(msgspec.Struct, frozen=True, array_like=True):
+class Call(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Describe a call as it came in, and what it was allowed to cost."""
 
     call_id: bytes
-    tenant: str
+    tenant: int
     key_id: str
     protocol: Protocol
     model: str
@@ -118,7 +127,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     body_sha256: bytes = b""  # only with an idempotency key
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True):
+class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Record a finished call: what the books keep.
 
     `counterfactual_nano` estimates what the call would have cost without levers; `arms` names the arm of each

@@ -53,7 +53,7 @@ class UsageContradiction(ValueError):
     """Say that a provider's usage report contradicts itself; names the leaf that would be negative."""
 
 
-class Usage(msgspec.Struct, frozen=True, array_like=True):
+class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Hold the disjoint counts of one call or attempt; tokens unless the name says otherwise.
 
     The six main leaves are fields; rarer ones (audio, images, searches ...) are in `other` under their leaf's
@@ -71,26 +71,38 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
 
     def check(self) -> "Usage":
         """Return itself when no leaf is negative and each rare leaf is known; else raise `UsageContradiction`."""
-        for name in MAIN_LEAVES:
-            if getattr(self, name) < 0:
-                raise UsageContradiction(f"{name} would be {getattr(self, name)}")
-        for name, count in self.other.items():
+        if min(self._main()) < 0 or self.other:
+            self._complain()
+        return self
+
+    def _complain(self) -> None:
+        for name, count in (*zip(MAIN_LEAVES, self._main(), strict=True), *self.other.items()):
             if name not in LEAVES:
                 raise UsageContradiction(f"{name} is not a leaf of usage")
             if count < 0:
                 raise UsageContradiction(f"{name} would be {count}")
-        return self
+
+    def _main(self) -> tuple[int, int, int, int, int, int]:
+        return (
+            self.input_tokens,
+            self.cache_read_tokens,
+            self.cache_write_5m_tokens,
+            self.cache_write_1h_tokens,
+            self.output_tokens,
+            self.reasoning_tokens,
+        )
 
     def leaves(self) -> dict[str, int]:
         """Return each leaf above zero by name, in the order they are priced and shown."""
-        counts = {name: count for name in MAIN_LEAVES if (count := getattr(self, name))}
-        counts.update((name, count) for name, count in self.other.items() if count)
+        counts = {name: count for name, count in zip(MAIN_LEAVES, self._main(), strict=True) if count}
+        if self.other:
+            counts.update((name, count) for name, count in self.other.items() if count)
         return counts
 
     def plus(self, more: "Usage") -> "Usage":
         """Add the usage of another attempt."""
         return Usage(
-            *(getattr(self, name) + getattr(more, name) for name in MAIN_LEAVES),
+            *(mine + theirs for mine, theirs in zip(self._main(), more._main(), strict=True)),
             other=_added(self.other, more.other),
             unknown=_added(self.unknown, more.unknown),
         )

@@ -1,6 +1,6 @@
 """Be the ASGI application of a worker: the data plane, health, metrics, and the way to the control plane."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -34,15 +34,17 @@ class App:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(calls.stats)  # pyright: ignore[reportArgumentType] - it has what a collector needs
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Serve one request."""
-        path = scope["path"]
-        wire = _WIRES.get(path)
+        wire = _WIRES.get(scope["path"])
         if wire is not None and scope["method"] == "POST":
-            await self._calls.serve(wire, scope, receive, send)
-            return
+            return self._calls.serve(wire, scope, receive, send)
+        return self._rest(scope, receive, send)
+
+    async def _rest(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what is no call."""
         try:
-            await self._other(path, scope, receive, send)
+            await self._other(scope["path"], scope, receive, send)
         except Refusal as refusal:
             headers = read_headers(scope["headers"])
             await send_refusal(ANTHROPIC_MESSAGES if headers.anthropic else OPENAI_CHAT, refusal, _NO_CALL, send)

@@ -8,8 +8,7 @@ import msgspec
 from bursar.core.records import Attempt, AttemptStatus
 from bursar.gateway.connection import Fault, Response, UpstreamFault
 from bursar.gateway.routes import Candidate
-from bursar.gateway.settle import Passage
-from bursar.wires.wire import Wire
+from bursar.gateway.passage import Passage
 
 
 class Try(msgspec.Struct, frozen=True):
@@ -20,10 +19,12 @@ class Try(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct):
-    """Say how an attempt went: an answer, or a fault."""
+    """Say how an attempt went: an answer, or a fault; and when."""
 
     response: Response | None = None
     fault: UpstreamFault | None = None
+    started_us: int = 0
+    answered_us: int = 0
 
     @property
     def stale(self) -> bool:
@@ -36,6 +37,33 @@ class Outcome(msgspec.Struct):
         if self.fault is not None:
             return self.fault.fault in (Fault.unreachable, Fault.stale)
         return self.response is not None and (self.response.status in _NEXT or self.response.status >= 500)
+
+    @property
+    def status(self) -> AttemptStatus:
+        """Name how the attempt ended, before its answer is read."""
+        if self.fault is not None:
+            return _FAULTS[self.fault.fault]
+        assert self.response is not None
+        http_status = self.response.status
+        if http_status < 400:
+            return AttemptStatus.ok
+        if http_status == 429:
+            return AttemptStatus.throttled
+        return AttemptStatus.refused if http_status < 500 else AttemptStatus.failed
+
+    def attempt(self, candidate: Candidate) -> Attempt:
+        """Describe the attempt as one that cost nothing."""
+        response, fault = self.response, self.fault
+        return Attempt(
+            candidate.upstream.name,
+            candidate.model,
+            self.status,
+            response.status if response is not None else 0,
+            self.started_us,
+            self.answered_us if response is not None else 0,
+            self.answered_us,
+            error=str(fault) if fault is not None else "",
+        )
 
 
 _NEXT: Final = frozenset((401, 403, 404, 408, 429))
@@ -53,19 +81,6 @@ def attempt_flow(candidates: Sequence[Candidate]) -> Generator[Try, Outcome, tup
     return candidate, outcome
 
 
-def status_of(outcome: Outcome) -> AttemptStatus:
-    """Name how an attempt ended, before its answer is read."""
-    if outcome.fault is not None:
-        return _FAULTS[outcome.fault.fault]
-    assert outcome.response is not None
-    status = outcome.response.status
-    if status < 400:
-        return AttemptStatus.ok
-    if status == 429:
-        return AttemptStatus.throttled
-    return AttemptStatus.refused if status < 500 else AttemptStatus.failed
-
-
 _FAULTS: Final = {
     Fault.unreachable: AttemptStatus.unreachable,
     Fault.stale: AttemptStatus.unreachable,
@@ -75,58 +90,32 @@ _FAULTS: Final = {
 }
 
 
-class Sender:
-    """Send attempts upstream for one call."""
-
-    def __init__(self, wire: Wire, body: bytes, passage: Passage, output_cap: int, clock_us: Callable[[], int]) -> None:
-        self._wire = wire
-        self._body = body
-        self._passage = passage
-        self._output_cap = output_cap
-        self._clock_us = clock_us
-        self._started_us = 0
-        self._answered_us = 0
-
-    async def run(self, candidates: Sequence[Candidate]) -> tuple[Candidate, Outcome]:
-        """Drive the flow; attempts that came to nothing are recorded on the way."""
-        flow = attempt_flow(candidates)
-        wish = next(flow)
-        while True:
-            self._started_us = self._clock_us()
-            outcome = await self._send(wish)
-            self._answered_us = self._clock_us()
-            try:
-                following = flow.send(outcome)
-            except StopIteration as end:
-                return end.value
-            self._passage.attempts.append(self.attempt(wish.candidate, outcome))
-            if outcome.response is not None and outcome.response.stream is not None:
-                outcome.response.stream.abort()
-            wish = following
-
-    def attempt(self, candidate: Candidate, outcome: Outcome) -> Attempt:
-        """Describe an attempt that cost nothing, or whose cost is still to be found."""
-        fault, response = outcome.fault, outcome.response
-        return Attempt(
-            provider=candidate.upstream.name,
-            model=candidate.model,
-            status=status_of(outcome),
-            http_status=response.status if response is not None else 0,
-            started_us=self._started_us,
-            first_byte_us=self._answered_us if response is not None else 0,
-            ended_us=self._answered_us,
-            error=str(fault) if fault is not None else "",
-        )
-
-    async def _send(self, wish: Try) -> Outcome:
-        candidate, passage = wish.candidate, self._passage
-        upstream, facts = candidate.upstream, passage.facts
-        body = self._wire.upstream_body(self._body, facts, candidate.model, self._output_cap, upstream.cap_field)
-        head = upstream.head(passage.call.protocol, passage.forwarded, len(body))
+async def send_attempts(passage: Passage, clock_us: Callable[[], int]) -> tuple[Candidate, Outcome]:
+    """Drive the flow of a call's attempts; those that came to nothing are recorded on the way."""
+    flow = attempt_flow(passage.plan.candidates)
+    wish = next(flow)
+    while True:
+        started_us = clock_us()
         try:
-            connection = None if wish.fresh else upstream.pool.take_idle()
+            connection = None if wish.fresh else wish.candidate.upstream.pool.take_idle()
             if connection is None:
-                connection = await upstream.pool.open()
-            return Outcome(await connection.exchange((head, body), upstream.pool.timeouts))
+                connection = await wish.candidate.upstream.pool.open()
+            outcome = Outcome(await connection.exchange(_request(passage, wish.candidate), wish.candidate.upstream.pool.timeouts))
         except UpstreamFault as fault:
-            return Outcome(fault=fault)
+            outcome = Outcome(None, fault)
+        outcome.started_us, outcome.answered_us = started_us, clock_us()
+        try:
+            following = flow.send(outcome)
+        except StopIteration as end:
+            return end.value
+        passage.attempts.append(outcome.attempt(wish.candidate))
+        if outcome.response is not None and outcome.response.stream is not None:
+            outcome.response.stream.abort()
+        wish = following
+
+
+def _request(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
+    """Return the head and body of the request for a candidate."""
+    upstream, cap = candidate.upstream, passage.plan.output_cap
+    body = passage.wire.upstream_body(passage.body, passage.facts, candidate.model, cap, upstream.cap_field)
+    return upstream.head(passage.call.protocol, passage.forwarded, len(body)), body

@@ -1,22 +1,21 @@
 """Be the gateway's hand in the books: hold before a call, settle after it, wait for the commit where asked to."""
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Final
 
 from bursar.budgets.budget import Budget
 from bursar.core.errors import BooksError, Unavailable
+from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record
 from bursar.gateway.config import Settings
 from bursar.gateway.control import Control
-from bursar.gateway.purse import Purses
-from bursar.gateway.routes import Candidate
-from bursar.gateway.settle import Passage, Settler
+from bursar.gateway.purse import Purses, Slice
+from bursar.gateway.passage import Passage
+from bursar.gateway.settle import Settler
 from bursar.store.journal import Journal
 from bursar.store.leases import payable_account
 from bursar.store.spool import Spool, SpoolFull
-
-T = TypeVar("T")
 
 _CARRY_AFTER: Final = 16
 """Segments after which a call still under way is written down again, so that the spool behind it can go."""
@@ -37,40 +36,56 @@ class GatewayBooks:
         self._control = control
         self._journal = journal
         self._spool = spool
-        self._strict = settings.durability == "strict"
-        self._gateway_id = control.place.gateway_id
-        self._payables: dict[tuple[str, str], int] = {}
-        self.purses = Purses(control, self._gateway_id, clock_us)
-        self.settler = Settler(self.purses, spool, settings.indeterminate, clock_us)
-        self.under_way: dict[bytes, tuple[Passage, Candidate]] = {}
+        self.strict = settings.durability == "strict"
+        self._gateway = control.place.gateway
+        self._payables: dict[tuple[int, str], int] = {}
+        self.purses = Purses(control, self._gateway, clock_us)
+        self.settler = Settler(spool, settings.indeterminate, clock_us)
+        self.under_way: dict[bytes, Passage] = {}
 
-    async def hold(self, passage: Passage, budget: Budget, candidates: Sequence[Candidate]) -> None:
-        """Hold what a call may cost and write down that it begins.
+    def try_hold(self, passage: Passage, budget: Budget, amount_nano: Money) -> bool:
+        """Hold what a call may cost if the lease at hand covers it, and write down that it begins.
+
+        Raises `Unavailable` when the books cannot take it; then nothing is held.
+        """
+        if self.strict and self._journal.away:
+            raise Unavailable("the books cannot be reached, and this gateway is strict: try again")
+        call = passage.call
+        for candidate in passage.plan.candidates:
+            if (call.tenant, candidate.upstream.name) not in self._payables:
+                return False
+        lease = self.purses.try_hold(budget, call.call_id, amount_nano, call.opened_us, passage.expires_us)
+        if lease is None:
+            return False
+        self._begin(passage, lease, amount_nano)
+        return True
+
+    async def hold(self, passage: Passage, budget: Budget, amount_nano: Money) -> None:
+        """Hold what a call may cost, asking the budget for more.
 
         Raises `NoMoney`, or `Unavailable` when the books cannot take it; then nothing is held.
         """
-        if self._strict and self._journal.away:
-            raise Unavailable("the books cannot be reached, and this gateway is strict: try again")
-        call, amount = passage.call, passage.quote_nano
-        for candidate in reversed(candidates):  # the first one's last
-            passage.payable_account = await self._payable(call.tenant, candidate.upstream.name)
-        purses, call_id = self.purses, call.call_id
-        spot = purses.try_hold(budget, call_id, amount, call.opened_us, passage.expires_us)
-        passage.spot = spot or await purses.hold(budget, call_id, amount, passage.expires_us)
-        passage.held_nano = amount
+        call = passage.call
+        for candidate in passage.plan.candidates:
+            await self._payable(call.tenant, candidate.upstream.name)
+        lease = await self.purses.hold(budget, call.call_id, amount_nano, passage.expires_us)
+        self._begin(passage, lease, amount_nano)
+
+    def _begin(self, passage: Passage, lease: Slice, amount_nano: Money) -> None:
+        candidate, call = passage.plan.candidates[0], passage.call
+        passage.payable_account = self._payables[call.tenant, candidate.upstream.name]
+        passage.lease, passage.held_nano = lease, amount_nano
         try:
-            self.settler.begin(passage, candidates[0])
+            self.settler.begin(passage, candidate)
         except SpoolFull as error:
-            purses.settle(passage.spot, call_id, 0)
+            lease.settle(call.call_id, 0)
             raise Unavailable(f"the books cannot take more calls: {error}") from error
-        passage.segment = self._spool.end.segment
-        self.under_way[call_id] = (passage, candidates[0])
-        self._journal.wake()
+        passage.segment = self._spool.segment
+        self.under_way[call.call_id] = passage
 
     def settle(self, passage: Passage) -> Record:
         """Post a call's cost and write its record down: from here on it is charged, whatever happens."""
-        tenant = passage.call.tenant
-        record = self.settler.settle(passage, lambda provider: self._payables[tenant, provider])
+        record = self.settler.settle(passage, self._payables)
         passage.record = record
         self.under_way.pop(passage.call.call_id, None)
         self._journal.wake()
@@ -80,9 +95,8 @@ class GatewayBooks:
         """Settle a call that went wrong in a way nobody foresaw, by policy."""
         if passage.record is not None or passage.call.call_id not in self.under_way:
             return
-        candidate = self.under_way[passage.call.call_id][1]
-        now_us = self.clock_us()
-        base = Attempt(
+        candidate, now_us = passage.plan.candidates[0], self.clock_us()
+        attempt = Attempt(
             provider=candidate.upstream.name,
             model=candidate.model,
             status=AttemptStatus.lost,
@@ -92,7 +106,7 @@ class GatewayBooks:
             ended_us=now_us,
             error="abandoned by the gateway",
         )
-        passage.attempts.append(self.settler.price_unknown(passage, candidate, base))
+        passage.attempts.append(self.settler.price_unknown(passage, candidate, attempt))
         passage.status = CallStatus.indeterminate
         self.settle(passage)
 
@@ -101,7 +115,7 @@ class GatewayBooks:
 
         Raises `Unavailable` when a strict commit does not come in time; the settlement stays written down.
         """
-        if self._strict:
+        if self.strict:
             try:
                 await asyncio.wait_for(self._journal.committed(), _CONFIRM_S)
             except TimeoutError:
@@ -110,28 +124,20 @@ class GatewayBooks:
     def sweep(self, now_us: int) -> None:
         """Do what time demands: expire, retire, and carry the oldest calls forward in the spool."""
         self.purses.sweep(now_us)
-        newest = self._spool.end.segment
-        for passage, candidate in self.under_way.values():
+        newest = self._spool.segment
+        for passage in self.under_way.values():
             if passage.segment < newest - _CARRY_AFTER:
-                self.settler.begin(passage, candidate)
+                self.settler.begin(passage, passage.plan.candidates[0])
                 passage.segment = newest
         self._journal.wake()
 
-    def drive(self, flow: Generator[Any, Any, T]) -> T:
-        """Run a flow that asks for nothing, as the plan does while it has no levers."""
-        try:
-            wish = next(flow)
-        except StopIteration as end:
-            return end.value
-        raise TypeError(f"nobody here answers the wish {type(wish).__name__}")
-
-    async def _payable(self, tenant: str, provider: str) -> int:
+    async def _payable(self, tenant: int, provider: str) -> int:
         account = self._payables.get((tenant, provider))
         if account is None:
-            now_us, gateway_id = self.clock_us(), self._gateway_id
+            now_us, gateway = self.clock_us(), self._gateway
             try:
                 account = await self._control.run(
-                    lambda connection: payable_account(connection, tenant, provider, gateway_id, now_us)
+                    lambda connection: payable_account(connection, tenant, provider, gateway, now_us)
                 )
             except BooksError as error:
                 raise Unavailable(f"the books cannot be reached: {error}") from error

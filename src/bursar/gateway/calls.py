@@ -18,28 +18,31 @@ from bursar.core.errors import (
     UpstreamTimeout,
 )
 from bursar.core.ids import IdSource, call_name
-from bursar.core.money import Money, nano_to_usd, usd_to_nano
-from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol
+from bursar.core.money import NANO_PER_USD, Money, nano_to_usd, usd_to_nano
+from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol, Record
 from bursar.core.times import SECOND_US
-from bursar.gateway.asgi import JSON, ClientGone, Receive, Scope, Send, read_body, send_whole
-from bursar.gateway.attempt import Outcome, Sender
+from bursar.gateway.asgi import JSON, ClientGone, Receive, Scope, Send, body_of, send_whole
+from bursar.gateway.attempt import Outcome, send_attempts
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Headers
 from bursar.gateway.headers import CallHeaders, read_headers, returned_headers
 from bursar.gateway.idempotency import Idempotency, Replay
 from bursar.gateway.identify import Keys, check_scope
-from bursar.gateway.plan import make_plan, quote_plan
+from bursar.gateway.passage import Passage
+from bursar.gateway.plan import drive, make_plan, quote_plan
 from bursar.gateway.routes import Candidate, Routes
-from bursar.gateway.settle import Passage
 from bursar.gateway.stats import Stats
 from bursar.gateway.stream import StreamPassage
 from bursar.store.keys import Key
-from bursar.wires.wire import Answer, BadAnswer, Facts, Wire
+from bursar.wires.wire import BadAnswer, Wire
 
 log = structlog.get_logger()
 
 ROUTE_OF = {Protocol.openai_chat: "/v1/chat/completions", Protocol.anthropic_messages: "/v1/messages"}
+
+
+_NO_CACHE = (b"x-bursar-cache", b"miss")
 
 
 class Calls:
@@ -57,12 +60,20 @@ class Calls:
 
     async def serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call. Whatever is refused is refused before anything is held."""
-        now_us = self._clock_us()
+        now_us, stats, settings = self._clock_us(), self.stats, self._settings
         call_id = self._ids.next(now_us // 1000)
-        stats = self.stats
         stats.under_way += 1
         try:
-            await self._serve(wire, read_headers(scope["headers"]), call_id, now_us, receive, send)
+            if stats.under_way > settings.calls_max:
+                raise TooMany(f"more than {settings.calls_max} calls are under way", retry_after_s=1)
+            headers = read_headers(scope["headers"])
+            key = self._keys.find(headers.secret) or await self.key(headers)
+            body = body_of(await receive(), headers.content_length, settings.body_bytes_max)
+            passage = _open(wire, key, headers, body, call_id, now_us)
+            if headers.idempotency_key:
+                await self._make_once(passage, key, headers, send)
+            else:
+                await self._make(passage, key, headers, send)
         except Refusal as refusal:
             stats.refused[refusal.code] = stats.refused.get(refusal.code, 0) + 1
             await send_refusal(wire, refusal, call_id, send)
@@ -71,123 +82,107 @@ class Calls:
         finally:
             stats.under_way -= 1
 
-    async def _serve(
-        self, wire: Wire, headers: CallHeaders, call_id: bytes, now_us: int, receive: Receive, send: Send
-    ) -> None:
-        settings = self._settings
-        if self.stats.under_way > settings.calls_max:
-            raise TooMany(f"more than {settings.calls_max} calls are under way", retry_after_s=1)
-        key = await self.key(headers)
-        body = await read_body(receive, headers.content_length, settings.body_bytes_max)
-        facts = wire.facts(body)
-        check_scope(key, facts.model, ROUTE_OF[wire.protocol], now_us)
-        passage = Passage(_call(wire, key, headers, facts, call_id, now_us), facts, headers.forwarded)
-        if not headers.idempotency_key:
-            await self._make(wire, key, headers, passage, body, send)
-            return
-        digests = hashlib.sha256(headers.idempotency_key).digest(), hashlib.sha256(body).digest()
-        passage.call = msgspec.structs.replace(passage.call, idempotency_key=digests[0], body_sha256=digests[1])
-        await self._make_once(wire, key, headers, passage, body, send)
-
-    async def _make_once(
-        self, wire: Wire, key: Key, headers: CallHeaders, passage: Passage, body: bytes, send: Send
-    ) -> None:
+    async def _make_once(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
         """Make a call under an Idempotency-Key, or give the answer of the one that came before."""
-        call, idempotency = passage.call, self.idempotency
-        name = call.idempotency_key
-        while (entry := idempotency.begin(key.key_id, name, call.body_sha256, call.call_id, call.opened_us)) is not None:
+        name, digest = hashlib.sha256(headers.idempotency_key).digest(), hashlib.sha256(passage.body).digest()
+        call = msgspec.structs.replace(passage.call, idempotency_key=name, body_sha256=digest)
+        passage.call, idempotency = call, self.idempotency
+        while (entry := idempotency.begin(key.key_id, name, digest, call.call_id, call.opened_us)) is not None:
             replay = await idempotency.wait(entry)
             if replay is not None:
                 await send_whole(send, replay.status, [*replay.headers, (b"x-bursar-replayed", b"true")], replay.body)
                 return
         recorder = _Recorder(send)
         try:
-            await self._make(wire, key, headers, passage, body, recorder.send)
+            await self._make(passage, key, headers, recorder.send)
         finally:
             charged = passage.record is not None and passage.record.cost_nano > 0
             idempotency.end(key.key_id, name, recorder.replay(), charged=charged)
 
-    async def _make(
-        self, wire: Wire, key: Key, headers: CallHeaders, passage: Passage, body: bytes, send: Send
-    ) -> None:
+    async def _make(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
         """Plan, hold, attempt, settle and answer."""
-        books, facts, call = self._books, passage.facts, passage.call
-        candidates = self._routes.find(facts.model, wire.protocol)
-        plan = books.drive(make_plan(facts, candidates, key.output_cap or self._settings.output_cap))
-        passage.arms = plan.arms
-        passage.quote_nano = quote_plan(facts, plan, call.opened_us)
-        _check_max_cost(headers.max_cost_usd, passage.quote_nano)
-        passage.expires_us = call.opened_us + (self._settings.call_timeout_s + 60) * SECOND_US
-        await books.hold(passage, key.budget, plan.candidates)
+        books, amount = self._books, self._plan(passage, key, headers)
+        if not books.try_hold(passage, key.budget, amount):
+            await books.hold(passage, key.budget, amount)
         try:
-            sender = Sender(wire, body, passage, plan.output_cap, self._clock_us)
-            candidate, outcome = await sender.run(plan.candidates)
-            base, response = sender.attempt(candidate, outcome), outcome.response
+            candidate, outcome = await send_attempts(passage, self._clock_us)
+            response = outcome.response
             if response is not None and response.stream is not None and response.status < 400:
-                stream = StreamPassage(wire, passage, candidate, base, books)
-                await stream.run(response, _own_headers(call, candidate), send)
-            else:
-                await self._answer_whole(wire, passage, candidate, outcome, base, send)
+                stream = StreamPassage(passage, candidate, outcome, books)
+                await stream.run(response, _own_headers(passage.call, candidate), send)
+                return
+            record, refusal = self._conclude(passage, candidate, outcome)
+            if books.strict:
+                await books.confirm()
+            if refusal is not None or response is None:
+                assert refusal is not None
+                await send_refusal(passage.wire, refusal, passage.call.call_id, send, record.cost_nano)
+                return
+            headers_out = returned_headers(response.headers) + _own_headers(passage.call, candidate)
+            headers_out.append((b"x-bursar-cost-usd", b"%d.%09d" % divmod(record.cost_nano, NANO_PER_USD)))
+            saved = record.counterfactual_nano - record.cost_nano
+            headers_out.append((b"x-bursar-saved-usd", nano_to_usd(saved).encode()))
+            await send_whole(send, response.status, headers_out, response.body)
         finally:
-            books.abandon(passage)
+            if passage.record is None:
+                books.abandon(passage)
             if passage.record is not None:
                 self.stats.count(passage.record)
 
-    async def _answer_whole(
-        self, wire: Wire, passage: Passage, candidate: Candidate, outcome: Outcome, base: Attempt, send: Send
-    ) -> None:
-        """Settle a call that was answered in one piece, or not at all, and answer it."""
-        call, response, name = passage.call, outcome.response, candidate.upstream.name
+    def _plan(self, passage: Passage, key: Key, headers: CallHeaders) -> Money:
+        """Plan a call and return the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""
+        facts, call, settings = passage.facts, passage.call, self._settings
+        candidates = self._routes.find(facts.model, call.protocol)
+        passage.plan = plan = drive(make_plan(facts, candidates, key.output_cap or settings.output_cap))
+        amount = quote_plan(facts, plan, call.opened_us)
+        if headers.max_cost_usd:
+            _check_max_cost(headers.max_cost_usd, amount)
+        passage.expires_us = call.opened_us + (settings.call_timeout_s + 60) * SECOND_US
+        return amount
+
+    def _conclude(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> tuple[Record, Refusal | None]:
+        """Settle a call that was answered in one piece, or not at all; a refusal if there is nothing to pass on."""
+        response, name = outcome.response, candidate.upstream.name
         refusal: Refusal | None = None
         if response is None:
-            attempt, refusal = self._fault(passage, candidate, outcome, base)
+            attempt, refusal = self._fault(passage, candidate, outcome)
         elif response.status >= 400:
-            attempt, passage.status = base, CallStatus.failed
+            attempt, passage.status = outcome.attempt(candidate), CallStatus.failed
             if response.stream is not None:
                 response.stream.abort()
                 refusal = UpstreamFailed(f"provider {name} answered {response.status} with a stream")
             elif response.status in (401, 403):
                 refusal = UpstreamFailed(f"provider {name} refuses this gateway's own key", code="upstream_auth")
         else:
-            attempt, refusal = self._read_answer(wire, passage, candidate, response.body, base)
+            attempt, refusal = self._read_answer(passage, candidate, outcome, response.body)
         passage.attempts.append(attempt)
-        record = self._books.settle(passage)
-        await self._books.confirm()
-        if refusal is not None or response is None:
-            assert refusal is not None
-            await send_refusal(wire, refusal, call.call_id, send, record.cost_nano)
-            return
-        headers = returned_headers(response.headers)
-        headers += _own_headers(call, candidate)
-        headers.append((b"x-bursar-cost-usd", nano_to_usd(record.cost_nano).encode()))
-        headers.append((b"x-bursar-saved-usd", nano_to_usd(record.counterfactual_nano - record.cost_nano).encode()))
-        await send_whole(send, response.status, headers, response.body)
+        return self._books.settle(passage), refusal
 
     def _read_answer(
-        self, wire: Wire, passage: Passage, candidate: Candidate, body: bytes, base: Attempt
+        self, passage: Passage, candidate: Candidate, outcome: Outcome, body: bytes
     ) -> tuple[Attempt, Refusal | None]:
+        settler = self._books.settler
         try:
-            answer: Answer = wire.answer(body)
+            answer = passage.wire.answer(body)
         except BadAnswer as error:
             passage.status = CallStatus.indeterminate
-            broken = msgspec.structs.replace(base, status=AttemptStatus.malformed, error=str(error))
-            attempt = self._books.settler.price_unknown(passage, candidate, broken)
-            return attempt, UpstreamFailed(f"provider {candidate.upstream.name} gave an answer that cannot be read")
-        return self._books.settler.price_answer(passage, candidate, answer, base), None
+            broken = outcome.attempt(candidate)
+            broken = msgspec.structs.replace(broken, status=AttemptStatus.malformed, error=str(error))
+            refusal = UpstreamFailed(f"provider {candidate.upstream.name} gave an answer that cannot be read")
+            return settler.price_unknown(passage, candidate, broken), refusal
+        return settler.price_answer(passage, candidate, outcome, answer), None
 
-    def _fault(
-        self, passage: Passage, candidate: Candidate, outcome: Outcome, base: Attempt
-    ) -> tuple[Attempt, Refusal]:
+    def _fault(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> tuple[Attempt, Refusal]:
         """Decide what a call without an answer costs, and what its client is told."""
-        fault, name = outcome.fault, candidate.upstream.name
+        fault, name, attempt = outcome.fault, candidate.upstream.name, outcome.attempt(candidate)
         assert fault is not None
         passage.status = CallStatus.failed
-        if base.status is not AttemptStatus.unreachable:
+        if attempt.status is not AttemptStatus.unreachable:
             passage.status = CallStatus.indeterminate
-            base = self._books.settler.price_unknown(passage, candidate, base)
+            attempt = self._books.settler.price_unknown(passage, candidate, attempt)
         if fault.timed_out:
-            return base, UpstreamTimeout(f"provider {name} did not answer in time: {fault}")
-        return base, UpstreamFailed(f"provider {name} gave no answer: {fault}")
+            return attempt, UpstreamTimeout(f"provider {name} did not answer in time: {fault}")
+        return attempt, UpstreamFailed(f"provider {name} gave no answer: {fault}")
 
     async def key(self, headers: CallHeaders) -> Key:
         """Find whose call it is. Raises `Unauthorized`."""
@@ -199,8 +194,8 @@ class Calls:
 def _own_headers(call: Call, candidate: Candidate) -> Headers:
     return [
         (b"x-bursar-call-id", call_name(call.call_id).encode()),
-        (b"x-bursar-model", f"{candidate.upstream.name}/{candidate.model}".encode("latin-1", "replace")),
-        (b"x-bursar-cache", b"miss"),
+        candidate.header,
+        _NO_CACHE,
     ]
 
 
@@ -225,10 +220,14 @@ class _Recorder:
         return Replay(self._status, self._headers, b"".join(self._pieces))
 
 
-def _call(wire: Wire, key: Key, headers: CallHeaders, facts: Facts, call_id: bytes, now_us: int) -> Call:
+def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: bytes, now_us: int) -> Passage:  # noqa: PLR0913
+    """Read a call and check that its key allows it. Raises `BadRequest`, `Unauthorized`, `Forbidden`."""
+    facts = wire.facts(body)
+    check_scope(key, facts.model, ROUTE_OF[wire.protocol], now_us)
     if headers.lane not in ("", "now"):
         raise BadRequest(f"x-bursar-lane: there is no lane {headers.lane!r}, only now", param="x-bursar-lane")
-    return Call(
+    tags = key.tags | headers.tags if headers.tags else key.tags
+    call = Call(
         call_id,
         key.tenant,
         key.key_id,
@@ -239,13 +238,12 @@ def _call(wire: Wire, key: Key, headers: CallHeaders, facts: Facts, call_id: byt
         facts.segments,
         headers.run,
         headers.parent,
-        key.tags | headers.tags if headers.tags else key.tags,
+        tags,
     )
+    return Passage(wire, call, facts, body, headers.forwarded)
 
 
 def _check_max_cost(text: str, quote_nano: Money) -> None:
-    if not text:
-        return
     try:
         most = usd_to_nano(text)
     except ValueError as error:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 HEADER_BYTES_MAX: Final = 64 * 1024
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 _BUFFER_HIGH: Final = 256 * 1024
+_JOIN_MAX: Final = 64 * 1024  # a larger body is written beside its head rather than copied
 _BUFFER_LOW: Final = 64 * 1024
 
 Headers = list[tuple[bytes, bytes]]
@@ -102,7 +103,9 @@ class Connection(asyncio.Protocol):
         self._answer = answer = self._loop.create_future()
         self.deadline = self._loop.time() + timeouts.first_byte_s
         self._idle_s = timeouts.idle_s
-        self._transport.writelines(request)
+        self._pool.outbox.write(self._transport, b"".join(request) if len(request[1]) < _JOIN_MAX else request[0])
+        if len(request[1]) >= _JOIN_MAX:
+            self._pool.outbox.write(self._transport, request[1])
         return answer
 
     async def chunk(self) -> bytes:

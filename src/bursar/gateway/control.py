@@ -26,9 +26,9 @@ T = TypeVar("T")
 class Control:
     """Run short transactions one after another, and hear of changes."""
 
-    def __init__(self, url: str, gateway_id: str, *, spool_is_new: bool) -> None:
+    def __init__(self, url: str, name: str, *, spool_is_new: bool) -> None:
         self._url = url
-        self._gateway_id = gateway_id
+        self._name = name
         self._spool_is_new = spool_is_new
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
@@ -39,7 +39,7 @@ class Control:
     async def open(self, now_us: int) -> Place:
         """Connect and take the gateway's place. Raises `OperatorError` when another gateway has it."""
         connection = await connect(self._url)
-        self.place = await take_place(connection, self._gateway_id, now_us, spool_is_new=self._spool_is_new)
+        self.place = await take_place(connection, self._name, now_us, spool_is_new=self._spool_is_new)
         self._connection = connection
         return self.place
 
@@ -81,7 +81,7 @@ class Control:
                 continue
             assert self.place is not None
             if not await still_has_place(connection, self.place):
-                raise Fenced(f"gateway {self._gateway_id} has lost its place to another")
+                raise Fenced(f"gateway {self._name} has lost its place to another")
             async with self._lock:
                 self._connection = connection
             await self._listen()

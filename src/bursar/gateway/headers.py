@@ -14,6 +14,8 @@ _WORD: Final = re.compile(r"[\w.:/@ +-]{1,128}")
 
 # To the provider: what changes the meaning of a call in its own protocol, and nothing that names the client.
 _FORWARDED: Final = (b"anthropic-version", b"anthropic-beta", b"openai-beta")
+_OWN: Final = (b"x-bursar-run", b"x-bursar-parent", b"x-bursar-tags", b"x-bursar-lane", b"x-bursar-max-cost-usd")
+_RARE: Final = frozenset((*_FORWARDED, *_OWN, b"idempotency-key"))
 # To the client: what its SDK acts on. Everything else a provider says stays here.
 _RETURNED: Final = frozenset(
     (b"content-type", b"retry-after", b"retry-after-ms", b"x-should-retry", b"x-request-id", b"request-id", b"openai-processing-ms")
@@ -37,26 +39,33 @@ class CallHeaders(msgspec.Struct):
 
 
 def read_headers(headers: Headers) -> CallHeaders:
-    """Read a call's headers in one pass. Raises `BadRequest` naming the header."""
+    """Read a call's headers; of a name given twice the last counts. Raises `BadRequest` naming the header."""
+    given = dict(headers)
     read = CallHeaders()
-    for name, value in headers:
-        if name == b"authorization":
-            if value[:7].lower() == b"bearer ":
-                read.secret = value[7:].decode("latin-1").strip()
-        elif name == b"content-length":
-            read.content_length = int(value) if value.isdigit() else -1
-        elif name == b"x-api-key":
-            read.secret = value.decode("latin-1").strip()
-        elif name == b"idempotency-key":
-            if len(value) > 255:
-                raise TooLarge("Idempotency-Key exceeds 255 bytes", param="Idempotency-Key")
-            read.idempotency_key = value
-        elif name in _FORWARDED:
+    if (value := given.get(b"authorization")) is not None and value[:7].lower() == b"bearer ":
+        read.secret = value[7:].decode("latin-1").strip()
+    elif (value := given.get(b"x-api-key")) is not None:
+        read.secret = value.decode("latin-1").strip()
+    if (value := given.get(b"content-length")) is not None:
+        read.content_length = int(value)
+    if not given.keys().isdisjoint(_RARE):
+        _read_rare(read, given)
+    return read
+
+
+def _read_rare(read: CallHeaders, given: dict[bytes, bytes]) -> None:
+    """Read the headers most calls do not bring."""
+    for name in _FORWARDED:
+        if (value := given.get(name)) is not None:
             read.forwarded += b"%b: %b\r\n" % (name, value)
             read.anthropic = read.anthropic or name == b"anthropic-version"
-        elif name[:9] == b"x-bursar-":
+    if (value := given.get(b"idempotency-key")) is not None:
+        if len(value) > 255:
+            raise TooLarge("Idempotency-Key exceeds 255 bytes", param="Idempotency-Key")
+        read.idempotency_key = value
+    for name in _OWN:
+        if (value := given.get(name)) is not None:
             _read_own(read, name[9:].decode("latin-1"), value.decode("latin-1"))
-    return read
 
 
 def _read_own(read: CallHeaders, name: str, value: str) -> None:

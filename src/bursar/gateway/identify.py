@@ -27,6 +27,7 @@ class Keys:
         self._control = control
         self._changed = changed
         self._by_digest: dict[bytes, Key] = {}
+        self._by_secret: dict[str, Key] = {}  # of secrets that were used, to hash each but once
         self._unknown: dict[bytes, float] = {}
 
     async def load(self) -> None:
@@ -35,12 +36,16 @@ class Keys:
             self._learn(key)
 
     def find(self, secret: str) -> Key | None:
-        """Return the key of a secret if it is known here."""
-        return self._by_digest.get(hashlib.sha256(secret.encode()).digest())
+        """Return the key of a secret that was used here before."""
+        return self._by_secret.get(secret)
 
     async def ask(self, secret: str) -> Key:
-        """Ask the database for the key of a secret. Raises `Unauthorized` when there is none."""
+        """Find the key of a secret, in the database if need be. Raises `Unauthorized` when there is none."""
         digest = hashlib.sha256(secret.encode()).digest()
+        known = self._by_digest.get(digest)
+        if known is not None:
+            self._by_secret[secret] = known
+            return known
         now = time.monotonic()
         if self._unknown.get(digest, 0.0) > now:
             raise Unauthorized("this key is not known here: create one with `bursar keys create`")
@@ -58,12 +63,16 @@ class Keys:
             self._unknown[digest] = now + UNKNOWN_S
             raise Unauthorized("this key is not known here: create one with `bursar keys create`")
         self._learn(key)
+        self._by_secret[secret] = key
         return key
 
     def _learn(self, key: Key) -> None:
         known = self._by_digest.get(key.sha256)
+        if known == key:
+            return
         self._by_digest[key.sha256] = key
-        if known is not None and known != key:
+        if known is not None:
+            self._by_secret = {secret: each for secret, each in self._by_secret.items() if each is not known}
             self._changed(key)
 
 

@@ -13,7 +13,6 @@ import msgspec
 from bursar.core.errors import Unmetered
 from bursar.core.money import Money
 from bursar.gateway.routes import Candidate
-from bursar.prices.quote import Request, missing_rate, quote
 from bursar.tokens.bounds import input_tokens_max
 from bursar.wires.wire import Facts
 
@@ -41,38 +40,37 @@ def make_plan(
     return plan
 
 
+def drive(flow: Generator[Any, Any, Plan]) -> Plan:
+    """Run a flow that asks for nothing, as the plan does while it has no levers."""
+    try:
+        wish = next(flow)
+    except StopIteration as end:
+        return end.value
+    raise TypeError(f"nobody here answers the wish {type(wish).__name__}")
+
+
 def quote_plan(facts: Facts, plan: Plan, now_us: int) -> Money:
     """Return the most a plan can cost over all its candidates, at the tier asked for or the standard one.
 
     Raises `Unmetered` for what has no price or no bound.
     """
-    return max(_quote(facts, plan, candidate, now_us) for candidate in plan.candidates)
-
-
-def _quote(facts: Facts, plan: Plan, candidate: Candidate, now_us: int) -> Money:
-    if not candidate.priced_tier(facts.service_tier):
-        raise Unmetered(
-            f"{candidate.price.model} has no price for service tier {facts.service_tier!r}", param="service_tier"
-        )
-    bound = input_tokens_max(facts, candidate.model, candidate.price.context_window)
-    if bound is None:
-        raise Unmetered(
-            f"nothing bounds the tokens of this audio or document for {candidate.model}: give its text, or another model",
-            code="unmetered",
-            param="messages",
-        )
-    request = Request(
-        input_max=bound,
-        output_max=facts.choices * plan.output_cap + facts.predicted_bytes,
-        writes_cache_5m=facts.cache_write_5m,
-        writes_cache_1h=facts.cache_write_1h,
-        media=facts.media.images > 0 or facts.media.others > 0,
-        searches_web=facts.searches_web,
-    )
-    card = candidate.card(now_us)
-    if missing := missing_rate(request, card):
-        raise Unmetered(f"the price of {candidate.price.model} has no rate for {missing}", param="model")
-    cost = quote(request, card)
-    if facts.service_tier or facts.speed:
-        cost = max(cost, quote(request, candidate.card(now_us, facts.service_tier, facts.speed)))
-    return cost
+    most = 0
+    for candidate in plan.candidates:
+        bound = input_tokens_max(facts, candidate.model, candidate.price.context_window)
+        if bound is None:
+            raise Unmetered(
+                f"nothing bounds the tokens of this audio or document for {candidate.model}: send its text instead",
+                code="unmetered",
+                param="messages",
+            )
+        output_max = facts.choices * plan.output_cap + facts.predicted_bytes
+        cost = candidate.ceiling(candidate.card(now_us), facts.traits).cost(bound, output_max)
+        if facts.service_tier or facts.speed:
+            if not candidate.priced_tier(facts.service_tier):
+                raise Unmetered(
+                    f"{candidate.price.model} has no price for service tier {facts.service_tier!r}", param="service_tier"
+                )
+            card = candidate.card(now_us, facts.service_tier, facts.speed)
+            cost = max(cost, candidate.ceiling(card, facts.traits).cost(bound, output_max))
+        most = max(most, cost)
+    return most

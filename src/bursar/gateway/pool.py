@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from bursar.core.errors import ConfigError
 from bursar.gateway.connection import Connection, Fault, Timeouts, UpstreamFault
+from bursar.gateway.outbox import Outbox
 
 IDLE_S: Final = 45.0
 """How long an unused connection is kept; servers commonly close theirs after 60 s or more."""
@@ -19,7 +20,10 @@ SWEEP_S: Final = 0.25
 class Pool:
     """Hold the connections to one base address (`http://`, `https://` or `unix:` and a path)."""
 
-    def __init__(self, base_url: str, *, connections_max: int = 1_000, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, base_url: str, outbox: Outbox, *, connections_max: int = 1_000, timeouts: Timeouts | None = None
+    ) -> None:
+        self.outbox = outbox
         self.timeouts = timeouts or Timeouts()
         self._connections_max = connections_max
         self._idle: list[Connection] = []

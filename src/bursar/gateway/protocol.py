@@ -1,8 +1,25 @@
-"""Bound what a client's connection may take: header bytes, the time for a request, the time it may not read."""
+"""Serve HTTP/1.1 to clients as ASGI: httptools in front, few copies behind, every size and time bounded.
 
-from typing import Any, Final
+uvicorn runs the sockets and the life cycle and takes this class in place of its own. It differs in three ways: a
+request is handed on when its body is whole (or known to be too large), head and body of an answer leave in one write,
+and `sweep` ends connections whose client is too slow without a timer for each request.
+"""
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import asyncio
+from collections import deque
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, Final, cast
+from urllib.parse import unquote
+
+import httptools
+import structlog
+
+from bursar.gateway.asgi import Scope
+from bursar.gateway.connection import Headers
+from bursar.gateway.outbox import Outbox
+
+log = structlog.get_logger()
 
 HEADER_BYTES_MAX: Final = 64 * 1024
 REQUEST_S: Final = 60.0
@@ -11,73 +28,311 @@ REQUEST_S: Final = 60.0
 UNREAD_S: Final = 60.0
 """How long a client may leave its answer unread before it counts as gone."""
 
+KEEP_ALIVE_S: Final = 75.0
+PIPELINE_MAX: Final = 16
 
-class BoundedProtocol(HttpToolsProtocol):
-    """Serve a connection like uvicorn does, within bounds. `sweep` keeps the time without a timer for each request."""
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus if status.value >= 200
+}
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+
+class Exchange:
+    """Hold one request and its answer; `receive` and `send` are what ASGI asks for."""
+
+    __slots__ = ("_body", "_chunked", "_head", "_protocol", "_whole", "ended", "keep_alive", "scope")
+
+    def __init__(self, protocol: "ClientProtocol", scope: Scope, body: bytes, *, whole: bool, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self._body: bytes | None = body
+        self._whole = whole
+        self._head: bytes | None = None
+        self._chunked = False
+        self.scope = scope
+        self.keep_alive = keep_alive and whole
+        self.ended = False
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the request's body, and after that the end of the connection."""
+        body = self._body
+        if body is not None:
+            self._body = None
+            return {"type": "http.request", "body": body, "more_body": not self._whole}
+        if not self._protocol.gone:
+            await self._protocol.wait_gone()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Take in a part of the answer."""
+        protocol = self._protocol
+        if message["type"] == "http.response.start":
+            self._head = self._compose(message["status"], message["headers"])
+            return
+        body, more = message["body"], message.get("more_body", False)
+        if self._chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                body += b"0\r\n\r\n"
+        if self._head is not None:
+            body, self._head = self._head + body, None
+        if not protocol.gone and body:
+            protocol.write(body)
+        if not more:
+            self.ended = True
+            protocol.finished(self)
+        elif protocol.paused:
+            await protocol.drained()
+
+    def _compose(self, status: int, headers: Headers) -> bytes:
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        self._chunked = self.scope["http_version"] == "1.1"
+        for name, value in headers:
+            if name == b"content-length":
+                self._chunked = False
+            lines += (name, b": ", value, b"\r\n")
+        if self._chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        elif self.scope["http_version"] != "1.1" and not any(name == b"content-length" for name, _ in headers):
+            self.keep_alive = False
+        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        return b"".join(lines)
+
+
+class ClientProtocol(asyncio.Protocol):
+    """Serve one client's connection. uvicorn makes it: what it cannot pass, a subclass holds (`bound_to`)."""
+
+    outbox: Outbox
+    body_bytes_max: int = 32 * 1024 * 1024
+
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:  # noqa: ARG002
+        self._app = config.loaded_app
+        self._outbox = self.outbox
+        self._loop: asyncio.AbstractEventLoop = _loop or asyncio.get_running_loop()
+        self._connections: set[Any] = server_state.connections
+        self._tasks: set[asyncio.Task[None]] = server_state.tasks
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._peer: tuple[str, int] | None = None
+        self._url = b""
+        self._headers: Headers = []
         self._header_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._refused = False
+        self._waiting: deque[Exchange] = deque()
+        self._current: Exchange | None = None
+        self._closing = False
+        self._arriving = False
         self._arriving_since = 0.0
         self._unread_since = 0.0
+        self._idle_since = 0.0
+        self._drained: asyncio.Future[None] | None = None
+        self._gone_waiter: asyncio.Future[None] | None = None
+        self.gone = False
+        self.paused = False
 
-    def on_message_begin(self) -> None:
-        """Begin to count a request."""
-        super().on_message_begin()
-        self._header_bytes = 0
-        self._arriving_since = self.loop.time()
+    # What the event loop calls.
 
-    def on_url(self, url: bytes) -> None:
-        """Count the target's bytes."""
-        self._count(len(url))
-        super().on_url(url)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+        peer = transport.get_extra_info("peername")
+        self._peer = (peer[0], peer[1]) if isinstance(peer, tuple) else None
+        self._idle_since = self._loop.time()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header's bytes."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        self._idle_since = 0.0
+        try:
+            self._parser.feed_data(data)
+            if self._arriving and not self._arriving_since:  # more of it is still to come
+                self._arriving_since = self._loop.time()
+        except httptools.HttpParserUpgrade:
+            self.refuse(501, "this server speaks HTTP/1.1 alone")
+        except httptools.HttpParserError:
+            if not self._refused:
+                self.refuse(400, "the request is not valid HTTP")
 
-    def on_message_complete(self) -> None:
-        """Note that the request is whole."""
-        self._arriving_since = 0.0
-        super().on_message_complete()
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
+        """Note that the client is gone; its calls go on, for the provider bills them."""
+        self.gone = True
+        self._connections.discard(self)
+        self._waiting.clear()
+        for future in (self._drained, self._gone_waiter):
+            if future is not None and not future.done():
+                future.set_result(None)
 
     def pause_writing(self) -> None:
         """Note that the client does not read."""
-        self._unread_since = self.loop.time()
-        super().pause_writing()
+        self.paused = True
+        self._unread_since = self._loop.time()
 
     def resume_writing(self) -> None:
         """Note that the client reads again."""
+        self.paused = False
         self._unread_since = 0.0
-        super().resume_writing()
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._url, self._headers, self._header_bytes = b"", [], 0
+        self._body, self._body_bytes = [], 0
+        self._arriving = True
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        self._url += url
+        self._bound_headers(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._headers.append((name.lower(), value))
+        self._bound_headers(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        """Let a client that waits for it go on."""
+        if any(name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers):
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body; what is beyond the limit is not kept, and the request refused by the app."""
+        if self._refused:
+            return
+        self._body.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > self.body_bytes_max:
+            self._refused, self._arriving, self._arriving_since = True, False, 0.0
+            self._transport.pause_reading()
+            self._hand_on(whole=False)
+
+    def on_message_complete(self) -> None:
+        """Hand the request on."""
+        self._arriving, self._arriving_since = False, 0.0
+        if not self._refused:
+            self._hand_on(whole=True)
+
+    # What exchanges call.
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client, in the next turn of the loop."""
+        self._outbox.write(self._transport, data)
+
+    def finished(self, exchange: Exchange) -> None:
+        """Go on to the next request, or close."""
+        self._current = None
+        if not exchange.keep_alive or self._closing:
+            self._outbox.write(self._transport, b"")
+        elif self._waiting:
+            self._begin(self._waiting.popleft())
+            self._transport.resume_reading()
+        else:
+            self._idle_since = self._loop.time()
+
+    async def drained(self) -> None:
+        """Wait until the client has read enough, or is gone."""
+        if not self.gone:
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    async def wait_gone(self) -> None:
+        """Wait until the client is gone."""
+        self._gone_waiter = self._loop.create_future()
+        await self._gone_waiter
+
+    # What the server calls.
+
+    def shutdown(self) -> None:
+        """Close once the request under way is answered: the server stops."""
+        self._closing = True
+        if self._current is None:
+            self._transport.close()
+        else:
+            self._current.keep_alive = False
 
     def sweep(self, now: float) -> None:
-        """End the connection when its client is too slow."""
+        """End the connection when its client is too slow, or has nothing to say."""
         if self._arriving_since and now - self._arriving_since > REQUEST_S:
-            self._refuse(408, b"Request Timeout", b"the request took more than %d s to arrive" % REQUEST_S)
+            self.refuse(408, f"the request took more than {REQUEST_S:.0f} s to arrive")
         elif self._unread_since and now - self._unread_since > UNREAD_S:
-            self.transport.abort()
+            self._transport.abort()
+        elif self._idle_since and now - self._idle_since > KEEP_ALIVE_S:
+            self._transport.close()
 
-    def _count(self, size: int) -> None:
+    def refuse(self, status: int, message: str) -> None:
+        """Answer what never became a request, and close."""
+        self._refused, self._arriving, self._arriving_since = True, False, 0.0
+        if self._transport.is_closing():
+            return
+        body = (
+            '{"error":{"message":"%s","type":"invalid_request_error","param":null,"code":"http_%d"}}' % (message, status)
+        ).encode()
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        if self._current is None:
+            self.write(_STATUS_LINES[status] + head + body)
+        self._outbox.write(self._transport, b"")
+
+    def _bound_headers(self, size: int) -> None:
         self._header_bytes += size
-        if self._header_bytes > HEADER_BYTES_MAX:
-            self._refuse(431, b"Request Header Fields Too Large", b"the headers exceed %d bytes" % HEADER_BYTES_MAX)
+        if self._header_bytes > HEADER_BYTES_MAX and not self._refused:
+            self.refuse(431, f"the headers exceed {HEADER_BYTES_MAX} bytes")
             raise ValueError("headers too large")
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP, unless it has been answered."""
-        if not self.transport.is_closing():
-            super().send_400_response(msg)
-
-    def _refuse(self, status: int, phrase: bytes, message: bytes) -> None:
-        """Answer outside of ASGI, which has no request yet, and close."""
-        self._arriving_since = 0.0
-        if self.transport.is_closing():
+    def _hand_on(self, *, whole: bool) -> None:
+        parser = self._parser
+        path, raw_path, query = _target(self._url)
+        scope: Scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": parser.get_http_version(),
+            "method": parser.get_method().decode("ascii"),
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self._headers,
+            "client": self._peer,
+        }
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        exchange = Exchange(self, scope, body, whole=whole, keep_alive=parser.should_keep_alive())
+        if self._current is None:
+            self._begin(exchange)
             return
-        body = b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"%d"}}' % (message, status)
-        self.transport.write(
-            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (status, phrase, len(body), body)
-        )
-        self.transport.close()
+        self._waiting.append(exchange)  # pipelined: answers go out in the order of their requests
+        self._transport.pause_reading()
+        if len(self._waiting) > PIPELINE_MAX:
+            self.refuse(400, f"more than {PIPELINE_MAX} requests are pipelined")
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._current = exchange
+        task = self._loop.create_task(self._app(exchange.scope, exchange.receive, exchange.send))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """Note the end of a request's task; one that failed leaves its client without an answer, so it is told."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None and not task.cancelled():
+            return
+        if error is not None:
+            log.error("request.failed", error=type(error).__name__, exc_info=error)
+        exchange, self._current = self._current, None
+        if exchange is not None and not exchange.ended and not self.gone:
+            self.refuse(500, "the gateway failed: see its log")
+
+
+@lru_cache(maxsize=1_000)
+def _target(url: bytes) -> tuple[str, bytes, bytes]:
+    """Split a request's target into its path, as text and as it came, and its query."""
+    target = httptools.parse_url(url)
+    raw_path: bytes = target.path or b"/"
+    return unquote(raw_path.decode("latin-1")), raw_path, target.query or b""
+
+
+def bound_to(outbox: Outbox, body_bytes_max: int) -> type[ClientProtocol]:
+    """Return a protocol class with its outbox and body limit."""
+    return type("BoundProtocol", (ClientProtocol,), {"outbox": outbox, "body_bytes_max": body_bytes_max})

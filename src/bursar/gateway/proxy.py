@@ -8,8 +8,9 @@ from ipaddress import ip_address
 from typing import Final
 
 from bursar.core.errors import Forbidden, TooLarge, Unavailable
-from bursar.gateway.asgi import Receive, Scope, Send, read_body
+from bursar.gateway.asgi import Receive, Scope, Send, body_of
 from bursar.gateway.connection import Connection, Response, UpstreamFault
+from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
 
 _LOCAL_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -20,13 +21,13 @@ _BODY_BYTES_MAX: Final = 1024 * 1024
 class Proxy:
     """Pass requests on."""
 
-    def __init__(self, socket_path: str) -> None:
-        self.pool = Pool(f"unix:{socket_path}", connections_max=32)
+    def __init__(self, socket_path: str, outbox: Outbox) -> None:
+        self.pool = Pool(f"unix:{socket_path}", outbox, connections_max=32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on and its answer back. Raises `Forbidden`, `Unavailable`."""
         check_local(scope)
-        body = await read_body(receive, -1, _BODY_BYTES_MAX)
+        body = body_of(await receive(), -1, _BODY_BYTES_MAX)
         try:
             connection = self.pool.take_idle() or await self.pool.open()
             response = await connection.exchange((_head(scope, len(body)), body), self.pool.timeouts, stream=True)

@@ -12,7 +12,7 @@ from bursar.core.errors import BooksError, NoMoney, Unavailable
 from bursar.core.money import NANO_PER_USD, Money, nano_to_usd
 from bursar.core.times import FOREVER_US, SECOND_US, to_datetime
 from bursar.gateway.control import Control
-from bursar.ledger.lease import HoldStatus, Lease, Settlement
+from bursar.ledger.lease import HoldStatus, Lease
 from bursar.store.leases import Grant, OpenLease, open_lease, return_lease
 
 log = structlog.get_logger()
@@ -40,14 +40,13 @@ ASK_S: Final = 5.0
 class Purse:
     """Hold one budget's leases: that of the current window, and those of past windows whose calls still run."""
 
-    __slots__ = ("budget", "dry_until_us", "end_us", "grant", "lease", "old", "slice_nano", "spent_before", "topping", "used_us")
+    __slots__ = ("budget", "dry_until_us", "end_us", "lease", "old", "slice_nano", "spent_before", "topping", "used_us")
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.lease: Lease | None = None
-        self.grant: Grant | None = None
+        self.lease: Slice | None = None
         self.end_us = 0
-        self.old: list[tuple[Lease, Grant]] = []
+        self.old: list[Slice] = []
         self.slice_nano = 0
         self.spent_before = (0, 0)  # money spent and moment, at the last top-up
         self.dry_until_us = 0
@@ -55,41 +54,41 @@ class Purse:
         self.topping: asyncio.Task[None] | None = None
 
 
-class Spot:
-    """Point to where a call's money is held: the lease, and the accounts it leads to."""
+class Slice(Lease):
+    """Be a lease together with the grant it came from, which names its accounts."""
 
-    __slots__ = ("grant", "lease")
+    __slots__ = ("grant",)
 
-    def __init__(self, lease: Lease, grant: Grant) -> None:
-        self.lease = lease
+    def __init__(self, grant: Grant, available_nano: Money = 0) -> None:
+        super().__init__(grant.lease_account, grant.budget_account, available_nano)
         self.grant = grant
 
 
 class Purses:
     """Hold the purses of all budgets of this gateway."""
 
-    def __init__(self, control: Control, gateway_id: str, clock_us: Callable[[], int]) -> None:
+    def __init__(self, control: Control, gateway: int, clock_us: Callable[[], int]) -> None:
         self._control = control
-        self._gateway_id = gateway_id
+        self._gateway = gateway
         self._clock_us = clock_us
         self._purses: dict[str, Purse] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.top_ups = 0
 
-    def try_hold(self, budget: Budget, call_id: bytes, amount_nano: Money, now_us: int, expires_us: int) -> Spot | None:
+    def try_hold(self, budget: Budget, call_id: bytes, amount_nano: Money, now_us: int, expires_us: int) -> Slice | None:
         """Hold money for a call if the lease at hand covers it; None when it has to be asked for more."""
         purse = self._purses.get(budget.budget_id)
-        if purse is None or purse.lease is None or now_us >= purse.end_us or purse.budget != budget:
+        if purse is None or purse.lease is None or now_us >= purse.end_us or purse.budget is not budget:
             return None
-        if purse.lease.hold(call_id, amount_nano, expires_us) is HoldStatus.exceeds_lease:
+        lease = purse.lease
+        if lease.hold(call_id, amount_nano, expires_us) is HoldStatus.exceeds_lease:
             return None
         purse.used_us = now_us
-        if purse.lease.available_nano * LOW_SHARE < purse.slice_nano and now_us >= purse.dry_until_us:
+        if lease.available_nano * LOW_SHARE < purse.slice_nano and now_us >= purse.dry_until_us:
             self._begin_top_up(purse, amount_nano)
-        assert purse.grant is not None
-        return Spot(purse.lease, purse.grant)
+        return lease
 
-    async def hold(self, budget: Budget, call_id: bytes, amount_nano: Money, expires_us: int) -> Spot:
+    async def hold(self, budget: Budget, call_id: bytes, amount_nano: Money, expires_us: int) -> Slice:
         """Hold money for a call, leasing more where needed.
 
         Raises `NoMoney` when the budget cannot cover it, `Unavailable` when the database cannot be asked.
@@ -97,22 +96,15 @@ class Purses:
         purse = self._purse_of(budget)
         while True:
             now_us = self._clock_us()
-            spot = self.try_hold(budget, call_id, amount_nano, now_us, expires_us)
-            if spot is not None:
-                return spot
+            lease = self.try_hold(budget, call_id, amount_nano, now_us, expires_us)
+            if lease is not None:
+                return lease
             if purse.lease is not None and now_us < min(purse.dry_until_us, purse.end_us):
                 raise self._no_money(purse, amount_nano)
             try:
                 await asyncio.wait_for(asyncio.shield(self._begin_top_up(purse, amount_nano)), ASK_S)
             except TimeoutError:
                 raise Unavailable("the budget cannot be asked: the database is away", retry_after_s=1) from None
-
-    def settle(self, spot: Spot, call_id: bytes, cost_nano: Money) -> Settlement:
-        """Spend a call's true cost."""
-        settlement = spot.lease.settle(call_id, cost_nano)
-        if settlement.overage_nano:
-            log.warning("purse.overage", overage_usd=nano_to_usd(settlement.overage_nano), call=call_id.hex())
-        return settlement
 
     def changed(self, budget: Budget) -> None:
         """Give back what is free of a budget that has changed, and ask it anew when next needed."""
@@ -129,10 +121,10 @@ class Purses:
                     log.error("purse.hold_expired", call=call_id.hex())
                 if now_us >= purse.end_us or (not purse.lease.holds and now_us - purse.used_us > IDLE_US):
                     self._retire(purse)
-            for lease, grant in purse.old:
+            for lease in purse.old:
                 lease.expire(now_us)
-                self._give_back(purse, lease, grant)
-            purse.old = [(lease, grant) for lease, grant in purse.old if lease.holds or lease.available_nano]
+                self._give_back(purse, lease)
+            purse.old = [lease for lease in purse.old if lease.holds or lease.available_nano]
 
     async def close(self) -> None:
         """Give every lease back."""
@@ -147,6 +139,8 @@ class Purses:
             purse = self._purses[budget.budget_id] = Purse(budget)
         elif purse.budget != budget:
             self.changed(budget)
+        else:
+            purse.budget = budget  # the same, read anew: it is compared by identity
         return purse
 
     def _begin_top_up(self, purse: Purse, need_nano: Money) -> asyncio.Task[None]:
@@ -162,21 +156,20 @@ class Purses:
         self.top_ups += 1
         try:
             grant = await self._control.run_until_done(
-                lambda connection: open_lease(connection, budget, self._gateway_id, want, transfer_id, at_us)
+                lambda connection: open_lease(connection, budget, self._gateway, want, transfer_id, at_us)
             )
         except BooksError as error:
             raise Unavailable(f"the budget cannot be asked: {error}", retry_after_s=1) from error
         finally:
             purse.topping = None
         if purse.budget != budget:  # it changed meanwhile: this slice goes back at once
-            stray = Lease(grant.lease_account, grant.budget_account, grant.granted_nano)
-            purse.old.append((stray, grant))
+            purse.old.append(Slice(grant, grant.granted_nano))
             return
-        if purse.lease is None or purse.grant is None or purse.grant.budget_account != grant.budget_account:
+        if purse.lease is None or purse.lease.budget_account_id != grant.budget_account:
             self._retire(purse)
-            purse.lease = Lease(grant.lease_account, grant.budget_account)
+            purse.lease = Slice(grant)
         purse.lease.grow(grant.granted_nano)
-        purse.grant, purse.end_us, purse.slice_nano = grant, grant.end_us, want
+        purse.lease.grant, purse.end_us, purse.slice_nano = grant, grant.end_us, want
         purse.used_us = self._clock_us()
         purse.dry_until_us = purse.used_us + DRY_US if grant.granted_nano < want else 0
 
@@ -191,19 +184,19 @@ class Purses:
 
     def _retire(self, purse: Purse) -> None:
         """Put the lease at hand aside: what is free goes back now, the rest when its calls have ended."""
-        if purse.lease is not None and purse.grant is not None:
-            purse.old.append((purse.lease, purse.grant))
-            self._give_back(purse, purse.lease, purse.grant)
-        purse.lease = purse.grant = None
+        if purse.lease is not None:
+            purse.old.append(purse.lease)
+            self._give_back(purse, purse.lease)
+        purse.lease = None
         purse.end_us = purse.dry_until_us = 0
         purse.spent_before = (0, 0)
 
-    def _give_back(self, purse: Purse, lease: Lease, grant: Grant) -> None:
+    def _give_back(self, purse: Purse, lease: Slice) -> None:
         amount = lease.shrink()
         if amount:
-            self._spawn(self._return(purse.budget.tenant, grant, amount))
+            self._spawn(self._return(purse.budget.tenant, lease.grant, amount))
 
-    async def _return(self, tenant: str, grant: Grant, amount_nano: Money) -> None:
+    async def _return(self, tenant: int, grant: Grant, amount_nano: Money) -> None:
         transfer_id, at_us = secrets.token_bytes(16), self._clock_us()
         lease = OpenLease(tenant, grant.lease_account, grant.budget_account, amount_nano)
         await self._control.run_until_done(lambda connection: return_lease(connection, lease, transfer_id, at_us))
@@ -215,10 +208,10 @@ class Purses:
         return task
 
     def _no_money(self, purse: Purse, need_nano: Money) -> NoMoney:
-        lease, grant, budget = purse.lease, purse.grant, purse.budget
-        assert lease is not None and grant is not None
+        lease, budget = purse.lease, purse.budget
+        assert lease is not None
         limit = budget.limit_nano or 0
-        spent = limit - grant.left_nano - lease.available_nano - lease.held_nano
+        spent = limit - lease.grant.left_nano - lease.available_nano - lease.held_nano
         details = {
             "spent_usd": nano_to_usd(spent),
             "held_usd": nano_to_usd(lease.held_nano),

@@ -4,14 +4,15 @@ from collections.abc import Callable
 from typing import Final
 
 from bursar.core.errors import ConfigError, NotFound, Refusal, UnknownModel, Unmetered
-from bursar.core.records import Protocol
+from bursar.core.records import Protocol, Traits
 from bursar.gateway.config import Config, Provider
 from bursar.gateway.connection import Timeouts
+from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
 from bursar.prices.book import Book
 from bursar.prices.near import near_names
 from bursar.prices.price import Price, RateCard
-from bursar.prices.quote import Request, missing_rate
+from bursar.prices.quote import Ceiling, ceiling, missing_rate
 
 _PATHS: Final = {Protocol.openai_chat: "/chat/completions", Protocol.anthropic_messages: "/messages"}
 _SPEAKS: Final = {
@@ -27,11 +28,11 @@ _STANDARD_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "o
 class Upstream:
     """Be a provider as the gateway talks to it: its connections, the head of its requests, its dialect."""
 
-    def __init__(self, name: str, provider: Provider, base_url: str) -> None:
+    def __init__(self, name: str, provider: Provider, base_url: str, outbox: Outbox) -> None:
         self.name = name
         self.kind = provider.kind
         timeouts = Timeouts(provider.connect_s, provider.first_byte_s, provider.idle_s)
-        self.pool = Pool(base_url, connections_max=provider.connections_max, timeouts=timeouts)
+        self.pool = Pool(base_url, outbox, connections_max=provider.connections_max, timeouts=timeouts)
         own_field = "max_completion_tokens" if "api.openai.com" in base_url or provider.kind == "sandbox" else "max_tokens"
         self.cap_field = provider.cap_field or own_field
         secret = provider.secret(name)
@@ -68,7 +69,9 @@ class Candidate:
         self.upstream = upstream
         self.model = model
         self.price = price
+        self.header = (b"x-bursar-model", f"{upstream.name}/{model}".encode("latin-1", "replace"))
         self._cards: dict[tuple[str, str], RateCard] = {}
+        self._ceilings: dict[tuple[str, Traits], Ceiling] = {}
 
     def card(self, now_us: int, service_tier: str = "", speed: str = "") -> RateCard:
         """Return the rates in force now for a service tier and speed; those of a tier without any are the standard."""
@@ -79,6 +82,16 @@ class Candidate:
             self._cards[key] = card = self.price.at(now_us, context)
         return card
 
+    def ceiling(self, card: RateCard, traits: Traits) -> Ceiling:
+        """Return the dearest rates of a card that can apply to calls of these traits. Raises `Unmetered` without any."""
+        key = (card.price_id, traits)
+        found = self._ceilings.get(key)
+        if found is None:
+            if missing := missing_rate(card, traits):
+                raise Unmetered(f"the price of {self.price.model} has no rate for {missing}", param="model")
+            found = self._ceilings[key] = ceiling(card, traits)
+        return found
+
     def priced_tier(self, service_tier: str) -> bool:
         """Tell whether a service tier has a price, be it the standard one."""
         return service_tier in _STANDARD_TIERS or self.price.free or self.price.knows("service_tier", service_tier)
@@ -87,11 +100,11 @@ class Candidate:
 class Routes:
     """Resolve the names clients use. A name that is not configured is looked up as `provider/model`."""
 
-    def __init__(self, config: Config, book: Book, base_url_of: Callable[[str], str]) -> None:
+    def __init__(self, config: Config, book: Book, base_url_of: Callable[[str], str], outbox: Outbox) -> None:
         self._book = book
         self._config = config
         self.upstreams = {
-            name: Upstream(name, provider, provider.base_url or base_url_of(name))
+            name: Upstream(name, provider, provider.base_url or base_url_of(name), outbox)
             for name, provider in config.providers.items()
         }
         self._found: dict[tuple[str, Protocol], tuple[Candidate, ...]] = {}
@@ -150,9 +163,9 @@ class Routes:
             raise Unmetered(
                 f"{error}: give models.{model}.price in bursar.toml, or price = \"free\"", param="model"
             ) from None
-        if missing := missing_rate(Request(1, 1), found.at(0)):
-            raise Unmetered(f"the price of {provider}/{model} has no rate for {missing}", param="model")
-        return Candidate(upstream, model, found)
+        candidate = Candidate(upstream, model, found)
+        candidate.ceiling(found.at(0), Traits())
+        return candidate
 
     def _price(self, upstream: Upstream, model: str) -> Price:
         settings = self._config.providers[upstream.name]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from bursar.core.money import NANO_PER_USD
-from bursar.core.records import Record
+from bursar.core.records import CallStatus, Record
 
 
 class Stats:
@@ -14,34 +14,35 @@ class Stats:
     def __init__(self) -> None:
         self.under_way = 0
         self.refused: dict[str, int] = {}
-        self.calls: dict[tuple[str, str], int] = {}  # by provider and status
-        self.cost_nano: dict[str, int] = {}  # by provider
-        self.tokens: dict[str, int] = {"input": 0, "output": 0}
+        # Calls, nano-USD, input and output tokens, by provider and status.
+        self._settled: dict[tuple[str, CallStatus], list[int]] = {}
         self.overage_nano = 0
 
     def count(self, record: Record) -> None:
         """Count a settled call."""
         last = record.attempts[-1]
-        key = (last.provider, record.status.name)
-        self.calls[key] = self.calls.get(key, 0) + 1
-        self.cost_nano[last.provider] = self.cost_nano.get(last.provider, 0) + record.cost_nano
-        self.tokens["input"] += last.usage.input_total
-        self.tokens["output"] += last.usage.output_total
+        usage = last.usage
+        counts = self._settled.get((last.provider, record.status))
+        if counts is None:
+            counts = self._settled[last.provider, record.status] = [0, 0, 0, 0]
+        counts[0] += 1
+        counts[1] += record.cost_nano
+        counts[2] += usage.input_total
+        counts[3] += usage.output_tokens + usage.reasoning_tokens
         self.overage_nano += record.overage_nano
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, as a Prometheus collector does."""
         calls = CounterMetricFamily("bursar_calls", "Calls settled", labels=["provider", "status"])
-        for (provider, status), count in self.calls.items():
-            calls.add_metric([provider, status], count)
+        cost = CounterMetricFamily("bursar_cost_usd", "Cost of settled calls in USD", labels=["provider", "status"])
+        tokens = CounterMetricFamily("bursar_tokens", "Tokens of settled calls", labels=["provider", "status", "side"])
+        for (provider, status), (count, nano, input_tokens, output_tokens) in self._settled.items():
+            calls.add_metric([provider, status.name], count)
+            cost.add_metric([provider, status.name], nano / NANO_PER_USD)
+            tokens.add_metric([provider, status.name, "input"], input_tokens)
+            tokens.add_metric([provider, status.name, "output"], output_tokens)
         yield calls
-        cost = CounterMetricFamily("bursar_cost_usd", "Cost of settled calls in USD", labels=["provider"])
-        for provider, nano in self.cost_nano.items():
-            cost.add_metric([provider], nano / NANO_PER_USD)
         yield cost
-        tokens = CounterMetricFamily("bursar_tokens", "Tokens of settled calls", labels=["side"])
-        for side, count in self.tokens.items():
-            tokens.add_metric([side], count)
         yield tokens
         refused = CounterMetricFamily("bursar_refused", "Calls refused before anything was held", labels=["code"])
         for code, count in self.refused.items():

@@ -5,15 +5,16 @@ import msgspec
 from bursar.core.errors import Unavailable, UpstreamFailed
 from bursar.core.ids import call_name
 from bursar.core.money import nano_to_usd
-from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record
+from bursar.core.records import CallStatus, Record
 from bursar.gateway.asgi import Send
+from bursar.gateway.attempt import Outcome
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.connection import Connection, Headers, Response, UpstreamFault
 from bursar.gateway.headers import returned_headers
+from bursar.gateway.passage import Passage
 from bursar.gateway.routes import Candidate
-from bursar.gateway.settle import Passage
 from bursar.wires.sse import EventSplitter, EventTooLarge, comment_bytes, event_bytes
-from bursar.wires.wire import Seen, Wire
+from bursar.wires.wire import Seen
 
 
 class StreamPassage:
@@ -23,15 +24,13 @@ class StreamPassage:
     what the provider bills.
     """
 
-    def __init__(
-        self, wire: Wire, passage: Passage, candidate: Candidate, base: Attempt, books: GatewayBooks
-    ) -> None:
-        self._wire = wire
+    def __init__(self, passage: Passage, candidate: Candidate, outcome: Outcome, books: GatewayBooks) -> None:
+        self._wire = passage.wire
         self._passage = passage
         self._candidate = candidate
-        self._base = base
+        self._outcome = outcome
         self._books = books
-        self._reader = wire.reader()
+        self._reader = passage.wire.reader()
         self._hides_usage = not passage.facts.wants_usage
         self._record: Record | None = None
         self._fault = ""
@@ -83,11 +82,9 @@ class StreamPassage:
     async def _settle(self) -> None:
         answer = self._reader.answer()
         if self._fault:
-            answer = msgspec.structs.replace(answer, whole=False)
+            answer = msgspec.structs.replace(answer, whole=False, note=self._fault)
         passage, books = self._passage, self._books
-        status = AttemptStatus.ok if answer.whole else AttemptStatus.cut
-        base = msgspec.structs.replace(self._base, status=status, ended_us=books.clock_us(), error=self._fault)
-        passage.attempts.append(books.settler.price_answer(passage, self._candidate, answer, base))
+        passage.attempts.append(books.settler.price_answer(passage, self._candidate, self._outcome, answer))
         if not answer.whole:
             passage.status = CallStatus.cut
         self._record = books.settle(passage)

@@ -23,19 +23,22 @@ from bursar.gateway.calls import Calls
 from bursar.gateway.config import Config
 from bursar.gateway.control import Control
 from bursar.gateway.identify import Keys
+from bursar.gateway.outbox import Outbox
+from bursar.gateway.passage import Passage
 from bursar.gateway.pool import SWEEP_S
-from bursar.gateway.protocol import BoundedProtocol
+from bursar.gateway.protocol import ClientProtocol, bound_to
 from bursar.gateway.proxy import Proxy
 from bursar.gateway.routes import Routes
-from bursar.gateway.settle import Passage, lost_facts
+from bursar.gateway.settle import lost_facts
 from bursar.ledger.journal import Closed, Debt, Intent, Settled
 from bursar.prices.book import Book, with_prices
 from bursar.store.database import Connection
-from bursar.store.gateways import Place, gateway_id_of, idempotent_calls, open_leases
+from bursar.store.gateways import Place, gateway_name, idempotent_calls, open_leases
 from bursar.store.journal import GROUP_WAIT_S, Journal
 from bursar.store.leases import OpenLease, id_of, return_lease, set_aside
 from bursar.store.postgres import DataFolder
 from bursar.store.spool import Position, Spool
+from bursar.wires.openai_chat import OPENAI_CHAT
 
 log = structlog.get_logger()
 
@@ -69,11 +72,12 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         folder = DataFolder(options.folder)
         fresh = not folder.spool.exists()
-        gateway_id = gateway_id_of(folder.spool)
+        name = gateway_name(folder.spool)
         self._spool = Spool(folder.spool)
-        self._control = Control(options.database_url, gateway_id, spool_is_new=fresh)
-        self._proxy = Proxy(str(options.control_socket))
-        self._routes = Routes(config, _book(config, folder), self._base_url)
+        self._control = Control(options.database_url, name, spool_is_new=fresh)
+        self._outbox = Outbox(asyncio.get_running_loop())
+        self._proxy = Proxy(str(options.control_socket), self._outbox)
+        self._routes = Routes(config, _book(config, folder), self._base_url, self._outbox)
         self._server: uvicorn.Server | None = None
         self._stopping = False
         self._keys: Keys
@@ -85,7 +89,7 @@ class Worker:
         place = await self._control.open(clock_us())
         wait = 0.0 if self._config.gateway.durability == "strict" else GROUP_WAIT_S
         url = self._options.database_url
-        self._journal = Journal(self._spool, url, place.gateway_id, place.epoch, group_wait_s=wait)
+        self._journal = Journal(self._spool, url, place.gateway, place.epoch, group_wait_s=wait)
         await self._journal.open()
         self._books = GatewayBooks(self._config.gateway, self._control, self._journal, self._spool, clock_us)
         await self._recover(place)
@@ -107,15 +111,16 @@ class Worker:
         config = uvicorn.Config(
             app,  # pyright: ignore[reportArgumentType] - its shapes are ASGI's, named in gateway.asgi
             loop="none",
-            http=BoundedProtocol,
+            http=bound_to(self._outbox, self._config.gateway.body_bytes_max),
             ws="none",
             lifespan="off",
+            interface="asgi3",
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             server_header=False,
             date_header=False,
             backlog=_BACKLOG,
-            timeout_keep_alive=75,
             timeout_graceful_shutdown=self._config.gateway.drain_s,
         )
         self._server = uvicorn.Server(config)
@@ -146,7 +151,7 @@ class Worker:
         while self._journal.position < self._spool.end:
             if not await self._journal.commit_group(clock_us()):
                 break
-        leases = await self._control.run(lambda connection: open_leases(connection, place.gateway_id))
+        leases = await self._control.run(lambda connection: open_leases(connection, place.gateway))
         for lease in leases:
             await self._control.run(partial(_take_back, place, lease))
         if lost or leases:
@@ -155,7 +160,7 @@ class Worker:
     def _settle_lost(self, intent: Intent) -> Settled:
         """Charge a call whose end nobody wrote down, by policy: what the provider bills is not known."""
         call, now_us, held = intent.call, clock_us(), intent.held_nano
-        passage = Passage(call, lost_facts(call), b"")
+        passage = Passage(OPENAI_CHAT, call, lost_facts(call), b"", b"")
         passage.held_nano = held
         attempt = Attempt(
             provider=intent.provider,
@@ -190,7 +195,7 @@ class Worker:
             self._proxy.pool.sweep(now)
             if self._server is not None:
                 for connection in list(self._server.server_state.connections):
-                    if isinstance(connection, BoundedProtocol):
+                    if isinstance(connection, ClientProtocol):
                         connection.sweep(now)
             now_us = clock_us()
             if now_us - last_us >= SECOND_US:

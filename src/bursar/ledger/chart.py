@@ -42,14 +42,14 @@ def budget_name(budget_id: str, window: str) -> str:
     return f"budget:{budget_id}:{window}"
 
 
-def lease_name(gateway_id: str, budget_account: str) -> str:
+def lease_name(gateway: int, budget_account: str) -> str:
     """Name a gateway's lease on a budget account."""
-    return f"lease:{gateway_id}:{budget_account}"
+    return f"lease:{gateway}:{budget_account}"
 
 
-def payable_name(provider: str, gateway_id: str) -> str:
+def payable_name(provider: str, gateway: int) -> str:
     """Name what is owed to a provider for calls through one gateway."""
-    return f"payable:{provider}:{gateway_id}"
+    return f"payable:{provider}:{gateway}"
 
 
 def overage_name(budget_account: str) -> str:

@@ -49,7 +49,7 @@ class Checker:
         """Begin the next chain."""
         self._seq, self._hash = 0, GENESIS
 
-    def add(self, transfer: Transfer, seq: int, digest: bytes, chain: str) -> None:
+    def add(self, transfer: Transfer, seq: int, digest: bytes, chain: int) -> None:
         """Take in the next transfer of the chain."""
         self.transfers += 1
         where = f"transfer {seq} of chain {chain}"
@@ -61,7 +61,7 @@ class Checker:
         if self._is_sound(transfer, where):
             self._fold(transfer)
 
-    def end_chain(self, seq: int, digest: bytes, chain: str) -> None:
+    def end_chain(self, seq: int, digest: bytes, chain: int) -> None:
         """Compare a chain's end with the head the books keep."""
         if (seq, digest) != (self._seq, self._hash):
             self.findings.append(f"chain {chain} ends with number {self._seq}, and its head says {seq}")

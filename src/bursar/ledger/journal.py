@@ -8,7 +8,7 @@ from bursar.core.records import Call, Record
 from bursar.ledger.transfer import NO_ID, Kind, Reason, Transfer
 
 
-class Intent(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class Intent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=1):
     """Announce a call before it is sent upstream: if nothing else is heard of it, this is what may have been spent."""
 
     call: Call
@@ -20,14 +20,14 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, tag=1):
     expires_us: int
 
 
-class Debt(msgspec.Struct, frozen=True, array_like=True):
+class Debt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Say what is owed to one provider for a call, taken from the lease."""
 
     payable_account: int
     amount_nano: Money
 
 
-class Settled(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class Settled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=2):
     """Report a finished call: its record, and where its cost goes."""
 
     record: Record
@@ -56,6 +56,8 @@ class Closed(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 Entry = Intent | Settled | CardUsed | Closed
 
+_POST, _CALL = Kind.post, Reason.call
+
 
 def hold_transfer(intent: Intent) -> Transfer:
     """Return the transfer that shows a call's hold in the books while it is under way."""
@@ -76,9 +78,15 @@ def settlement_transfers(settled: Settled, hold_written_nano: Money | None) -> l
     `hold_written_nano` is the amount of its hold in the books: it is posted, or voided if nothing is owed to the
     provider it was for. None means that the hold was opened and resolved since the last commit and leaves no transfer.
     """
-    record = settled.record
+    record, debts, lease = settled.record, settled.debts, settled.lease_account
     call_id, event_us = record.call.call_id, record.ended_us
-    lease, transfers = settled.lease_account, list[Transfer]()
+    if hold_written_nano is None and len(debts) == 1 and not record.overage_nano:  # nearly every call
+        debt = debts[0]
+        name, held = transfer_id(call_id, POST), record.held_nano
+        return [
+            Transfer(name, lease, debt.payable_account, debt.amount_nano, _POST, _CALL, event_us, NO_ID, held)
+        ]
+    transfers: list[Transfer] = []
 
     def add(number: int, payable: int, amount: Money, kind: Kind, held: Money = 0) -> None:
         name = transfer_id(call_id, number)
@@ -86,23 +94,23 @@ def settlement_transfers(settled: Settled, hold_written_nano: Money | None) -> l
         transfers.append(Transfer(name, lease, payable, amount, kind, Reason.call, event_us, hold_id, held))
 
     if hold_written_nano is None:
-        for number, debt in enumerate(settled.debts):
+        for number, debt in enumerate(debts):
             add(POST + number, debt.payable_account, debt.amount_nano, Kind.post, 0 if number else record.held_nano)
     else:
         payable = settled.hold_payable_account
-        owed = sum(debt.amount_nano for debt in settled.debts if debt.payable_account == payable)
+        owed = sum(debt.amount_nano for debt in debts if debt.payable_account == payable)
         if owed:
             add(POST, payable, min(owed, hold_written_nano), Kind.post_hold, hold_written_nano)
         else:
             add(VOID, payable, 0, Kind.void_hold, hold_written_nano)
         if owed > hold_written_nano:
             add(EXTRA, payable, owed - hold_written_nano, Kind.post)
-        others = [debt for debt in settled.debts if debt.payable_account != payable]
+        others = [debt for debt in debts if debt.payable_account != payable]
         for number, debt in enumerate(others, POST + 1):
             add(number, debt.payable_account, debt.amount_nano, Kind.post)
     if record.overage_nano:
         name = transfer_id(call_id, OVERAGE)
-        payable = settled.debts[-1].payable_account if settled.debts else settled.hold_payable_account
+        payable = debts[-1].payable_account if debts else settled.hold_payable_account
         account = settled.overage_account
         transfers.append(Transfer(name, account, payable, record.overage_nano, Kind.post, Reason.overage, event_us))
     return transfers

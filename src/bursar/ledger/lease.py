@@ -6,9 +6,9 @@ two points at which the gateway could be interrupted, so no interleaving of call
 
 from enum import IntEnum
 
-import msgspec
-
 from bursar.core.money import Money
+
+_NO_HOLD = (0, 0)
 
 
 class HoldStatus(IntEnum):
@@ -17,22 +17,6 @@ class HoldStatus(IntEnum):
     held = 0
     exists = 1  # this call holds already
     exceeds_lease = 2  # the slice cannot cover it: ask the budget for more
-
-
-class Settlement(msgspec.Struct, frozen=True):
-    """Say where a call's cost was taken from. `late` marks a call whose hold had expired before."""
-
-    from_lease_nano: Money
-    overage_nano: Money
-    held_nano: Money
-    late: bool = False
-
-
-class Hold(msgspec.Struct, frozen=True):
-    """Reserve money for one call until it settles or `expires_us` passes."""
-
-    amount_nano: Money
-    expires_us: int
 
 
 class Lease:
@@ -46,7 +30,7 @@ class Lease:
         self.available_nano = available_nano  # neither spent nor held
         self.held_nano = 0
         self.spent_nano = 0
-        self.holds: dict[bytes, Hold] = {}
+        self.holds: dict[bytes, tuple[Money, int]] = {}  # by call: amount, and when it expires
 
     def hold(self, call_id: bytes, amount_nano: Money, expires_us: int) -> HoldStatus:
         """Reserve the most a call can cost."""
@@ -56,29 +40,28 @@ class Lease:
             return HoldStatus.exists
         self.available_nano -= amount_nano
         self.held_nano += amount_nano
-        self.holds[call_id] = Hold(amount_nano, expires_us)
+        self.holds[call_id] = (amount_nano, expires_us)
         return HoldStatus.held
 
-    def settle(self, call_id: bytes, cost_nano: Money) -> Settlement:
-        """Spend a call's true cost and release the rest of its hold.
+    def settle(self, call_id: bytes, cost_nano: Money) -> Money:
+        """Spend a call's true cost, release the rest of its hold, and return what the lease could pay of the cost.
 
-        A cost beyond the hold is taken from what the lease has free, and beyond that becomes overage: a charge
-        cannot fail. A hold that expired meanwhile is charged all the same.
+        A cost beyond the hold is taken from what the lease has free; what is beyond that too is overage, so that a
+        charge cannot fail. A hold that expired meanwhile is charged all the same.
         """
-        hold = self.holds.pop(call_id, None)
-        held = hold.amount_nano if hold is not None else 0
+        held, _ = self.holds.pop(call_id, _NO_HOLD)
+        available = self.available_nano + held
+        paid = cost_nano if cost_nano <= available else available
         self.held_nano -= held
-        self.available_nano += held
-        from_lease = min(cost_nano, self.available_nano)
-        self.available_nano -= from_lease
-        self.spent_nano += from_lease
-        return Settlement(from_lease, cost_nano - from_lease, held, late=hold is None)
+        self.available_nano = available - paid
+        self.spent_nano += paid
+        return paid
 
     def expire(self, now_us: int) -> list[bytes]:
         """Release the holds whose time has passed and name their calls."""
-        expired = [call_id for call_id, hold in self.holds.items() if hold.expires_us <= now_us]
+        expired = [call_id for call_id, (_, expires_us) in self.holds.items() if expires_us <= now_us]
         for call_id in expired:
-            amount = self.holds.pop(call_id).amount_nano
+            amount, _ = self.holds.pop(call_id)
             self.held_nano -= amount
             self.available_nano += amount
         return expired

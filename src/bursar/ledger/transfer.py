@@ -69,7 +69,7 @@ class Status(IntEnum):
         return self <= Status.exists
 
 
-class Transfer(msgspec.Struct, frozen=True, array_like=True):
+class Transfer(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Move `amount_nano` from the debit to the credit account, as `kind` says.
 
     `hold_id` names the hold that a `post_hold`, `void_hold` or `expire_hold` resolves, `held_nano` its amount. A hold

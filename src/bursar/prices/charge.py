@@ -23,21 +23,34 @@ def charge(usage: Usage, card: RateCard, used_so_far: UsedSoFar = NOTHING_USED) 
     A tier is chosen by the call's whole input and holds for the whole call. A request fee applies once, whatever the
     usage. Raises `UnpricedUsage` for a leaf without a rate: what has no price is never charged as $0.
     """
-    input_total = usage.input_total
-    leaves = usage.leaves()
-    if "requests" in card.rates:
+    leaves, rates = usage.leaves(), card.rates
+    if "requests" in rates:
         leaves.setdefault("requests", 1)
     if card.volume is not None:
-        return tuple(_volume_lines(leaves, card, card.volume, used_so_far, input_total))
+        return tuple(_volume_lines(leaves, card, card.volume, used_so_far, usage.input_total))
     lines: list[Line] = []
     for leaf, quantity in leaves.items():
-        rate = card.rates.get(leaf)
+        rate = rates.get(leaf)
         if rate is None:
             raise UnpricedUsage(card.price_id, leaf)
-        rate_nano = rate.at(input_total) if rate.tiers else rate.base_nano
+        rate_nano = rate.at(usage.input_total) if rate.tiers else rate.base_nano
         per = _DIVISORS[leaf]
         lines.append(Line(leaf, quantity, rate_nano, per, div_half_even(quantity * rate_nano, per)))
     return tuple(lines)
+
+
+def cost(usage: Usage, card: RateCard) -> Money:
+    """Return what `charge` comes to, without its lines. Not for prices that depend on what was used before."""
+    rates, amount = card.rates, 0
+    for leaf, quantity in usage.leaves().items():
+        rate = rates.get(leaf)
+        if rate is None:
+            raise UnpricedUsage(card.price_id, leaf)
+        rate_nano = rate.at(usage.input_total) if rate.tiers else rate.base_nano
+        amount += div_half_even(quantity * rate_nano, _DIVISORS[leaf])
+    if "requests" in rates and "requests" not in usage.other:
+        amount += div_half_even(rates["requests"].at(usage.input_total), _DIVISORS["requests"])
+    return amount
 
 
 def total(lines: tuple[Line, ...]) -> Money:

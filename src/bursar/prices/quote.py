@@ -2,7 +2,8 @@
 
 import msgspec
 
-from bursar.core.money import Money, div_ceil
+from bursar.core.money import Money
+from bursar.core.records import Traits
 from bursar.prices.price import RateCard
 from bursar.prices.units import MILLION, UNITS
 
@@ -10,52 +11,54 @@ SEARCHES_MAX = 10
 """Searches held for when a call lets the provider search; what goes beyond is booked as overage."""
 
 
-class Request(msgspec.Struct, frozen=True):
-    """Bound what a call may consume; tokens."""
+class Ceiling(msgspec.Struct, frozen=True):
+    """Hold the dearest rates that can apply to calls of the same traits, in nano-USD per million.
 
-    input_max: int
-    output_max: int  # over all choices
-    writes_cache_5m: bool = False
-    writes_cache_1h: bool = False
-    media: bool = False
-    searches_web: bool = False
-
-
-def quote(request: Request, card: RateCard) -> Money:
-    """Return the most a call can cost: each token at the dearest rate that can apply, rounded up.
-
-    Volume discounts and free allowances are left out: they can only make it cheaper.
+    `steps` are (input tokens above which they can apply, input rate, output rate), ascending.
     """
-    cost = div_ceil(request.input_max * _input_rate(request, card), MILLION)
-    cost += div_ceil(request.output_max * _dearest(card, "output", request.input_max), MILLION)
-    if "requests" in card.rates:
-        cost += div_ceil(card.rates["requests"].dearest(request.input_max), MILLION)
-    if request.searches_web and "web_searches" in card.rates:
-        cost += div_ceil(SEARCHES_MAX * card.rates["web_searches"].dearest(request.input_max), MILLION)
-    return cost
+
+    steps: tuple[tuple[int, Money, Money], ...]
+    fee_millionths: int  # what each call costs besides its tokens, in nano-USD per million calls
+
+    def cost(self, input_max: int, output_max: int) -> Money:
+        """Return the most a call of so many tokens can cost, rounded up."""
+        steps = self.steps
+        _, input_rate, output_rate = steps[0]
+        if len(steps) > 1:
+            for above, step_input, step_output in steps:
+                if input_max > above:
+                    input_rate, output_rate = step_input, step_output
+        return -(-(input_max * input_rate + output_max * output_rate + self.fee_millionths) // MILLION)
 
 
-def missing_rate(request: Request, card: RateCard) -> str | None:
-    """Name a leaf the call would consume and the card has no rate for; None when all have one."""
-    needed = ["input_tokens"]
-    if request.output_max:
-        needed.append("output_tokens")
-    if request.searches_web:
+def ceiling(card: RateCard, traits: Traits) -> Ceiling:
+    """Find the dearest rates that can apply to calls of these traits.
+
+    Volume discounts and free allowances are left out: they can only make a call cheaper.
+    """
+    rates = card.rates
+    inputs = ["input_tokens", "cache_read_tokens"]
+    if traits.writes_cache_5m:
+        inputs.append("cache_write_5m_tokens")
+    if traits.writes_cache_1h:
+        inputs.append("cache_write_1h_tokens")
+    if traits.media:
+        inputs = [leaf for leaf in rates if UNITS[leaf].side == "input"]
+    outputs = [leaf for leaf in rates if UNITS[leaf].side == "output"]
+    bounds = sorted({0} | {above for rate in rates.values() for above, _ in rate.tiers})
+
+    def dearest(leaves: list[str], above: int) -> Money:
+        return max((rates[leaf].dearest(above + 1) for leaf in leaves if leaf in rates), default=0)
+
+    fee = rates["requests"].dearest(MILLION) if "requests" in rates else 0
+    if traits.searches_web and "web_searches" in rates:
+        fee += SEARCHES_MAX * rates["web_searches"].dearest(MILLION)
+    return Ceiling(tuple((above, dearest(inputs, above), dearest(outputs, above)) for above in bounds), fee)
+
+
+def missing_rate(card: RateCard, traits: Traits) -> str | None:
+    """Name a leaf a call would consume and the card has no rate for; None when all have one."""
+    needed = ["input_tokens", "output_tokens"]
+    if traits.searches_web:
         needed.append("web_searches")
     return next((leaf for leaf in needed if leaf not in card.rates), None)
-
-
-def _input_rate(request: Request, card: RateCard) -> Money:
-    if request.media:
-        return _dearest(card, "input", request.input_max)
-    leaves = ["input_tokens", "cache_read_tokens"]
-    if request.writes_cache_5m:
-        leaves.append("cache_write_5m_tokens")
-    if request.writes_cache_1h:
-        leaves.append("cache_write_1h_tokens")
-    return max((card.rates[leaf].dearest(request.input_max) for leaf in leaves if leaf in card.rates), default=0)
-
-
-def _dearest(card: RateCard, side: str, input_max: int) -> Money:
-    rates = [rate.dearest(input_max) for leaf, rate in card.rates.items() if UNITS[leaf].side == side]
-    return max(rates, default=0)

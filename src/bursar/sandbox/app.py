@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bursar.core.errors import BadRequest, NotFound, Refusal, TooMany, Unavailable, UpstreamFailed
+from bursar.core.errors import BadRequest, NotFound, Refusal, TooMany, Unavailable
 from bursar.core.usage import Usage
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
 from bursar.sandbox.prompt import Prompt, read_chat, read_messages
@@ -99,7 +99,7 @@ class Sandbox:
             case "429":
                 raise TooMany("the sandbox was told to be busy", code="rate_limit_exceeded")
             case "500":
-                raise UpstreamFailed("the sandbox was told to fail", code="internal_error")
+                raise Refusal("the sandbox was told to fail", code="internal_error")
             case "503":
                 raise Unavailable("the sandbox was told to be overloaded", code="overloaded")
             case "stall":

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import asyncpg
+from msgspec.structs import astuple
 
 from bursar.ledger.books import Account, Books
 from bursar.ledger.chain import link
@@ -13,43 +14,28 @@ from bursar.store.database import Connection, load_statements
 
 _SQL = load_statements("ledger")
 
-TRANSFER_COLUMNS = (
-    "tenant",
-    "chain",
-    "seq",
-    "transfer_id",
-    "debit_account",
-    "credit_account",
-    "amount_nano",
-    "kind",
-    "reason",
-    "event_us",
-    "hold_id",
-    "held_nano",
-    "unit",
-    "hash",
-)
+TRANSFER_COLUMNS = {
+    "tenant": "integer",
+    "chain": "integer",
+    "seq": "bigint",
+    "transfer_id": "bytea",
+    "debit_account": "bigint",
+    "credit_account": "bigint",
+    "amount_nano": "bigint",
+    "kind": "smallint",
+    "reason": "smallint",
+    "event_us": "bigint",
+    "hold_id": "bytea",
+    "held_nano": "bigint",
+    "unit": "smallint",
+    "hash": "bytea",
+}
+"""The columns of `transfers` with their types, in the order of `transfer_row`."""
 
 
-def transfer_row(tenant: str, chain: str, seq: int, transfer: Transfer, digest: bytes) -> tuple[Any, ...]:
-    """Return a transfer as a row of `TRANSFER_COLUMNS`."""
-    t = transfer
-    return (
-        tenant,
-        chain,
-        seq,
-        t.transfer_id,
-        t.debit_account,
-        t.credit_account,
-        t.amount_nano,
-        t.kind,
-        t.reason,
-        t.event_us,
-        t.hold_id,
-        t.held_nano,
-        t.unit,
-        digest,
-    )
+def transfer_row(tenant: int, chain: int, seq: int, transfer: Transfer, digest: bytes) -> tuple[Any, ...]:
+    """Return a transfer as a row of `TRANSFER_COLUMNS`, in whose order its fields are."""
+    return (tenant, chain, seq, *astuple(transfer), digest)
 
 
 def transfer_of_row(row: asyncpg.Record) -> Transfer:
@@ -70,7 +56,7 @@ def transfer_of_row(row: asyncpg.Record) -> Transfer:
 
 async def open_account(
     connection: Connection,
-    tenant: str,
+    tenant: int,
     name: str,
     code: Code,
     now_us: int,
@@ -88,19 +74,19 @@ async def open_account(
     return await connection.fetchval(_SQL["account_by_name"], tenant, name), False
 
 
-async def find_account(connection: Connection, tenant: str, name: str) -> int | None:
+async def find_account(connection: Connection, tenant: int, name: str) -> int | None:
     """Find the account of a name."""
     return await connection.fetchval(_SQL["account_by_name"], tenant, name)
 
 
-async def lock_chain(connection: Connection, tenant: str, chain: str) -> tuple[int, bytes]:
+async def lock_chain(connection: Connection, tenant: int, chain: int) -> tuple[int, bytes]:
     """Lock a chain and return its head. Whoever writes to a chain locks it before any account."""
     row = await connection.fetchrow(_SQL["lock_chain"], tenant, chain)
     assert row is not None
     return row["seq"], row["hash"]
 
 
-async def lock_accounts(connection: Connection, tenant: str, account_ids: Iterable[int]) -> dict[int, Account]:
+async def lock_accounts(connection: Connection, tenant: int, account_ids: Iterable[int]) -> dict[int, Account]:
     """Load accounts' balances and keep them from changing until the transaction ends."""
     accounts: dict[int, Account] = {}
     for row in await connection.fetch(_SQL["lock_accounts"], tenant, sorted(account_ids)):
@@ -111,18 +97,18 @@ async def lock_accounts(connection: Connection, tenant: str, account_ids: Iterab
     return accounts
 
 
-async def set_limited(connection: Connection, tenant: str, account_id: int, *, limited: bool) -> None:
+async def set_limited(connection: Connection, tenant: int, account_id: int, *, limited: bool) -> None:
     """Say whether an account may owe."""
     await connection.execute(_SQL["set_limited"], tenant, account_id, limited)
 
 
-async def transfer_amount(connection: Connection, tenant: str, transfer_id: bytes) -> int | None:
+async def transfer_amount(connection: Connection, tenant: int, transfer_id: bytes) -> int | None:
     """Return the amount of a transfer that stands in the books; None when there is none of that id."""
     rows = await connection.fetch(_SQL["related_transfers"], tenant, [transfer_id])
     return next((row["amount_nano"] for row in rows if row["transfer_id"] == transfer_id), None)
 
 
-async def book(connection: Connection, tenant: str, chain: str, transfers: Sequence[Transfer]) -> list[Status]:
+async def book(connection: Connection, tenant: int, chain: int, transfers: Sequence[Transfer]) -> list[Status]:
     """Book transfers within the caller's transaction and return the status of each.
 
     A refused transfer changes no balance; its refusal is kept, so that its id stays refused.
@@ -139,7 +125,7 @@ async def book(connection: Connection, tenant: str, chain: str, transfers: Seque
         digest = link(digest, seq, transfer)
         rows.append(transfer_row(tenant, chain, seq, transfer, digest))
     if rows:
-        await connection.copy_records_to_table("transfers", records=rows, columns=TRANSFER_COLUMNS)
+        await connection.copy_records_to_table("transfers", records=rows, columns=list(TRANSFER_COLUMNS))
         await connection.execute(_SQL["set_chain"], tenant, chain, seq, digest)
     changed = [account for account in books.accounts.values() if account.sums() != before[account.account_id]]
     if changed:
@@ -151,7 +137,7 @@ async def book(connection: Connection, tenant: str, chain: str, transfers: Seque
     return [status for _, status in judged]
 
 
-async def _load_related(connection: Connection, tenant: str, transfers: Sequence[Transfer], books: Books) -> None:
+async def _load_related(connection: Connection, tenant: int, transfers: Sequence[Transfer], books: Books) -> None:
     """Load the transfers that came before under the same ids, the holds that are to end, and how holds ended."""
     ids = list({t.transfer_id for t in transfers} | {t.hold_id for t in transfers if t.resolves})
     for row in await connection.fetch(_SQL["related_transfers"], tenant, ids):

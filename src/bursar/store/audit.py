@@ -29,7 +29,7 @@ async def audit(connection: Connection) -> Audit:
     return result
 
 
-async def _audit_tenant(connection: Connection, tenant: str, result: Audit) -> None:
+async def _audit_tenant(connection: Connection, tenant: int, result: Audit) -> None:
     rows = await connection.fetch(_SQL["all_accounts"], tenant)
     sums = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
     accounts = [

@@ -4,10 +4,9 @@ import hashlib
 import os
 import re
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
-import msgspec
 
 from bursar.core.errors import BooksError, OperatorError
 
@@ -41,27 +40,12 @@ def load_statements(name: str) -> dict[str, str]:
     return {parts[index]: parts[index + 2].strip().rstrip(";") for index in range(1, len(parts), 3)}
 
 
-async def _prepare(connection: Connection) -> None:
-    """Read and write jsonb as JSON bytes with msgspec."""
-    await connection.set_type_codec("jsonb", encoder=_encode_jsonb, decoder=_decode_jsonb, schema="pg_catalog", format="binary")
-
-
-def _encode_jsonb(value: Any) -> bytes:
-    """Write jsonb's binary form: a version byte, then the text. Bytes are taken as JSON already."""
-    return b"\x01" + (value if isinstance(value, bytes) else msgspec.json.encode(value))
-
-
-def _decode_jsonb(data: bytes) -> Any:
-    return msgspec.json.decode(data[1:])
-
-
 async def connect(url: str, timeout_s: float = 10.0) -> Connection:
     """Open one connection. Raises `BooksError` when the database cannot be reached."""
     try:
         connection = await asyncpg.connect(
             url, timeout=timeout_s, server_settings={"search_path": SCHEMA, "application_name": "bursar"}
         )
-        await _prepare(connection)
     except (*AWAY, asyncpg.PostgresError) as error:
         raise BooksError(f"cannot reach the database: {error or type(error).__name__}") from error
     return connection
@@ -73,7 +57,6 @@ async def open_pool(url: str, size_max: int) -> Pool:
         url,
         min_size=1,
         max_size=size_max,
-        init=_prepare,
         server_settings={"search_path": SCHEMA, "application_name": "bursar"},
     )
 

@@ -24,7 +24,7 @@ _LOCK_WAIT_S: Final = 10.0
 class Place(msgspec.Struct, frozen=True):
     """Say which gateway this is, in which epoch, and whether its last life may have lost the spool's end."""
 
-    gateway_id: str
+    gateway: int
     epoch: int
     may_have_lost: bool
 
@@ -32,7 +32,7 @@ class Place(msgspec.Struct, frozen=True):
 class IdempotentCall(msgspec.Struct, frozen=True):
     """Remember a call made under an Idempotency-Key."""
 
-    tenant: str
+    tenant: int
     key_id: str
     idempotency_key: bytes
     body_sha256: bytes
@@ -40,8 +40,8 @@ class IdempotentCall(msgspec.Struct, frozen=True):
     cost_nano: Money
 
 
-def gateway_id_of(spool_folder: Path) -> str:
-    """Return the id of the gateway that owns a spool, making one for a new spool."""
+def gateway_name(spool_folder: Path) -> str:
+    """Return the name of the gateway that owns a spool, making one for a new spool."""
     file = spool_folder / "gateway"
     spool_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not file.exists():
@@ -59,7 +59,7 @@ def boot_id() -> str:
         return ""
 
 
-async def take_place(connection: Connection, gateway_id: str, now_us: int, *, spool_is_new: bool) -> Place:
+async def take_place(connection: Connection, name: str, now_us: int, *, spool_is_new: bool) -> Place:
     """Become the database's gateway. The place is kept for as long as this connection lives.
 
     Raises `OperatorError` when another gateway has it.
@@ -67,14 +67,15 @@ async def take_place(connection: Connection, gateway_id: str, now_us: int, *, sp
     deadline = asyncio.get_running_loop().time() + _LOCK_WAIT_S
     while not await connection.fetchval(_SQL["try_lock"]):
         if asyncio.get_running_loop().time() > deadline:
-            raise OperatorError(await _occupied(connection, gateway_id))
+            raise OperatorError(await _occupied(connection, name))
         await asyncio.sleep(0.1)
     boot = boot_id()
     async with connection.transaction():
-        before = await connection.fetchrow(_SQL["previous"], gateway_id)
-        epoch = await connection.fetchval(_SQL["begin"], gateway_id, socket.gethostname(), boot, now_us)
+        before = await connection.fetchrow(_SQL["previous"], name)
+        begun = await connection.fetchrow(_SQL["begin"], name, socket.gethostname(), boot, now_us)
+        assert begun is not None
     lost = before is not None and before["closed_us"] is None and (before["boot_id"] != boot or spool_is_new)
-    return Place(gateway_id, epoch, lost)
+    return Place(begun["gateway"], begun["epoch"], lost)
 
 
 async def still_has_place(connection: Connection, place: Place) -> bool:
@@ -84,12 +85,12 @@ async def still_has_place(connection: Connection, place: Place) -> bool:
         if asyncio.get_running_loop().time() > deadline:
             return False
         await asyncio.sleep(0.1)
-    return bool(await connection.fetchval(_SQL["epoch_is"], place.gateway_id, place.epoch))
+    return bool(await connection.fetchval(_SQL["epoch_is"], place.gateway, place.epoch))
 
 
-async def open_leases(connection: Connection, gateway_id: str) -> list[OpenLease]:
+async def open_leases(connection: Connection, gateway: int) -> list[OpenLease]:
     """Return the leases of a gateway that still hold money."""
-    rows = await connection.fetch(_SQL["leases"], gateway_id)
+    rows = await connection.fetch(_SQL["leases"], str(gateway))
     return [
         OpenLease(row["tenant"], row["account_id"], row["parent_id"], row["available_nano"], row["budget_name"])
         for row in rows
@@ -102,7 +103,7 @@ async def idempotent_calls(connection: Connection, now_us: int) -> list[Idempote
     return [IdempotentCall(*(row[name] for name in IdempotentCall.__struct_fields__)) for row in rows]
 
 
-async def _occupied(connection: Connection, gateway_id: str) -> str:
-    rows: list[asyncpg.Record] = await connection.fetch(_SQL["others"], gateway_id)
+async def _occupied(connection: Connection, name: str) -> str:
+    rows: list[asyncpg.Record] = await connection.fetch(_SQL["others"], name)
     who = f" (on {rows[0]['host']}, since {day_text(rows[0]['started_us'])})" if rows else ""
     return f"another gateway{who} serves this database, and only one is supported for now: stop it, or use another database"

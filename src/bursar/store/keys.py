@@ -17,7 +17,8 @@ from bursar.store.leases import set_limit
 
 _SQL = load_statements("keys")
 
-TENANT: Final = "default"
+TENANT: Final = 1
+"""The tenant of an installation that has one."""
 KEY_PREFIX: Final = "bk_"
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LEN: Final = 43  # 256 bits
@@ -26,7 +27,7 @@ _SECRET_LEN: Final = 43  # 256 bits
 class Key(msgspec.Struct, frozen=True):
     """Hold a virtual key: who calls, what it may call, and which budget pays. Empty scopes allow everything."""
 
-    tenant: str
+    tenant: int
     key_id: str
     name: str
     sha256: bytes
@@ -76,7 +77,7 @@ def secret_digest(secret: str) -> bytes:
 
 
 async def create_key(
-    connection: Connection, name: str, limit: tuple[Money | None, Window], scope: Scope, now_us: int, tenant: str = TENANT
+    connection: Connection, name: str, limit: tuple[Money | None, Window], scope: Scope, now_us: int, tenant: int = TENANT
 ) -> tuple[Key, str]:
     """Create a key with a budget of its own. Returns it with its secret, which is not kept anywhere.
 
@@ -97,7 +98,7 @@ async def create_key(
         output_cap=scope.output_cap,
         expires_us=scope.expires_us,
     )
-    values = (list(key.models), list(key.routes), key.tags, key.output_cap, now_us, key.expires_us)
+    values = (list(key.models), list(key.routes), msgspec.json.encode(key.tags).decode(), key.output_cap, now_us, key.expires_us)
     try:
         async with connection.transaction():
             await connection.execute(
@@ -123,7 +124,7 @@ async def key_by_digest(connection: Connection, digest: bytes) -> Key | None:
     return _key(row) if row is not None else None
 
 
-async def revoke_key(connection: Connection, name: str, now_us: int, tenant: str = TENANT) -> str:
+async def revoke_key(connection: Connection, name: str, now_us: int, tenant: int = TENANT) -> str:
     """Revoke a key by id or name; its budget and records stay. Raises `OperatorError` for an unknown key."""
     async with connection.transaction():
         key_id = await connection.fetchval(_SQL["revoke_key"], tenant, name, now_us)
@@ -134,7 +135,7 @@ async def revoke_key(connection: Connection, name: str, now_us: int, tenant: str
 
 
 async def set_budget(
-    connection: Connection, name: str, limit: tuple[Money | None, Window], now_us: int, tenant: str = TENANT
+    connection: Connection, name: str, limit: tuple[Money | None, Window], now_us: int, tenant: int = TENANT
 ) -> Budget:
     """Change the budget of a key, by id or name. What was spent in the current window stays spent.
 
@@ -154,11 +155,11 @@ async def set_budget(
 
 async def budget_states(connection: Connection, budgets: Sequence[Budget], now_us: int) -> list[BudgetState]:
     """Say where the money of each budget's current window is."""
-    by_tenant: dict[str, list[str]] = {}
+    by_tenant: dict[int, list[str]] = {}
     names = {budget: chart.budget_name(budget.budget_id, period_at(budget.window, now_us).name) for budget in budgets}
     for budget, name in names.items():
         by_tenant.setdefault(budget.tenant, []).append(name)
-    rows: dict[tuple[str, str], asyncpg.Record] = {}
+    rows: dict[tuple[int, str], asyncpg.Record] = {}
     for tenant, wanted in by_tenant.items():
         rows |= {(tenant, row["name"]): row for row in await connection.fetch(_SQL["budget_accounts"], tenant, wanted)}
     return [_state(budget, names[budget], rows.get((budget.tenant, names[budget]))) for budget in budgets]
@@ -193,7 +194,7 @@ def _key(row: asyncpg.Record) -> Key:
         created_us=values["created_us"],
         models=tuple(values["models"]),
         routes=tuple(values["routes"]),
-        tags=values["tags"],
+        tags=msgspec.json.decode(values["tags"]),
         output_cap=values["output_cap"],
         expires_us=values["expires_us"],
         revoked_us=values["revoked_us"],

@@ -14,14 +14,14 @@ from bursar.ledger.transfer import Kind, Reason, Transfer
 from bursar.store.accounts import book, find_account, lock_accounts, lock_chain, open_account, set_limited, transfer_amount
 from bursar.store.database import Connection
 
-CONTROL_CHAIN = "control"
+CONTROL_CHAIN = 0
 """The chain of everything that is not a call: grants, leases, returns, corrections."""
 
 
 class OpenLease(msgspec.Struct, frozen=True):
     """Describe a lease and how much of it is neither spent nor held."""
 
-    tenant: str
+    tenant: int
     account_id: int
     budget_account: int
     available_nano: Money
@@ -58,7 +58,7 @@ async def ensure_budget_account(connection: Connection, budget: Budget, at_us: i
 
 
 async def grant(
-    connection: Connection, tenant: str, account: int, amount_nano: Money, transfer_id: bytes, at_us: int
+    connection: Connection, tenant: int, account: int, amount_nano: Money, transfer_id: bytes, at_us: int
 ) -> None:
     """Grant money to a budget account."""
     source, _ = await open_account(connection, tenant, chart.grants_name(), Code.grants, at_us)
@@ -95,7 +95,7 @@ async def set_limit(connection: Connection, budget: Budget, at_us: int) -> None:
 
 
 async def open_lease(
-    connection: Connection, budget: Budget, gateway_id: str, want_nano: Money, transfer_id: bytes, at_us: int
+    connection: Connection, budget: Budget, gateway: int, want_nano: Money, transfer_id: bytes, at_us: int
 ) -> Grant:
     """Lease up to `want_nano` of a budget's current window to a gateway: what there is, if it is less.
 
@@ -106,7 +106,7 @@ async def open_lease(
     async with connection.transaction():
         await lock_chain(connection, tenant, CONTROL_CHAIN)
         account, end_us = await ensure_budget_account(connection, budget, at_us)
-        lease_name = chart.lease_name(gateway_id, name)
+        lease_name = chart.lease_name(gateway, name)
         lease, _ = await open_account(connection, tenant, lease_name, Code.lease, at_us, parent_id=account, limited=True)
         overage, _ = await open_account(connection, tenant, chart.overage_name(name), Code.overage, at_us, parent_id=account)
         locked = await lock_accounts(connection, tenant, [account, lease, overage])
@@ -163,14 +163,14 @@ async def set_aside(connection: Connection, lease: OpenLease, at_us: int) -> Non
         await _book_all(connection, tenant, [transfer])
 
 
-async def payable_account(connection: Connection, tenant: str, provider: str, gateway_id: str, at_us: int) -> int:
+async def payable_account(connection: Connection, tenant: int, provider: str, gateway: int, at_us: int) -> int:
     """Find or open the account of what is owed to a provider through a gateway."""
-    name = chart.payable_name(provider, gateway_id)
+    name = chart.payable_name(provider, gateway)
     account, _ = await open_account(connection, tenant, name, Code.payable, at_us)
     return account
 
 
-async def _book_all(connection: Connection, tenant: str, transfers: list[Transfer]) -> None:
+async def _book_all(connection: Connection, tenant: int, transfers: list[Transfer]) -> None:
     for transfer, status in zip(transfers, await book(connection, tenant, CONTROL_CHAIN, transfers), strict=True):
         if not status.ok:
             raise BooksError(f"the books refused a transfer of {transfer.amount_nano} nano-USD: {status.name}")

@@ -10,6 +10,9 @@ from bursar.core.ids import call_id_from_name, call_name, first_id_at
 from bursar.core.money import Money, nano_to_usd
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Line, Protocol, UsageSource
 from bursar.core.times import to_datetime
+from bursar.core.usage import MAIN_LEAVES, Usage
+from bursar.prices.charge import charge
+from bursar.prices.price import RateCard, Rates, Source
 from bursar.store.database import Connection, load_statements
 from bursar.store.keys import TENANT
 
@@ -19,6 +22,14 @@ _SUMS: Final = """count(*) as calls, sum(cost_nano)::bigint as cost_nano,
     sum(output_tokens + reasoning_tokens)::bigint as output_tokens,
     count(*) filter (where usage_source in (2, 3)) as estimated"""
 _SQL: Final = {name: text.replace("{sums}", _SUMS) for name, text in load_statements("calls").items()}
+
+
+# An attempt's own status is kept where there were several; where there was one, the call's says the same.
+_STATUS_OF: Final = {
+    CallStatus.failed: AttemptStatus.failed,
+    CallStatus.cut: AttemptStatus.cut,
+    CallStatus.indeterminate: AttemptStatus.lost,
+}
 
 
 class By(StrEnum):
@@ -58,13 +69,13 @@ class Totals(msgspec.Struct, frozen=True):
     estimated: int
 
 
-async def statement(connection: Connection, by: By, from_us: int, until_us: int, tenant: str = TENANT) -> list[StatementLine]:
+async def statement(connection: Connection, by: By, from_us: int, until_us: int, tenant: int = TENANT) -> list[StatementLine]:
     """Return what was spent between two moments, grouped. A call with several tags is in the line of each."""
     rows = await connection.fetch(_SQL[f"by_{by}"], tenant, _id_at(from_us), _id_at(until_us))
     return [StatementLine(*(row[name] for name in StatementLine.__struct_fields__)) for row in rows]
 
 
-async def totals(connection: Connection, from_us: int, until_us: int, tenant: str = TENANT) -> Totals:
+async def totals(connection: Connection, from_us: int, until_us: int, tenant: int = TENANT) -> Totals:
     """Return the totals between two moments."""
     row = await connection.fetchrow(_SQL["totals"], tenant, _id_at(from_us), _id_at(until_us))
     assert row is not None
@@ -85,12 +96,12 @@ async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
     row = await connection.fetchrow(_SQL["one"], TENANT, call_id_from_name(name))
     if row is None:
         return None
-    attempts = msgspec.convert(row["attempts"], list[Attempt])
+    attempts = msgspec.json.decode(row["attempts"], type=list[Attempt]) if row["attempts"] else [_last_attempt(row)]
     return _shown(row) | {
         "held_usd": nano_to_usd(row["held_nano"]),
         "overage_usd": nano_to_usd(row["overage_nano"]),
         "counterfactual_usd": nano_to_usd(row["counterfactual_nano"]),
-        "arms": row["arms"] or {},
+        "arms": _json(row["arms"]),
         "prompt_bytes": {part: row[f"{part}_bytes"] for part in ("system", "tools", "history", "retrieved", "user")},
         "attempts": [await _attempt(connection, attempt) for attempt in attempts],
     }
@@ -128,15 +139,15 @@ def _shown(row: asyncpg.Record) -> dict[str, Any]:
         "key": row["key_name"],
         "run": row["run"] or None,
         "parent": row["parent"] or None,
-        "tags": row["tags"] or {},
+        "tags": _json(row["tags"]),
         "protocol": Protocol(row["protocol"]).name,
         "model": row["model"],
         "served_by": f"{row['provider']}/{row['served_model']}",
         "stream": row["stream"],
         "status": CallStatus(row["status"]).name,
         "http_status": row["http_status"],
-        "usage": usage | (row["other_usage"] or {}),
-        "unknown_usage": row["unknown_usage"] or {},
+        "usage": usage | _json(row["other_usage"]),
+        "unknown_usage": _json(row["unknown_usage"]),
         "usage_source": UsageSource(row["usage_source"]).name,
         "cost_usd": nano_to_usd(row["cost_nano"]),
         "price_id": row["price_id"],
@@ -145,8 +156,36 @@ def _shown(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
+def _last_attempt(row: asyncpg.Record) -> Attempt:
+    """Read a call's one attempt from its columns."""
+    main = (row[name] for name in MAIN_LEAVES)
+    return Attempt(
+        provider=row["provider"],
+        model=row["served_model"],
+        status=_STATUS_OF.get(CallStatus(row["status"]), AttemptStatus.ok),
+        http_status=row["http_status"],
+        started_us=row["opened_us"],
+        first_byte_us=row["first_byte_us"],
+        ended_us=row["ended_us"],
+        usage=Usage(*main, other=_json(row["other_usage"]), unknown=_json(row["unknown_usage"])),
+        usage_source=UsageSource(row["usage_source"]),
+        price_id=row["price_id"],
+        lines=msgspec.json.decode(row["lines"], type=tuple[Line, ...]) if row["lines"] else (),
+        cost_nano=row["cost_nano"],
+        reported_cost_nano=-1 if row["reported_cost_nano"] is None else row["reported_cost_nano"],
+        error=row["error"] or "",
+    )
+
+
 async def _attempt(connection: Connection, attempt: Attempt) -> dict[str, Any]:
-    card = await connection.fetchrow(_SQL["card"], attempt.price_id) if attempt.price_id else None
+    """Show an attempt; its lines are derived again from usage and price, unless they depend on volume."""
+    row = await connection.fetchrow(_SQL["card"], attempt.price_id) if attempt.price_id else None
+    lines, source = attempt.lines, Source("", "")
+    if row is not None:
+        source = Source(row["source"], row["checked"])
+        if not lines and attempt.usage_source is not UsageSource.held:
+            rates = msgspec.json.decode(row["rates"], type=Rates)
+            lines = charge(attempt.usage, RateCard(attempt.price_id, rates, 0, source))
     return {
         "provider": attempt.provider,
         "model": attempt.model,
@@ -157,9 +196,9 @@ async def _attempt(connection: Connection, attempt: Attempt) -> dict[str, Any]:
         "cost_usd": nano_to_usd(attempt.cost_nano),
         "reported_cost_usd": nano_to_usd(attempt.reported_cost_nano) if attempt.reported_cost_nano >= 0 else None,
         "price_id": attempt.price_id or None,
-        "price_source": card["source"] if card is not None else None,
-        "price_checked": card["checked"] if card is not None else None,
-        "lines": [_line(line) for line in attempt.lines],
+        "price_source": source.url or None,
+        "price_checked": source.checked or None,
+        "lines": [_line(line) for line in lines],
         "error": attempt.error or None,
     }
 
@@ -172,3 +211,7 @@ def _line(line: Line) -> dict[str, Any]:
         "per": line.divisor,
         "amount_usd": nano_to_usd(line.amount_nano),
     }
+
+
+def _json(text: str | None) -> dict[str, Any]:
+    return msgspec.json.decode(text) if text else {}

@@ -11,7 +11,9 @@ import mmap
 import os
 import struct
 import zlib
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +25,9 @@ from bursar.ledger.journal import Entry
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
 """What a spool may hold before it refuses more: hours of calls while the database is away."""
+
+RECENT_MAX: Final = 8_192
+"""Entries kept in memory for the journal; when it falls behind further it reads the files."""
 
 _HEADER: Final = struct.Struct("<II")
 _SUFFIX: Final = ".spool"
@@ -82,6 +87,8 @@ class Spool:
         self._newest = self._segments[max(self._segments)]
         self._map = self._newest.map
         self._offset = _end_of(self._newest.map)
+        self._recent: deque[tuple[Entry, int, int]] = deque()
+        self._recent_from = self.end
 
     def append(self, entry: Entry) -> None:
         """Write one entry. Raises `SpoolFull` when there is no room, with nothing written."""
@@ -94,6 +101,31 @@ class Spool:
         self._map[start + 8 : end] = payload
         self._map[start : start + 8] = _HEADER.pack(len(payload), zlib.crc32(payload))
         self._offset = end
+        self._recent.append((entry, self._newest.number, end))
+        if len(self._recent) > RECENT_MAX:
+            self._recent.clear()
+            self._recent_from = self.end
+
+    def read(self, position: Position, count_max: int) -> tuple[list[Entry], Position]:
+        """Return up to `count_max` entries from a position on, and the position after them.
+
+        Entries written lately are kept as they are and given out once; older ones are read from the files.
+        """
+        entries: list[Entry] = []
+        recent = self._recent
+        if position == self._recent_from:
+            number, offset = position.segment, position.offset
+            while recent and len(entries) < count_max:
+                entry, number, offset = recent.popleft()
+                entries.append(entry)
+            position = self._recent_from = Position(number, offset)
+            return entries, position
+        for entry, after in islice(self.scan(position), count_max):
+            if after > self._recent_from:
+                break
+            entries.append(entry)
+            position = after
+        return entries, position if len(entries) == count_max else self._recent_from
 
     def scan(self, position: Position) -> Iterator[tuple[Entry, Position]]:
         """Yield each entry from a position on, with the position after it, up to the newest."""
@@ -108,6 +140,11 @@ class Spool:
                 number, offset = min(later), 0
             else:
                 return
+
+    @property
+    def segment(self) -> int:
+        """Return the number of the newest segment."""
+        return self._newest.number
 
     @property
     def start(self) -> Position:

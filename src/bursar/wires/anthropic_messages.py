@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from bursar.core.errors import BadRequest, Refusal
-from bursar.core.records import Protocol, Segments
+from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_data
 from bursar.wires.wire import (
@@ -122,7 +122,7 @@ def usage_from_report(report: UsageReport) -> Usage:
         output_tokens=count_of(report, "output_tokens") - thinking,
         reasoning_tokens=thinking,
         other={"web_searches": searches} if searches else {},
-        unknown=unknown_counts(report, _KNOWN),
+        unknown={name: count for name, count in unknown_counts(report, _KNOWN).items() if count},
     ).check()
 
 
@@ -190,23 +190,29 @@ class AnthropicMessages:
         if request.max_tokens < 1:
             raise BadRequest("expected an integer of at least 1 in `max_tokens`", param="max_tokens")
         segments, media = _segments(request)
-        has_tools = len(request.tools) > 0
+        text_bytes = len(body) - media.body_bytes
+        if segments.tools:
+            text_bytes += TOOLS_OVERHEAD_TOKENS
         caches = b'"cache_control"' in body
+        traits = Traits(
+            writes_cache_5m=caches,
+            writes_cache_1h=caches and b'"1h"' in body,
+            media=media is not NO_MEDIA,
+            searches_web=segments.tools > 0 and b'"web_search' in bytes(request.tools),
+        )
         return Facts(
-            model=request.model,
-            stream=bool(request.stream),
-            wants_usage=True,
-            output_cap=request.max_tokens,
-            choices=1,
-            segments=segments,
-            text_bytes=len(body) - media.body_bytes + (TOOLS_OVERHEAD_TOKENS if has_tools else 0),
-            media=media,
-            cache_write_5m=caches,
-            cache_write_1h=caches and b'"1h"' in body,
-            service_tier=request.service_tier or "",
-            speed=request.speed or "",
-            searches_web=has_tools and b'"web_search' in bytes(request.tools),
-            has_tools=has_tools,
+            request.model,
+            bool(request.stream),
+            True,
+            request.max_tokens,
+            1,
+            segments,
+            text_bytes,
+            media,
+            traits,
+            0,
+            request.service_tier or "",
+            request.speed or "",
         )
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:

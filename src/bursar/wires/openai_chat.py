@@ -1,12 +1,13 @@
 """Speak OpenAI chat completions, as OpenAI and every compatible provider do."""
 
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 import msgspec
 
 from bursar.core.errors import BadRequest, Refusal
 from bursar.core.money import NANO_PER_USD
-from bursar.core.records import Protocol, Segments
+from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_data
 from bursar.wires.wire import (
@@ -19,10 +20,8 @@ from bursar.wires.wire import (
     Seen,
     UsageReport,
     bad_request,
-    count_of,
     edit_body,
     merge_reports,
-    nested,
     unknown_counts,
     utf8_len,
 )
@@ -67,9 +66,35 @@ class _Request(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     model: str | None = None
-    usage: UsageReport | None = None
+    usage: msgspec.Raw = _ABSENT
     service_tier: str | None = None
     choices: msgspec.Raw = _ABSENT
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = 0
+    audio_tokens: int | None = 0
+    cache_write_tokens: int | None = 0
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = 0
+    audio_tokens: int | None = 0
+    image_tokens: int | None = 0
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
+    total_tokens: int | None = 0
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    # DeepSeek, Moonshot and xAI repeat the split of the totals under names of their own.
+    prompt_cache_hit_tokens: int | None = 0
+    cached_tokens: int | None = 0
+    reasoning_tokens: int | None = 0
+    num_search_queries: int | None = 0
+    cost: float | None = None
 
 
 class _Text(msgspec.Struct):
@@ -88,7 +113,7 @@ class _Choice(msgspec.Struct):
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
-    usage: UsageReport | None = None
+    usage: msgspec.Raw = _ABSENT
     model: str | None = None
     service_tier: str | None = None
 
@@ -97,6 +122,8 @@ _request = msgspec.json.Decoder(_Request)
 _answer = msgspec.json.Decoder(_Answer)
 _choices = msgspec.json.Decoder(list[_Choice])
 _chunk = msgspec.json.Decoder(_Chunk)
+_usage = msgspec.json.Decoder(_Usage)
+_report = msgspec.json.Decoder(UsageReport)
 _encode = msgspec.json.Encoder().encode
 
 _KNOWN: Final = frozenset(
@@ -115,7 +142,6 @@ _KNOWN: Final = frozenset(
         "completion_tokens_details.text_tokens",
         "completion_tokens_details.accepted_prediction_tokens",
         "completion_tokens_details.rejected_prediction_tokens",
-        # DeepSeek repeats the cache split of `prompt_tokens` under names of its own, xAI the reasoning.
         "prompt_cache_hit_tokens",
         "prompt_cache_miss_tokens",
         "reasoning_tokens",
@@ -126,44 +152,54 @@ _KNOWN: Final = frozenset(
 )
 
 
-def usage_from_report(report: UsageReport) -> Usage:
-    """Turn a chat completion's usage object into disjoint leaves.
+_NO_PROMPT_DETAILS: Final = _PromptDetails()
+_NO_COMPLETION_DETAILS: Final = _CompletionDetails()
 
-    `prompt_tokens` includes cached, audio and image tokens; `completion_tokens` includes reasoning, except where a
-    provider adds reasoning beside it (xAI), which its `total_tokens` tells.
+
+def usage_from_json(report: bytes) -> tuple[Usage, int]:
+    """Turn a chat completion's usage object into disjoint leaves, and the cost it states (nano-USD; -1: none).
+
+    `prompt_tokens` includes cached and audio tokens; `completion_tokens` includes reasoning, except where a provider
+    adds reasoning beside it (xAI), which its `total_tokens` tells.
     Raises `UsageContradiction` for a field of the wrong kind or a leaf that would be negative.
     """
-    prompt, completion = count_of(report, "prompt_tokens"), count_of(report, "completion_tokens")
-    into, out = nested(report, "prompt_tokens_details"), nested(report, "completion_tokens_details")
-    cached = count_of(into, "cached_tokens") or count_of(report, "cached_tokens")
-    cached = cached or count_of(report, "prompt_cache_hit_tokens")
-    written = count_of(into, "cache_write_tokens")
-    reasoning = count_of(out, "reasoning_tokens") or count_of(report, "reasoning_tokens")
-    other = {
-        "input_audio_tokens": count_of(into, "audio_tokens"),
-        "output_audio_tokens": count_of(out, "audio_tokens"),
-        "output_image_tokens": count_of(out, "image_tokens"),
-        "web_searches": count_of(report, "num_search_queries"),
-    }
-    other = {name: count for name, count in other.items() if count}
-    apart = count_of(report, "total_tokens") == prompt + completion + reasoning
-    if not apart or not reasoning:
+    try:
+        read = _usage.decode(report)
+    except msgspec.MsgspecError as error:
+        raise UsageContradiction(str(error)) from None
+    into = read.prompt_tokens_details or _NO_PROMPT_DETAILS
+    out = read.completion_tokens_details or _NO_COMPLETION_DETAILS
+    prompt, completion = read.prompt_tokens or 0, read.completion_tokens or 0
+    cached = into.cached_tokens or read.cached_tokens or read.prompt_cache_hit_tokens or 0
+    written, audio_in = into.cache_write_tokens or 0, into.audio_tokens or 0
+    reasoning = out.reasoning_tokens or read.reasoning_tokens or 0
+    if reasoning and read.total_tokens != prompt + completion + reasoning:
         completion -= reasoning
-    return Usage(
-        input_tokens=prompt - cached - written - other.get("input_audio_tokens", 0),
-        cache_read_tokens=cached,
-        cache_write_5m_tokens=written,
-        output_tokens=completion - other.get("output_audio_tokens", 0) - other.get("output_image_tokens", 0),
-        reasoning_tokens=reasoning,
-        other=other,
-        unknown=unknown_counts(report, _KNOWN),
-    ).check()
+    other: dict[str, int] = {}
+    if audio_in or out.audio_tokens or out.image_tokens or read.num_search_queries:
+        leaves = ("input_audio_tokens", "output_audio_tokens", "output_image_tokens", "web_searches")
+        counts = (audio_in, out.audio_tokens, out.image_tokens, read.num_search_queries)
+        other = {leaf: count for leaf, count in zip(leaves, counts, strict=True) if count}
+        completion -= (out.audio_tokens or 0) + (out.image_tokens or 0)
+    unknown = _unknown(report)
+    usage = Usage(prompt - cached - written - audio_in, cached, written, 0, completion, reasoning, other, unknown)
+    return usage.check(), -1 if read.cost is None or read.cost < 0 else round(read.cost * NANO_PER_USD)
 
 
-def _reported_cost_nano(report: UsageReport) -> int:
-    """Read what the provider says it charged (OpenRouter's `cost`, USD); -1 when it does not say."""
-    cost = report.get("cost")
-    return round(cost * NANO_PER_USD) if isinstance(cost, int | float) and cost >= 0 else -1
+def _unknown(report: bytes) -> dict[str, int]:
+    if _holds_nothing_unknown(report.translate(None, b"0123456789")):
+        return {}
+    return {name: count for name, count in unknown_counts(_report.decode(report), _KNOWN).items() if count}
+
+
+@lru_cache(maxsize=1_000)
+def _holds_nothing_unknown(shape: bytes) -> bool:
+    """Tell whether a usage object without its digits has known names only: objects of one shape need one look."""
+    try:
+        report = _report.decode(shape.replace(b":,", b":0,").replace(b":}", b":0}"))
+    except msgspec.MsgspecError:
+        return False
+    return not unknown_counts(report, _KNOWN)
 
 
 def _text_len(text: _Text | None) -> int:
@@ -185,7 +221,7 @@ class ChatReader:
         self._service_tier = ""
         self._output_bytes = 0
         self._finished = False
-        self._failed = False
+        self._note = ""
 
     def see(self, event: bytes) -> Seen:
         """Take in one event: a chunk, `[DONE]`, or something this protocol does not know, which passes."""
@@ -193,39 +229,42 @@ class ChatReader:
         if not data:
             return Seen.content
         if data == b"[DONE]":
-            self._finished = not self._failed
+            self._finished = True
             return Seen.last
         try:
             chunk = _chunk.decode(data)
         except msgspec.MsgspecError:
             self._output_bytes += len(data)
-            self._failed = True
+            self._note = "an event of the stream could not be read"
             return Seen.content
         self._model = chunk.model or self._model
         self._service_tier = chunk.service_tier or self._service_tier
         for choice in chunk.choices:
             self._output_bytes += _text_len(choice.delta)
             if choice.finish_reason:
-                self._finished = not self._failed
-        if chunk.usage:
-            self._report = merge_reports(self._report, chunk.usage)
+                self._finished = True
+        if len(chunk.usage) > 4:  # more than null
+            report: UsageReport = _report.decode(chunk.usage)
+            self._report = merge_reports(self._report, report)
             if not chunk.choices:
                 return Seen.usage_only
         return Seen.content
 
     def answer(self) -> Answer:
         """Return what the stream has said so far."""
-        return _answer_of(self._report, self._model, self._service_tier, self._output_bytes, whole=self._finished)
+        report = _encode(self._report) if self._report is not None else b""
+        answer = _answer_of(report, self._model, self._service_tier, self._output_bytes, whole=self._finished)
+        return msgspec.structs.replace(answer, note=answer.note or self._note) if self._note else answer
 
 
-def _answer_of(report: UsageReport | None, model: str, tier: str, output_bytes: int, *, whole: bool) -> Answer:
-    if report is None:
+def _answer_of(report: bytes, model: str, tier: str, output_bytes: int, *, whole: bool) -> Answer:
+    if len(report) <= 4:  # missing, or null
         return Answer(None, model, tier, output_bytes, whole=whole)
     try:
-        usage = usage_from_report(report)
+        usage, cost_nano = usage_from_json(report)
     except UsageContradiction as error:
         return Answer(None, model, tier, output_bytes, whole=whole, note=str(error))
-    return Answer(usage, model, tier, output_bytes, _reported_cost_nano(report), whole)
+    return Answer(usage, model, tier, output_bytes, cost_nano, whole)
 
 
 class OpenAIChat:
@@ -246,21 +285,22 @@ class OpenAIChat:
         if caps and min(caps) < 1:
             raise BadRequest("expected an integer of at least 1 in `max_completion_tokens`", param="max_completion_tokens")
         segments, media = _segments(request)
-        has_tools = len(request.tools) > 0 or len(request.functions) > 0
+        text_bytes = len(body) - media.body_bytes
+        if segments.tools:
+            text_bytes += TOOLS_OVERHEAD_TOKENS
+        options = request.stream_options
         return Facts(
-            model=request.model,
-            stream=bool(request.stream),
-            wants_usage=bool(request.stream_options and request.stream_options.include_usage),
-            output_cap=max(caps) if caps else None,
-            choices=choices,
-            segments=segments,
-            text_bytes=len(body) - media.body_bytes + (TOOLS_OVERHEAD_TOKENS if has_tools else 0),
-            media=media,
-            predicted_bytes=len(request.prediction),
-            cache_write_5m=True,  # caches are written on the provider's own accord, where that is billed at all
-            service_tier=request.service_tier or "",
-            searches_web=len(request.web_search_options) > 0,
-            has_tools=has_tools,
+            request.model,
+            bool(request.stream),
+            options is not None and bool(options.include_usage),
+            max(caps) if caps else None,
+            choices,
+            segments,
+            text_bytes,
+            media,
+            _PLAIN if media is NO_MEDIA and request.web_search_options is _ABSENT else _traits(request, media),
+            len(request.prediction),
+            request.service_tier or "",
         )
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:
@@ -278,7 +318,7 @@ class OpenAIChat:
         """Read a whole JSON answer. Raises `BadAnswer` when it is none."""
         try:
             answer = _answer.decode(body)
-            read = _answer_of(answer.usage, answer.model or "", answer.service_tier or "", 0, whole=True)
+            read = _answer_of(bytes(answer.usage), answer.model or "", answer.service_tier or "", 0, whole=True)
             if read.usage is not None or not len(answer.choices):
                 return read
             output_bytes = sum(_text_len(choice.message) for choice in _choices.decode(answer.choices))
@@ -315,6 +355,15 @@ class OpenAIChat:
         if usage.cache_write_5m_tokens:
             report["prompt_tokens_details"]["cache_write_tokens"] = usage.cache_write_5m_tokens
         return report
+
+
+# Prompt caches are written on the provider's own accord, where that is billed at all.
+_PLAIN: Final = Traits(writes_cache_5m=True)
+
+
+def _traits(request: _Request, media: Media) -> Traits:
+    searches = request.web_search_options is not _ABSENT
+    return Traits(writes_cache_5m=True, media=media is not NO_MEDIA, searches_web=searches)
 
 
 _ERROR_TYPES: Final = {

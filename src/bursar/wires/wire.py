@@ -8,7 +8,7 @@ import msgspec
 
 from bursar.core import records
 from bursar.core.errors import BadRequest, Refusal
-from bursar.core.records import Segments
+from bursar.core.records import Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 
 TOOLS_OVERHEAD_TOKENS = 1_000
@@ -18,7 +18,7 @@ UsageReport = dict[str, Any]
 """A provider's usage object as it came."""
 
 
-class Media(msgspec.Struct, frozen=True):
+class Media(msgspec.Struct, frozen=True, gc=False):
     """Count the parts of a prompt whose tokens its text does not bound."""
 
     images: int = 0
@@ -29,7 +29,7 @@ class Media(msgspec.Struct, frozen=True):
 NO_MEDIA = Media()
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """Hold what the gateway needs to know of a request; read once from its body."""
 
     model: str
@@ -40,16 +40,13 @@ class Facts(msgspec.Struct, frozen=True):
     segments: Segments
     text_bytes: int  # bytes that bound the tokens of the prompt, without its media
     media: Media
+    traits: Traits
     predicted_bytes: int = 0  # a predicted output: rejected parts are billed as output beyond the cap
-    cache_write_5m: bool = False  # the call may write a prompt cache of this lifetime
-    cache_write_1h: bool = False
     service_tier: str = ""
     speed: str = ""
-    searches_web: bool = False  # the provider may search, which is billed apart
-    has_tools: bool = False
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """Hold what an answer says of itself.
 
     `usage` is None when the provider gave none, or none that can be believed: then `note` says why. Of an answer that
@@ -184,12 +181,12 @@ def nested(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def unknown_counts(report: Mapping[str, Any], known: frozenset[str], prefix: str = "") -> dict[str, int]:
-    """Collect the non-zero integers of a report that stand under no known name, with dotted names."""
+    """Collect the integers of a report that stand under no known name, with dotted names; zeros too."""
     found: dict[str, int] = {}
     for name, value in report.items():
         path = prefix + name
         if isinstance(value, dict):
             found.update(unknown_counts(value, known, path + "."))
-        elif path not in known and isinstance(value, int) and not isinstance(value, bool) and value:
+        elif path not in known and isinstance(value, int) and not isinstance(value, bool):
             found[path] = value
     return found

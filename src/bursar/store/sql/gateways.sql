@@ -3,20 +3,20 @@
 select pg_try_advisory_lock(hashtext('bursar.gateway'));
 
 -- name: others
-select gateway_id, host, started_us from gateways where gateway_id <> $1 order by started_us desc;
+select name, host, started_us from gateways where name <> $1 order by started_us desc;
 
 -- name: previous
-select boot_id, closed_us from gateways where gateway_id = $1 for update;
+select boot_id, closed_us from gateways where name = $1 for update;
 
 -- name: begin
-insert into gateways (gateway_id, epoch, host, boot_id, started_us)
+insert into gateways (name, epoch, host, boot_id, started_us)
 values ($1, 1, $2, $3, $4)
-on conflict (gateway_id) do update
+on conflict (name) do update
 set epoch = gateways.epoch + 1, host = excluded.host, boot_id = excluded.boot_id, started_us = excluded.started_us
-returning epoch;
+returning gateway, epoch;
 
 -- name: epoch_is
-select epoch = $2 from gateways where gateway_id = $1;
+select epoch = $2 from gateways where gateway = $1;
 
 -- name: leases
 -- The leases of a gateway that hold money, and the budget accounts they came from.
@@ -24,7 +24,7 @@ select lease.tenant, lease.account_id, lease.parent_id, budget.name as budget_na
     lease.credits_posted - lease.debits_posted - lease.debits_pending as available_nano
 from accounts as lease
 join accounts as budget on budget.tenant = lease.tenant and budget.account_id = lease.parent_id
-where lease.code = 2200 and lease.name like 'lease:' || $1 || ':%'
+where lease.code = 2200 and lease.name like 'lease:' || $1::text || ':%'
     and lease.credits_posted > lease.debits_posted + lease.debits_pending;
 
 -- name: idempotent_calls

@@ -1,13 +1,13 @@
--- name: advance
--- One statement a commit: fence, balances and chain heads. A gateway that has been replaced matches no epoch and
--- writes nothing.
+-- name: commit
+-- One statement a commit: position, balances, chain heads, transfers and calls, all or nothing. A gateway that has been
+-- replaced matches no epoch and writes nothing.
 with fence as (
     update gateways
     set segment = $3, segment_offset = $4, closed_us = $5
-    where gateway_id = $1 and epoch = $2
+    where gateway = $1 and epoch = $2
     returning 1
 ), change as (
-    select * from unnest($6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
+    select * from unnest($6::integer[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
         as change (tenant, account_id, debits_pending, debits_posted, credits_pending, credits_posted)
 ), locked as (
     -- In the order of their ids, as every writer does, so that two never wait for each other.
@@ -26,13 +26,20 @@ with fence as (
     returning 1
 ), chained as (
     insert into chains
-    select tenant, $1, seq, hash from unnest($12::text[], $13::bigint[], $14::bytea[]) as head (tenant, seq, hash)
+    select tenant, $1, seq, hash from unnest($12::integer[], $13::bigint[], $14::bytea[]) as head (tenant, seq, hash)
     on conflict (tenant, chain) do update set seq = excluded.seq, hash = excluded.hash
+), transferred as (
+    insert into transfers ({transfer_columns})
+    select {transfer_columns} from unnest({transfer_arrays}) as new ({transfer_columns})
+), recorded as (
+    insert into calls ({call_columns})
+    select {call_selection} from unnest({call_arrays}) as new ({call_columns})
 )
-select (select count(*) from fence) as fenced, (select count(*) from moved) as moved;
+select require((select count(*) from fence) = 1, 'fenced'),
+    require((select count(*) from moved) = (select count(*) from change), 'an account of the spool is not in the books');
 
 -- name: position
-select segment, segment_offset from gateways where gateway_id = $1 and epoch = $2;
+select segment, segment_offset from gateways where gateway = $1 and epoch = $2;
 
 -- name: chain_heads
 select tenant, seq, hash from chains where chain = $1;

@@ -1,0 +1,47 @@
+"""Carry what is known of one call from its arrival to its settlement."""
+
+from bursar.core.money import Money
+from bursar.core.records import Attempt, Call, CallStatus, Record
+from bursar.gateway.plan import Plan
+from bursar.gateway.purse import Slice
+from bursar.wires.wire import Facts, Wire
+
+
+class Passage:
+    """Hold one call's way through the house: what it is, what it may cost, where its money is held, how it went."""
+
+    __slots__ = (
+        "attempts",
+        "body",
+        "call",
+        "expires_us",
+        "facts",
+        "forwarded",
+        "held_nano",
+        "lease",
+        "payable_account",
+        "plan",
+        "record",
+        "segment",
+        "status",
+        "wire",
+    )
+
+    def __init__(self, wire: Wire, call: Call, facts: Facts, body: bytes, forwarded: bytes) -> None:
+        self.wire = wire
+        self.call = call
+        self.facts = facts
+        self.body = body
+        self.forwarded = forwarded  # header lines for the provider
+        self.plan = NO_PLAN
+        self.held_nano: Money = 0
+        self.expires_us = 0
+        self.lease: Slice | None = None
+        self.payable_account = 0
+        self.segment = 0  # of the spool, where its beginning is written
+        self.attempts: list[Attempt] = []
+        self.status = CallStatus.ok
+        self.record: Record | None = None  # once it is settled
+
+
+NO_PLAN = Plan((), 0)
