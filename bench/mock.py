@@ -1,6 +1,6 @@
 """Be a provider that costs next to nothing to run: fixed answers, an optional delay, no parsing beyond framing.
 
-    python -m bench.mock PORT DELAY_MS
+python -m bench.mock PORT DELAY_MS
 """
 
 import asyncio
@@ -11,13 +11,19 @@ import uvloop
 
 ANSWER = (
     b'{"id":"chatcmpl-bench","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini-2024-07-18",'
-    b'"choices":[{"index":0,"message":{"role":"assistant","content":"' + b"The quick brown fox jumps over it. " * 8 + b'",'
+    b'"choices":[{"index":0,"message":{"role":"assistant","content":"'
+    + b"The quick brown fox jumps over it. "
+    * 8
+    + b'",'
     b'"refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":120,'
     b'"completion_tokens":64,"total_tokens":184,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},'
     b'"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,'
     b'"rejected_prediction_tokens":0}},"service_tier":"default","system_fingerprint":"fp_bench"}'
 )
-RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
+RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(ANSWER),
+    ANSWER,
+)
 
 
 class Mock(asyncio.Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from genai_prices import Usage as TheirUsage
-from genai_prices.data import providers as THEIR_PROVIDERS
+from genai_prices.data import providers as their_providers
 
 from bursar.core.errors import UnpricedUsage
 from bursar.core.money import NANO_PER_USD
@@ -23,7 +23,22 @@ from bursar.prices.charge import charge, total
 BOOK = load()
 
 # Boundary pairs of every long-context tier, round numbers, and one of each rarer kind.
-INPUTS = (0, 1, 999, 100_000, 100_001, 128_000, 128_001, 200_000, 200_001, 256_000, 256_001, 272_000, 272_001, 512_001)
+INPUTS = (
+    0,
+    1,
+    999,
+    100_000,
+    100_001,
+    128_000,
+    128_001,
+    200_000,
+    200_001,
+    256_000,
+    256_001,
+    272_000,
+    272_001,
+    512_001,
+)
 USAGES = [
     *(Usage(input_tokens=count, output_tokens=7) for count in INPUTS),
     Usage(input_tokens=12_345),
@@ -36,7 +51,12 @@ USAGES = [
     Usage(input_tokens=11, output_tokens=3, other={"web_searches": 3}),
 ]
 MOMENTS = tuple(moment_from_text(text) for text in ("2024-06-01T02:00Z", "2025-09-01T12:00Z", "2026-11-21T20:00Z"))
-CONTEXTS: tuple[dict[str, str], ...] = ({}, {"service_tier": "flex"}, {"processing": "batch"}, {"service_tier": "priority"})
+CONTEXTS: tuple[dict[str, str], ...] = (
+    {},
+    {"service_tier": "flex"},
+    {"processing": "batch"},
+    {"service_tier": "priority"},
+)
 
 
 def theirs_of(usage: Usage) -> TheirUsage:
@@ -70,8 +90,10 @@ def compare(provider: Any, model: Any, usage: Usage, at_us: int, context: dict[s
         lines = charge(usage, card)
     except UnpricedUsage as error:
         priced = vars(model.get_prices(at, context or None))
-        assert not any(value for key, value in priced.items() if key.startswith(error.unit.split("_")[0] + "_mtok"))
-        return "a unit without a price"
+        unit = error.unit.split("_")[0] + "_mtok"
+        return (
+            "a unit without a price" if not any(priced.get(key) for key in priced if key.startswith(unit)) else "wrong"
+        )
     difference = abs(theirs.total_price * NANO_PER_USD - total(lines))
     if difference == 0:
         return "equal"
@@ -80,7 +102,7 @@ def compare(provider: Any, model: Any, usage: Usage, at_us: int, context: dict[s
     return "rounding below a nano-dollar a line"
 
 
-@pytest.mark.parametrize("provider", THEIR_PROVIDERS, ids=lambda provider: provider.id)
+@pytest.mark.parametrize("provider", their_providers, ids=lambda provider: provider.id)
 def test_our_charge_equals_the_catalogues_own(provider: Any) -> None:
     outcomes: Counter[str] = Counter()
     for model in provider.models:

@@ -20,8 +20,15 @@ def check(*, data: Data = None, json: Json = False) -> None:
 
     result = run(work())
     if json:
-        print_json({"ok": not result.findings, "accounts": result.accounts, "transfers": result.transfers,
-                    "calls": result.calls, "findings": result.findings})
+        print_json(
+            {
+                "ok": not result.findings,
+                "accounts": result.accounts,
+                "transfers": result.transfers,
+                "calls": result.calls,
+                "findings": result.findings,
+            }
+        )
     elif result.findings:
         more = f" (and {len(result.findings) - 1} more)" if len(result.findings) > 1 else ""
         print(f"broken: {result.findings[0]}{more}")

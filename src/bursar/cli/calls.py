@@ -32,7 +32,9 @@ def list_(
         async with open_books(data) as connection:
             calls = await recent_calls(connection, key=key, run=run_, limit=limit)
             if not follow:
-                print_json(calls) if json else print_table(_COLUMNS, [_row(call) for call in reversed(calls)], right=_RIGHT)
+                print_json(calls) if json else print_table(
+                    _COLUMNS, [_row(call) for call in reversed(calls)], right=_RIGHT
+                )
                 return
             last = calls[0]["id"] if calls else None
             _print_followed(calls, json=json)
@@ -71,7 +73,9 @@ def show(call: str, /, *, data: Data = None, json: Json = False) -> None:
         if name not in ("attempts", "usage") and value not in (None, {}, ""):
             print(f"{name:14} {value}")
     for number, attempt in enumerate(found["attempts"], 1):
-        title = f"attempt {number}: {attempt['provider']}/{attempt['model']} {attempt['status']} {attempt['error'] or ''}"
+        title = (
+            f"attempt {number}: {attempt['provider']}/{attempt['model']} {attempt['status']} {attempt['error'] or ''}"
+        )
         rows = [[line["unit"], f"{line['quantity']:,}", line["amount_usd"]] for line in attempt["lines"]]
         rows.append([f"total, usage by {attempt['usage_source']}", "", attempt["cost_usd"]])
         print()

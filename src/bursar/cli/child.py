@@ -1,6 +1,6 @@
 """Be a child process of the supervisor: a gateway worker, the control plane, the sandbox, or the price compiler.
 
-    python -m bursar.cli.child ROLE        its options are JSON in the environment, BURSAR_CHILD
+python -m bursar.cli.child ROLE        its options are JSON in the environment, BURSAR_CHILD
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from bursar.core.errors import BursarError
 from bursar.store.launch import end_with_parent
 
 ENVIRONMENT: Final = "BURSAR_CHILD"
+LEVEL: Final = "BURSAR_LOG_LEVEL"
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,8 +51,9 @@ def main() -> None:
         sys.exit(1)
 
 
-def set_up_logging() -> None:
+def set_up_logging(*, quiet: bool = False) -> None:
     """Log one line of key=value or JSON to standard error. No secret, prompt or answer is ever an argument."""
+    level = os.environ.setdefault(LEVEL, "warning" if quiet else "info")
     terminal = sys.stderr.isatty()
     renderer = structlog.dev.ConsoleRenderer(colors=True) if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
@@ -61,7 +63,7 @@ def set_up_logging() -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
@@ -100,7 +102,7 @@ def _sandbox(options: Options) -> None:
 
 
 def _control(options: Options) -> None:
-    from bursar.api.app import control_plane
+    from bursar.web.app import control_plane
 
     listener = socket.socket(fileno=options.listener)
     _run(_serve(control_plane(options.database_url), listener))

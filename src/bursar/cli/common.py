@@ -104,7 +104,7 @@ def _socket_there(folder: DataFolder) -> bool:
 async def _try_connect(url: str, *, own: bool) -> Connection | None:
     """Connect if the database is there; one given by its address must be."""
     try:
-        connection = await connect(url, timeout_s=5.0)
+        connection = await connect(url, timeout_s=5)
     except BooksError as error:
         if own:
             return None

@@ -18,7 +18,9 @@ from bursar.prices.price import Price, RateCard
 from bursar.prices.units import UNITS
 
 Config = Annotated[Path | None, Parameter(name="--config", help="A bursar.toml whose prices come first.")]
-At = Annotated[str | None, Parameter(name="--at", help="A moment such as 2026-01-31 or 2026-01-31T20:00Z; now without.")]
+At = Annotated[
+    str | None, Parameter(name="--at", help="A moment such as 2026-01-31 or 2026-01-31T20:00Z; now without.")
+]
 Tier = Annotated[str | None, Parameter(name="--tier", help="A service tier, such as flex or priority.")]
 
 STALE_DAYS = 60
@@ -52,14 +54,21 @@ def price(
     card = found.at(at_us, {"service_tier": tier} if tier else None)
     lines = charge(Usage(input_tokens=input - cached, cache_read_tokens=cached, output_tokens=output), card)
     if json:
-        shown = [{"unit": line.unit, "quantity": line.quantity, "amount_usd": nano_to_usd(line.amount_nano)} for line in lines]
-        print_json({"price_id": card.price_id, "lines": shown, "total_usd": nano_to_usd(total(lines))} | _source(card, at_us))
+        shown = [
+            {"unit": line.unit, "quantity": line.quantity, "amount_usd": nano_to_usd(line.amount_nano)}
+            for line in lines
+        ]
+        print_json(
+            {"price_id": card.price_id, "lines": shown, "total_usd": nano_to_usd(total(lines))} | _source(card, at_us)
+        )
         return
     rows = [
         [line.unit, f"{line.quantity:,}", nano_to_usd(line.rate_nano), nano_to_usd(line.amount_nano)] for line in lines
     ]
     rows.append(["total", "", "", nano_to_usd(total(lines))])
-    print_table(["unit", "quantity", "USD per million", "USD"], rows, right=(1, 2, 3), title=f"{found.provider}/{found.model}")
+    print_table(
+        ["unit", "quantity", "USD per million", "USD"], rows, right=(1, 2, 3), title=f"{found.provider}/{found.model}"
+    )
     source = _source(card, at_us)
     print(f"price {card.price_id}\nsource {source['source']}, checked {source['checked']}{source['warning']}")
 
@@ -123,7 +132,11 @@ def _row(price_: Price, card: RateCard, at_us: int, *, compare: bool) -> list[st
 
 def _row_json(price_: Price, card: RateCard, at_us: int) -> dict[str, Any]:
     rates = {UNITS[leaf].name: nano_to_usd(rate.base_nano) for leaf, rate in card.rates.items() if leaf in card.rates}
-    tiers = {UNITS[leaf].name: [[above, nano_to_usd(nano)] for above, nano in r.tiers] for leaf, r in card.rates.items() if r.tiers}
+    tiers = {
+        UNITS[leaf].name: [[above, nano_to_usd(nano)] for above, nano in r.tiers]
+        for leaf, r in card.rates.items()
+        if r.tiers
+    }
     return {
         "provider": price_.provider,
         "model": price_.model,

@@ -15,7 +15,9 @@ from bursar.store.reports import statement as read_statement
 def statement(
     *,
     by: Annotated[By, Parameter(help="Group by this.")] = By.model,
-    from_: Annotated[str | None, Parameter(name="--from", help="First day or moment; the month's first without.")] = None,
+    from_: Annotated[
+        str | None, Parameter(name="--from", help="First day or moment; the month's first without.")
+    ] = None,
     to: Annotated[str | None, Parameter(help="Last day (included) or moment; now without.")] = None,
     data: Data = None,
     json: Json = False,

@@ -226,7 +226,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise OperatorError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from None
     listener.listen(4_096)
-    listener.setblocking(False)
+    listener.settimeout(0)
     return listener
 
 
@@ -236,7 +236,7 @@ def _listen_unix(path: Path) -> socket.socket:
     listener.bind(str(path))
     path.chmod(0o600)
     listener.listen(128)
-    listener.setblocking(False)
+    listener.settimeout(0)
     return listener
 
 

@@ -16,12 +16,14 @@ from bursar.gateway.config import read_config
 def up(
     *,
     port: Annotated[int, Parameter(help="Port to serve on.")] = 4000,
-    host: Annotated[str, Parameter(help="Address to serve on. Pages and the control API answer locally only.")] = "127.0.0.1",
+    host: Annotated[
+        str, Parameter(help="Address to serve on. Pages and the control API answer locally only.")
+    ] = "127.0.0.1",
     data: Data = None,
     config: Annotated[Path | None, Parameter(help="A bursar.toml; the sandbox serves without one.")] = None,
     workers: Annotated[int, Parameter(help="Gateway workers; one for now.")] = 1,
 ) -> None:
-    """Start PostgreSQL (unless BURSAR_DATABASE_URL is set), the control plane and the gateway, and run until stopped."""
+    """Start PostgreSQL (unless BURSAR_DATABASE_URL is set), control plane and gateway, and run until stopped."""
     if workers != 1:
         raise OperatorError("--workers: only one gateway worker is supported for now")
     if config is None and Path("bursar.toml").exists():
@@ -46,4 +48,6 @@ def _greet(host: str, port: int, folder: Path, config: Path | None) -> None:
     out.print(f"Bursar serves on [bold]http://{host}:{port}[/bold]   books in {folder}")
     if config is None:
         out.print("No bursar.toml: the sandbox answers, nothing is sent to a provider.")
-    out.print(f'Create a key with [bold]bursar keys create --name me --data "{folder}"[/bold] and use it as an API key.')
+    out.print(
+        f'Create a key with [bold]bursar keys create --name me --data "{folder}"[/bold] and use it as an API key.'
+    )

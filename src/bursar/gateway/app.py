@@ -24,9 +24,7 @@ _NO_CALL: Final = bytes(16)
 class App:
     """Dispatch requests by their path."""
 
-    def __init__(
-        self, calls: Calls, routes: Routes, proxy: Proxy, not_ready: Callable[[], str | None]
-    ) -> None:
+    def __init__(self, calls: Calls, routes: Routes, proxy: Proxy, not_ready: Callable[[], str | None]) -> None:
         self._calls = calls
         self._routes = routes
         self._proxy = proxy
@@ -66,7 +64,9 @@ class App:
         elif path == "/" or path.startswith(_CONTROL_PLANE):
             await self._proxy(scope, receive, send)
         else:
-            raise NotFound(f"no route {method} {path}: see GET /api/openapi.json and docs/reference/http.md", code="no_route")
+            raise NotFound(
+                f"no route {method} {path}: see GET /api/openapi.json and docs/reference/http.md", code="no_route"
+            )
 
     async def _models(self, name: str, scope: Scope, send: Send) -> None:
         """List the models a key may use, in the protocol of who asks."""
@@ -92,7 +92,7 @@ def _openai_model(name: str, owner: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": _MODELS_SINCE, "owned_by": owner}
 
 
-def _anthropic_model(name: str, owner: str) -> dict[str, Any]:
+def _anthropic_model(name: str, _owner: str) -> dict[str, Any]:
     return {"type": "model", "id": name, "display_name": name, "created_at": "2023-11-14T22:13:20Z"}
 
 

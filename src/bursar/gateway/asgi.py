@@ -13,7 +13,7 @@ Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 JSON: Final = (b"content-type", b"application/json")
 
 
-class ClientGone(Exception):  # noqa: N818 - the client's right, not an error
+class ClientGone(Exception):
     """Say that the client left before its request was whole."""
 
 

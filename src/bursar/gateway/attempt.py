@@ -7,8 +7,8 @@ import msgspec
 
 from bursar.core.records import Attempt, AttemptStatus
 from bursar.gateway.connection import Fault, Response, UpstreamFault
-from bursar.gateway.routes import Candidate
 from bursar.gateway.passage import Passage
+from bursar.gateway.routes import Candidate
 
 
 class Try(msgspec.Struct, frozen=True):
@@ -100,7 +100,9 @@ async def send_attempts(passage: Passage, clock_us: Callable[[], int]) -> tuple[
             connection = None if wish.fresh else wish.candidate.upstream.pool.take_idle()
             if connection is None:
                 connection = await wish.candidate.upstream.pool.open()
-            outcome = Outcome(await connection.exchange(_request(passage, wish.candidate), wish.candidate.upstream.pool.timeouts))
+            outcome = Outcome(
+                await connection.exchange(_request(passage, wish.candidate), wish.candidate.upstream.pool.timeouts)
+            )
         except UpstreamFault as fault:
             outcome = Outcome(None, fault)
         outcome.started_us, outcome.answered_us = started_us, clock_us()

@@ -10,8 +10,8 @@ from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record
 from bursar.gateway.config import Settings
 from bursar.gateway.control import Control
-from bursar.gateway.purse import Purses, Slice
 from bursar.gateway.passage import Passage
+from bursar.gateway.purse import Purses, Slice
 from bursar.gateway.settle import Settler
 from bursar.store.journal import Journal
 from bursar.store.leases import payable_account
@@ -67,7 +67,7 @@ class GatewayBooks:
         """
         call = passage.call
         for candidate in passage.plan.candidates:
-            await self._payable(call.tenant, candidate.upstream.name)
+            await self.payable(call.tenant, candidate.upstream.name)
         lease = await self.purses.hold(budget, call.call_id, amount_nano, passage.expires_us)
         self._begin(passage, lease, amount_nano)
 
@@ -119,7 +119,9 @@ class GatewayBooks:
             try:
                 await asyncio.wait_for(self._journal.committed(), _CONFIRM_S)
             except TimeoutError:
-                raise Unavailable("the call was made and charged, but the books have not confirmed it in time") from None
+                raise Unavailable(
+                    "the call was made and charged, but the books have not confirmed it in time"
+                ) from None
 
     def sweep(self, now_us: int) -> None:
         """Do what time demands: expire, retire, and carry the oldest calls forward in the spool."""
@@ -131,7 +133,8 @@ class GatewayBooks:
                 passage.segment = newest
         self._journal.wake()
 
-    async def _payable(self, tenant: int, provider: str) -> int:
+    async def payable(self, tenant: int, provider: str) -> int:
+        """Find the account of what is owed to a provider, opening it at its first use. Raises `Unavailable`."""
         account = self._payables.get((tenant, provider))
         if account is None:
             now_us, gateway = self.clock_us(), self._gateway

@@ -187,7 +187,9 @@ class Calls:
     async def key(self, headers: CallHeaders) -> Key:
         """Find whose call it is. Raises `Unauthorized`."""
         if not headers.secret:
-            raise Unauthorized("no key: send `Authorization: Bearer bk_...` or `x-api-key: bk_...`", code="missing_api_key")
+            raise Unauthorized(
+                "no key: send `Authorization: Bearer bk_...` or `x-api-key: bk_...`", code="missing_api_key"
+            )
         return self._keys.find(headers.secret) or await self._keys.ask(headers.secret)
 
 
@@ -220,7 +222,7 @@ class _Recorder:
         return Replay(self._status, self._headers, b"".join(self._pieces))
 
 
-def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: bytes, now_us: int) -> Passage:  # noqa: PLR0913
+def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: bytes, now_us: int) -> Passage:
     """Read a call and check that its key allows it. Raises `BadRequest`, `Unauthorized`, `Forbidden`."""
     facts = wire.facts(body)
     check_scope(key, facts.model, ROUTE_OF[wire.protocol], now_us)

@@ -30,7 +30,7 @@ class Fault(Enum):
     malformed = "malformed"  # what came is not HTTP, or too large
 
 
-class UpstreamFault(Exception):  # noqa: N818 - it is a fault of the other side, named so in the records
+class UpstreamFault(Exception):
     """Report a failed exchange. `timed_out` tells silence from refusal."""
 
     def __init__(self, fault: Fault, detail: str, *, timed_out: bool = False) -> None:
@@ -87,12 +87,15 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.first_byte_at = 0.0
 
-    def exchange(self, request: tuple[bytes, bytes], timeouts: Timeouts, *, stream: bool = False) -> asyncio.Future[Response]:
+    def exchange(
+        self, request: tuple[bytes, bytes], timeouts: Timeouts, *, stream: bool = False
+    ) -> asyncio.Future[Response]:
         """Send a request's head and body. The future yields the answer, or raises `UpstreamFault`.
 
         An event stream, and any answer with `stream`, is yielded as soon as its head is there.
         """
-        assert self._ended and self._transport is not None
+        assert self._ended
+        assert self._transport is not None
         self._kept = self.used > 0
         self.used += 1
         self._ended = self._streaming = self._until_close = False
@@ -162,7 +165,7 @@ class Connection(asyncio.Protocol):
         if self._streaming and not self._ended and not self._paused:
             self.deadline = self._loop.time() + self._idle_s
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
         """Settle what is under way and leave the pool."""
         self.closed = True
         if not self._ended:
@@ -235,7 +238,13 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Tell whether another exchange may follow."""
-        return self._ended and not self.closed and self._fault is None and self._parser.should_keep_alive() and not self._until_close
+        return (
+            self._ended
+            and not self.closed
+            and self._fault is None
+            and self._parser.should_keep_alive()
+            and not self._until_close
+        )
 
     def _take_all(self) -> bytes:
         data = b"".join(self._chunks)

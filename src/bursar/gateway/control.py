@@ -49,7 +49,7 @@ class Control:
         await self._listen()
 
     async def run(self, act: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run something on the connection. Raises `BooksError` when the database is away: whether it was done is unknown."""
+        """Run something on the connection. Raises `BooksError` when the database is away: it may have been done."""
         async with self._lock:
             connection = self._connection
             if connection is None or connection.is_closed():

@@ -18,7 +18,15 @@ _OWN: Final = (b"x-bursar-run", b"x-bursar-parent", b"x-bursar-tags", b"x-bursar
 _RARE: Final = frozenset((*_FORWARDED, *_OWN, b"idempotency-key"))
 # To the client: what its SDK acts on. Everything else a provider says stays here.
 _RETURNED: Final = frozenset(
-    (b"content-type", b"retry-after", b"retry-after-ms", b"x-should-retry", b"x-request-id", b"request-id", b"openai-processing-ms")
+    (
+        b"content-type",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-should-retry",
+        b"x-request-id",
+        b"request-id",
+        b"openai-processing-ms",
+    )
 )
 _RETURNED_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
@@ -88,7 +96,8 @@ def read_tags(text: str, where: str = "x-bursar-tags") -> dict[str, str]:
         name, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or not name or not _WORD.fullmatch(name) or not _WORD.fullmatch(value):
             raise BadRequest(
-                f"{where}: expected name=value pairs of up to {TAG_CHARS_MAX} letters, digits and _.:/@+- each", param=where
+                f"{where}: expected name=value pairs of up to {TAG_CHARS_MAX} letters, digits and _.:/@+- each",
+                param=where,
             )
         tags[name] = value
     if len(tags) > TAGS_MAX:
@@ -104,6 +113,4 @@ def _word(value: str, where: str) -> str:
 
 def returned_headers(headers: Headers) -> Headers:
     """Choose the provider's headers that the client gets to see."""
-    return [
-        (name, value) for name, value in headers if name in _RETURNED or name.startswith(_RETURNED_PREFIXES)
-    ]
+    return [(name, value) for name, value in headers if name in _RETURNED or name.startswith(_RETURNED_PREFIXES)]

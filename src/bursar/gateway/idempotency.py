@@ -15,7 +15,6 @@ from bursar.core.times import DAY_US
 from bursar.gateway.connection import Headers
 
 
-
 class Replay(msgspec.Struct):
     """Hold an answer that was given: its status, headers and bytes."""
 

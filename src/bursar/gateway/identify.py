@@ -83,6 +83,8 @@ def check_scope(key: Key, model: str, route: str, now_us: int) -> None:
     if key.expires_us is not None and now_us >= key.expires_us:
         raise Unauthorized(f"key {key.name!r} has expired", code="key_expired")
     if key.models and model not in key.models:
-        raise Forbidden(f"key {key.name!r} may not use model {model!r}: it may use {', '.join(key.models)}", param="model")
+        raise Forbidden(
+            f"key {key.name!r} may not use model {model!r}: it may use {', '.join(key.models)}", param="model"
+        )
     if key.routes and route not in key.routes:
         raise Forbidden(f"key {key.name!r} may not use {route}: it may use {', '.join(key.routes)}")

@@ -17,7 +17,7 @@ class Outbox:
         self._pending: list[tuple[asyncio.Transport, bytes]] = []
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Write soon; what is written to one transport keeps its order. No bytes at all close it after what came before."""
+        """Write soon, in order for each transport. No bytes at all close it after what came before."""
         if not self._pending:
             self._loop.call_soon(self._flush)
         self._pending.append((transport, data))

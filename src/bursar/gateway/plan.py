@@ -68,7 +68,8 @@ def quote_plan(facts: Facts, plan: Plan, now_us: int) -> Money:
         if facts.service_tier or facts.speed:
             if not candidate.priced_tier(facts.service_tier):
                 raise Unmetered(
-                    f"{candidate.price.model} has no price for service tier {facts.service_tier!r}", param="service_tier"
+                    f"{candidate.price.model} has no price for service tier {facts.service_tier!r}",
+                    param="service_tier",
                 )
             card = candidate.card(now_us, facts.service_tier, facts.speed)
             cost = max(cost, candidate.ceiling(card, facts.traits).cost(bound, output_max))

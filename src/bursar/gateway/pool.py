@@ -37,7 +37,13 @@ class Pool:
             self._unix_path, self.host_header, self.path = base_url.removeprefix("unix:"), b"bursar", ""
             return
         parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query
+            or parts.fragment
+            or parts.username
+        ):
             raise ConfigError(f"expected an address such as https://api.example.com/v1, got {base_url!r}")
         self._host, self.path = parts.hostname, parts.path.rstrip("/")
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -101,7 +107,9 @@ class Pool:
         for connection in list(self._all):
             if 0 < connection.deadline < now:
                 connection.expire()
-        fresh = [connection for connection in self._idle if now - connection.idle_since < IDLE_S and not connection.closed]
+        fresh = [
+            connection for connection in self._idle if now - connection.idle_since < IDLE_S and not connection.closed
+        ]
         for connection in set(self._idle) - set(fresh):
             connection.abort()
         self._idle = fresh
@@ -117,7 +125,9 @@ class Pool:
             await loop.create_unix_connection(lambda: connection, self._unix_path)
         else:
             host = self._host if self._ssl else None
-            await loop.create_connection(lambda: connection, self._host, self._port, ssl=self._ssl, server_hostname=host)
+            await loop.create_connection(
+                lambda: connection, self._host, self._port, ssl=self._ssl, server_hostname=host
+            )
         self._all.add(connection)
         return connection
 

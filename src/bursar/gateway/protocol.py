@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
+import msgspec
 import structlog
 
 from bursar.gateway.asgi import Scope
@@ -32,7 +33,9 @@ KEEP_ALIVE_S: Final = 75.0
 PIPELINE_MAX: Final = 16
 
 _STATUS_LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus if status.value >= 200
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+    for status in HTTPStatus
+    if status.value >= 200
 }
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
@@ -267,9 +270,8 @@ class ClientProtocol(asyncio.Protocol):
         self._refused, self._arriving, self._arriving_since = True, False, 0.0
         if self._transport.is_closing():
             return
-        body = (
-            '{"error":{"message":"%s","type":"invalid_request_error","param":null,"code":"http_%d"}}' % (message, status)
-        ).encode()
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": f"http_{status}"}
+        body = msgspec.json.encode({"error": error})
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         if self._current is None:
             self.write(_STATUS_LINES[status] + head + body)

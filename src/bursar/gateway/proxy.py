@@ -14,7 +14,9 @@ from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
 
 _LOCAL_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
-_DROPPED: Final = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"host", b"expect", b"te"))
+_DROPPED: Final = frozenset(
+    (b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"host", b"expect", b"te")
+)
 _BODY_BYTES_MAX: Final = 1024 * 1024
 
 

@@ -40,7 +40,17 @@ ASK_S: Final = 5.0
 class Purse:
     """Hold one budget's leases: that of the current window, and those of past windows whose calls still run."""
 
-    __slots__ = ("budget", "dry_until_us", "end_us", "lease", "old", "slice_nano", "spent_before", "topping", "used_us")
+    __slots__ = (
+        "budget",
+        "dry_until_us",
+        "end_us",
+        "lease",
+        "old",
+        "slice_nano",
+        "spent_before",
+        "topping",
+        "used_us",
+    )
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -48,7 +58,7 @@ class Purse:
         self.end_us = 0
         self.old: list[Slice] = []
         self.slice_nano = 0
-        self.spent_before = (0, 0)  # money spent and moment, at the last top-up
+        self.spent_before: tuple[Money, int] = (0, 0)  # money spent and moment, at the last top-up
         self.dry_until_us = 0
         self.used_us = 0
         self.topping: asyncio.Task[None] | None = None
@@ -75,7 +85,9 @@ class Purses:
         self._tasks: set[asyncio.Task[None]] = set()
         self.top_ups = 0
 
-    def try_hold(self, budget: Budget, call_id: bytes, amount_nano: Money, now_us: int, expires_us: int) -> Slice | None:
+    def try_hold(
+        self, budget: Budget, call_id: bytes, amount_nano: Money, now_us: int, expires_us: int
+    ) -> Slice | None:
         """Hold money for a call if the lease at hand covers it; None when it has to be asked for more."""
         purse = self._purses.get(budget.budget_id)
         if purse is None or purse.lease is None or now_us >= purse.end_us or purse.budget is not budget:
@@ -114,7 +126,7 @@ class Purses:
             purse.budget = budget
 
     def sweep(self, now_us: int) -> None:
-        """Retire the leases of past windows and of budgets that lie idle; expire holds that have outlived their call."""
+        """Retire the leases of past windows and of idle budgets; expire holds that have outlived their call."""
         for purse in self._purses.values():
             if purse.lease is not None:
                 for call_id in purse.lease.expire(now_us):
@@ -221,7 +233,8 @@ class Purses:
         if purse.end_us < FOREVER_US:
             details["resets_at"] = to_datetime(purse.end_us).isoformat()
         return NoMoney(
-            f"this call may cost up to {details['needed_usd']} USD, and the budget of {limit_text(limit, budget.window)} USD"
-            f" has {details['spent_usd']} spent and {details['held_usd']} held: ask for a smaller answer, wait, or raise it",
+            f"this call may cost up to {details['needed_usd']} USD, and the budget of"
+            f" {limit_text(limit, budget.window)} USD has {details['spent_usd']} spent and {details['held_usd']} held:"
+            " ask for a smaller answer, wait, or raise it",
             details=details,
         )

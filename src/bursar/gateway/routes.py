@@ -20,7 +20,10 @@ _SPEAKS: Final = {
     "anthropic": (Protocol.anthropic_messages,),
     "sandbox": (Protocol.openai_chat, Protocol.anthropic_messages),
 }
-_ROUTE_NAMES: Final = {Protocol.openai_chat: "POST /v1/chat/completions", Protocol.anthropic_messages: "POST /v1/messages"}
+_ROUTE_NAMES: Final = {
+    Protocol.openai_chat: "POST /v1/chat/completions",
+    Protocol.anthropic_messages: "POST /v1/messages",
+}
 # Tiers that are the standard price, whatever a provider calls it. Any other must be priced to be used.
 _STANDARD_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "on_demand")
 
@@ -33,7 +36,9 @@ class Upstream:
         self.kind = provider.kind
         timeouts = Timeouts(provider.connect_s, provider.first_byte_s, provider.idle_s)
         self.pool = Pool(base_url, outbox, connections_max=provider.connections_max, timeouts=timeouts)
-        own_field = "max_completion_tokens" if "api.openai.com" in base_url or provider.kind == "sandbox" else "max_tokens"
+        own_field = (
+            "max_completion_tokens" if "api.openai.com" in base_url or provider.kind == "sandbox" else "max_tokens"
+        )
         self.cap_field = provider.cap_field or own_field
         secret = provider.secret(name)
         self._heads = {protocol: self._head(protocol, secret) for protocol in _SPEAKS[provider.kind]}
@@ -83,7 +88,7 @@ class Candidate:
         return card
 
     def ceiling(self, card: RateCard, traits: Traits) -> Ceiling:
-        """Return the dearest rates of a card that can apply to calls of these traits. Raises `Unmetered` without any."""
+        """Return the dearest rates of a card for calls of these traits. Raises `Unmetered` without any."""
         key = (card.price_id, traits)
         found = self._ceilings.get(key)
         if found is None:
@@ -161,7 +166,7 @@ class Routes:
             found = price or self._price(upstream, model)
         except UnknownModel as error:
             raise Unmetered(
-                f"{error}: give models.{model}.price in bursar.toml, or price = \"free\"", param="model"
+                f'{error}: give models.{model}.price in bursar.toml, or price = "free"', param="model"
             ) from None
         candidate = Candidate(upstream, model, found)
         candidate.ceiling(found.at(0), Traits())

@@ -48,5 +48,7 @@ class Stats:
         for code, count in self.refused.items():
             refused.add_metric([code], count)
         yield refused
-        yield CounterMetricFamily("bursar_overage_usd", "Cost beyond what was held", value=self.overage_nano / NANO_PER_USD)
+        yield CounterMetricFamily(
+            "bursar_overage_usd", "Cost beyond what was held", value=self.overage_nano / NANO_PER_USD
+        )
         yield GaugeMetricFamily("bursar_calls_under_way", "Calls under way", value=self.under_way)

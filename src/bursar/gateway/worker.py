@@ -1,10 +1,12 @@
 """Run one gateway worker: take a place at the books, recover what the last life left, serve, and stop in order."""
 
 import asyncio
+import contextlib
 import secrets
+import signal
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +37,7 @@ from bursar.prices.book import Book, with_prices
 from bursar.store.database import Connection
 from bursar.store.gateways import Place, gateway_name, idempotent_calls, open_leases
 from bursar.store.journal import GROUP_WAIT_S, Journal
+from bursar.store.keys import TENANT
 from bursar.store.leases import OpenLease, id_of, return_lease, set_aside
 from bursar.store.postgres import DataFolder
 from bursar.store.spool import Position, Spool
@@ -61,6 +64,15 @@ class WorkerOptions(msgspec.Struct, frozen=True):
 def clock_us() -> int:
     """Return the Unix time in microseconds."""
     return time.time_ns() // 1_000
+
+
+class _Server(uvicorn.Server):
+    """Be uvicorn's server, without its signal handlers: it would end the process before the books are closed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture none."""
+        yield
 
 
 class Worker:
@@ -94,15 +106,21 @@ class Worker:
         self._books = GatewayBooks(self._config.gateway, self._control, self._journal, self._spool, clock_us)
         await self._recover(place)
         self._keys = Keys(self._control, lambda key: self._books.purses.changed(key.budget))
-        calls = Calls(
-            self._config.gateway, self._keys, self._routes, self._books, IdSource(secrets.randbits(47))
-        )
+        calls = Calls(self._config.gateway, self._keys, self._routes, self._books, IdSource(secrets.randbits(47)))
         for call in await self._control.run(lambda connection: idempotent_calls(connection, clock_us())):
             calls.idempotency.remember(call.key_id, call.idempotency_key, call.body_sha256, call.call_id, clock_us())
         await self._keys.load()
+        for provider in self._routes.upstreams:
+            await self._books.payable(TENANT, provider)
         await self._control.listen(self._heard)
         app = App(calls, self._routes, self._proxy, self._not_ready)
-        for work in (self._journal.run(clock_us), self._control.keep_open(), self._sweep(), self._sync(), self._read_keys()):
+        for work in (
+            self._journal.run(clock_us),
+            self._control.keep_open(),
+            self._sweep(),
+            self._sync(),
+            self._read_keys(),
+        ):
             self._watch(work)
         await self._serve(app)
         await self._stop()
@@ -123,9 +141,16 @@ class Worker:
             backlog=_BACKLOG,
             timeout_graceful_shutdown=self._config.gateway.drain_s,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._end)
         log.info("gateway.ready")
         await self._server.serve(sockets=[self._options.listener])
+
+    def _end(self) -> None:
+        """Have the server stop: it takes no more connections and lets what is under way end."""
+        if self._server is not None:
+            self._server.should_exit = True
 
     async def _stop(self) -> None:
         """Give back the leases, write down that all is done, and carry everything into the books."""
@@ -235,8 +260,7 @@ class Worker:
             if task.cancelled() or self._stopping or (not forever and task.exception() is None):
                 return
             log.critical("gateway.failed", error=repr(task.exception()))
-            if self._server is not None:
-                self._server.should_exit = True
+            self._end()
 
         task.add_done_callback(ended)
 
@@ -263,4 +287,3 @@ def _book(config: Config, folder: DataFolder) -> Book:
     """Read the compiled catalogue, and put the operator's own prices before it."""
     book = msgspec.msgpack.decode(folder.prices.read_bytes(), type=Book)
     return with_prices(book, config.prices)
-

@@ -74,9 +74,9 @@ class Checker:
         for unit in sorted({account.unit for account in self._accounts.values()}):
             kept = [account.sums for account in self._accounts.values() if account.unit == unit]
             for debit, credit, what in ((0, 2, "pending"), (1, 3, "posted")):
-                debits, credits = sum(sums[debit] for sums in kept), sum(sums[credit] for sums in kept)
-                if debits != credits:
-                    self.findings.append(f"unit {unit}: {what} debits are {debits} and credits {credits}")
+                owed, due = sum(sums[debit] for sums in kept), sum(sums[credit] for sums in kept)
+                if owed != due:
+                    self.findings.append(f"unit {unit}: {what} debits are {owed} and credits {due}")
         return self.findings
 
     def _is_sound(self, transfer: Transfer, where: str) -> bool:

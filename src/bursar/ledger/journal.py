@@ -83,9 +83,7 @@ def settlement_transfers(settled: Settled, hold_written_nano: Money | None) -> l
     if hold_written_nano is None and len(debts) == 1 and not record.overage_nano:  # nearly every call
         debt = debts[0]
         name, held = transfer_id(call_id, POST), record.held_nano
-        return [
-            Transfer(name, lease, debt.payable_account, debt.amount_nano, _POST, _CALL, event_us, NO_ID, held)
-        ]
+        return [Transfer(name, lease, debt.payable_account, debt.amount_nano, _POST, _CALL, event_us, NO_ID, held)]
     transfers: list[Transfer] = []
 
     def add(number: int, payable: int, amount: Money, kind: Kind, held: Money = 0) -> None:

@@ -3,7 +3,7 @@
 import re
 from datetime import date, time
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from bursar.core.times import day_start_us
 from bursar.prices.book import Book, Provider
@@ -81,8 +81,10 @@ def _provider(provider: Any, checked: str) -> Provider:
 
 
 def _price(provider: str, model: Any, url: str, checked: str) -> Price:
-    if isinstance(model.prices, list):
-        versions = [Version(_rates(entry.prices), _when(entry.constraint)) for entry in model.prices]
+    dated: Any = model.prices
+    if isinstance(dated, list):
+        entries = cast("list[Any]", dated)
+        versions = [Version(_rates(entry.prices), _when(entry.constraint)) for entry in entries]
     else:
         versions = [Version(_rates(model.prices))]
     note = model.price_comments or ""
@@ -93,14 +95,16 @@ def _price(provider: str, model: Any, url: str, checked: str) -> Price:
         match=_match(model.match),
         versions=tuple(versions),
         source=Source(url, own_check or checked, note),
-        variants=tuple(Variant(dict(v.when), _rates(v.prices), _when(v.constraint)) for v in model.price_variants or ()),
+        variants=tuple(
+            Variant(dict(v.when), _rates(v.prices), _when(v.constraint)) for v in model.price_variants or ()
+        ),
         context_window=model.context_window,
     )
 
 
 def _rates(prices: Any) -> Rates:
     rates: Rates = {}
-    for key, value in vars(prices).items():
+    for key, value in cast("dict[str, Any]", vars(prices)).items():
         if value is None or key.startswith("_"):
             continue
         if key not in PRICE_KEYS:
@@ -109,8 +113,10 @@ def _rates(prices: Any) -> Rates:
         if isinstance(value, Decimal):
             rates[leaf] = Rate(usd_to_rate_nano(value, per))
         else:
-            tiers = tuple((tier.start, usd_to_rate_nano(tier.price, per)) for tier in value.tiers)
-            rates[leaf] = Rate(usd_to_rate_nano(value.base, per), tiers)
+            tiered: Any = value
+            bounds = cast("list[Any]", tiered.tiers)
+            tiers = tuple((int(bound.start), usd_to_rate_nano(bound.price, per)) for bound in bounds)
+            rates[leaf] = Rate(usd_to_rate_nano(cast(Decimal, tiered.base), per), tiers)
     return rates
 
 
@@ -129,7 +135,8 @@ def _second(at: time) -> int:
 
 def _match(clause: Any) -> Match:
     """Read a clause of the catalogue: its one field names the kind."""
-    (kind, value), *_ = vars(clause).items()
-    if isinstance(value, list):
-        return Match(kind.rstrip("_"), parts=tuple(_match(part) for part in value))
-    return Match(kind, value)
+    kind, value = next(iter(cast("dict[str, Any]", vars(clause)).items()))
+    if isinstance(value, str):
+        return Match(kind, value)
+    parts = cast("list[Any]", value)
+    return Match(kind.rstrip("_"), parts=tuple(_match(part) for part in parts))

@@ -90,7 +90,9 @@ def _volume_lines(
         if free:
             lines.append(Line(leaf, free, 0, per, 0))
             tokens_used += free if counts else 0
-        for stretch, off_ppm in _stretches(quantity - free, tokens_used if counts else 0, volume.discounts if counts else ()):
+        for stretch, off_ppm in _stretches(
+            quantity - free, tokens_used if counts else 0, volume.discounts if counts else ()
+        ):
             stretch_nano = discounted(rate_nano, off_ppm)
             lines.append(Line(leaf, stretch, stretch_nano, per, div_half_even(stretch * stretch_nano, per)))
             tokens_used += stretch if counts else 0

@@ -1,23 +1,23 @@
 """Read the operator's own prices from TOML, strictly: an unknown word is an error that names the nearest known one.
 
-    [[prices]]
-    provider = "openai"
-    model = "gpt-4o-mini"
-    from = 2026-01-01              # several entries of one model are its history
-    daily = "16:30-00:30"          # holds between these times only, UTC
-    source = "contract of 2026"
-    checked = 2026-11-01
-    input = "0.15"                 # USD per million; any unit of prices/units.py
-    output = "0.60"
-    above.200000 = { input = "0.30", output = "1.20" }        # the whole request, once its input exceeds this
-    tier.flex = { input = "0.075", output = "0.30" }          # by service tier, speed or processing
-    volume = { period = "month", free = { input = 1_000_000 }, discounts = { 1_000_000_000 = "10" } }
+[[prices]]
+provider = "openai"
+model = "gpt-4o-mini"
+from = 2026-01-01              # several entries of one model are its history
+daily = "16:30-00:30"          # holds between these times only, UTC
+source = "contract of 2026"
+checked = 2026-11-01
+input = "0.15"                 # USD per million; any unit of prices/units.py
+output = "0.60"
+above.200000 = { input = "0.30", output = "1.20" }        # the whole request, once its input exceeds this
+tier.flex = { input = "0.075", output = "0.30" }          # by service tier, speed or processing
+volume = { period = "month", free = { input = 1_000_000 }, discounts = { 1_000_000_000 = "10" } }
 """
 
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from bursar.core.errors import ConfigError
 from bursar.core.money import usd_to_nano
@@ -30,6 +30,11 @@ PERIODS: Final = ("day", "month", "total")
 VARIANTS: Final = {"tier": "service_tier", "speed": "speed", "processing": "processing"}
 _ENTRY_WORDS: Final = ("provider", "model", "from", "daily", "source", "checked", "above", "volume", *VARIANTS)
 _DAILY: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+
+
+def is_table(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Tell whether a value of a TOML file is a table."""
+    return isinstance(value, Mapping)
 
 
 def read_prices(entries: list[Any], where: str = "prices") -> list[Price]:
@@ -49,7 +54,7 @@ def read_model_price(value: Any, provider: str, model: str, where: str) -> Price
     if value == "free":
         rates = {leaf: Rate(0) for leaf in ("input_tokens", "output_tokens")}
         version, free = Version(rates), True
-    elif isinstance(value, Mapping):
+    elif is_table(value):
         version, free = Version(_rates(value, {}, where)), False
     else:
         raise ConfigError(f'{where}: expected a table such as {{ input = "0.15", output = "0.60" }} or "free"')
@@ -58,7 +63,7 @@ def read_model_price(value: Any, provider: str, model: str, where: str) -> Price
 
 
 def _entry(entry: Any, where: str) -> Price:
-    if not isinstance(entry, Mapping):
+    if not is_table(entry):
         raise ConfigError(f"{where}: expected a table")
     provider, model = _text(entry, "provider", where), _text(entry, "model", where)
     tiers = _tables(entry, "above", where)
@@ -77,7 +82,10 @@ def _entry(entry: Any, where: str) -> Price:
         model,
         Match("equals", model),
         (Version(rates, when),),
-        Source(str(entry.get("source", "bursar.toml")), checked.isoformat() if isinstance(checked, date) else str(checked)),
+        Source(
+            str(entry.get("source", "bursar.toml")),
+            checked.isoformat() if isinstance(checked, date) else str(checked),
+        ),
         variants,
         volume=volume,
     )
@@ -99,12 +107,16 @@ def _joined(group: list[Price]) -> Price:
 
 
 def _rates(table: Mapping[str, Any], tiers: Mapping[str, Any], where: str) -> Rates:
-    rates = {UNIT_BY_NAME[word].leaf: Rate(_rate_nano(value, f"{where}.{word}")) for word, value in _known(table, where)}
+    rates = {
+        UNIT_BY_NAME[word].leaf: Rate(_rate_nano(value, f"{where}.{word}")) for word, value in _known(table, where)
+    }
     if not rates:
         raise ConfigError(f'{where}: expected at least one rate, such as input = "0.15"')
     for above, table_above in tiers.items():
-        if not above.isdigit() or not isinstance(table_above, Mapping):
-            raise ConfigError(f'{where}.above: expected a table by input tokens, such as above.200000 = {{ input = "0.30" }}')
+        if not above.isdigit() or not is_table(table_above):
+            raise ConfigError(
+                f'{where}.above: expected a table by input tokens, such as above.200000 = {{ input = "0.30" }}'
+            )
         for word, value in _known(table_above, f"{where}.above.{above}"):
             leaf, rate_nano = UNIT_BY_NAME[word].leaf, _rate_nano(value, f"{where}.above.{above}.{word}")
             if leaf not in rates:
@@ -135,12 +147,14 @@ def _rate_nano(value: Any, where: str) -> int:
 
 
 def _volume(value: Any, rates: list[Rate], where: str) -> Volume:
-    if not isinstance(value, Mapping) or set(value) - {"period", "free", "discounts"} or value.get("period") not in PERIODS:
+    if not is_table(value) or set(value) - {"period", "free", "discounts"} or value.get("period") not in PERIODS:
         raise ConfigError(f"{where}: expected period ({', '.join(PERIODS)}), free and discounts")
     free = dict(_tables(value, "free", where))
     if unknown := [word for word in free if word not in UNIT_BY_NAME or not isinstance(free[word], int)]:
         raise ConfigError(f"{where}.free: expected units and counts, such as input = 1_000_000; got {unknown[0]!r}")
-    discounts = [(_text_int(start, where), _ppm(off, where)) for start, off in _tables(value, "discounts", where).items()]
+    discounts = [
+        (_text_int(start, where), _ppm(off, where)) for start, off in _tables(value, "discounts", where).items()
+    ]
     for _, off_ppm in discounts:
         for rate in rates:
             for rate_nano in (rate.base_nano, *(tier for _, tier in rate.tiers)):
@@ -148,12 +162,14 @@ def _volume(value: Any, rates: list[Rate], where: str) -> Volume:
                     discounted(rate_nano, off_ppm)
                 except ValueError as error:
                     raise ConfigError(f"{where}.discounts: {error}") from None
-    return Volume(value["period"], {UNIT_BY_NAME[word].leaf: count for word, count in free.items()}, tuple(sorted(discounts)))
+    return Volume(
+        value["period"], {UNIT_BY_NAME[word].leaf: count for word, count in free.items()}, tuple(sorted(discounts))
+    )
 
 
 def _tables(entry: Mapping[str, Any], word: str, where: str) -> Mapping[str, Any]:
     value = entry.get(word, {})
-    if not isinstance(value, Mapping):
+    if not is_table(value):
         raise ConfigError(f"{where}.{word}: expected a table, got {type(value).__name__}")
     return value
 

@@ -35,7 +35,7 @@ Receive = Callable[[], Any]
 Send = Callable[[dict[str, Any]], Any]
 
 
-class Cut(Exception):  # noqa: N818 - an end on purpose, not an error
+class Cut(Exception):
     """End the connection in the middle of an answer."""
 
 
@@ -147,7 +147,9 @@ class Sandbox:
                 if direction.fault == "cut" and made - turn.play.reasoning_tokens > direction.after:
                     raise Cut
                 if malformed and made > direction.after:
-                    await send({"type": "http.response.body", "body": b'data: {"choices": [{"del\n\n', "more_body": True})
+                    await send(
+                        {"type": "http.response.body", "body": b'data: {"choices": [{"del\n\n', "more_body": True}
+                    )
                     malformed = False
                 await send({"type": "http.response.body", "body": event, "more_body": True})
         finally:

@@ -23,7 +23,30 @@ from bursar.core.usage import Usage
 TOKEN_BYTES: Final = 4
 IMAGE_TOKENS: Final = 765
 FAULTS: Final = ("429", "500", "503", "stall", "cut", "malformed", "silent", "overrun")
-_WORDS: Final = "the sum of all due and owed was set out in new ink ere any one had put pen to tax day ".split()
+_WORDS: Final = [
+    "the",
+    "sum",
+    "of",
+    "all",
+    "due",
+    "and",
+    "owed",
+    "was",
+    "set",
+    "out",
+    "in",
+    "new",
+    "ink",
+    "ere",
+    "any",
+    "one",
+    "had",
+    "put",
+    "pen",
+    "to",
+    "tax",
+    "day",
+]
 _DIRECTION: Final = re.compile(r"\[\[([^\[\]]*)\]\]")
 
 
@@ -116,7 +139,7 @@ class PromptCache:
         return hit
 
     def marked(self, model: str, parts: list[tuple[bytes, str]], now_s: float) -> Usage:
-        """Divide a prompt's tokens as Anthropic does: read up to the last cached mark, write from there to the last mark.
+        """Divide a prompt's tokens as Anthropic does: read to the last cached mark, write from there to the last mark.
 
         `parts` are the pieces in order, each with the lifetime of the mark that follows it, empty without one.
         """

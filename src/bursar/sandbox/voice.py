@@ -55,8 +55,9 @@ def chat_chunks(turn: Turn) -> Iterator[tuple[int, bytes]]:
     yield reasoning, event({"role": "assistant", "content": "" if not turn.tool else None})
     if turn.tool:
         head = {"name": turn.tool, "arguments": ""}
-        yield reasoning, event(
-            {"tool_calls": [{"index": 0, "id": f"call_{turn.answer_id}", "type": "function", "function": head}]}
+        yield (
+            reasoning,
+            event({"tool_calls": [{"index": 0, "id": f"call_{turn.answer_id}", "type": "function", "function": head}]}),
         )
         yield reasoning, event({"tool_calls": [{"index": 0, "function": {"arguments": _TOOL_ARGUMENTS}}]})
     else:

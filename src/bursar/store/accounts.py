@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import asyncpg
+import msgspec
 from msgspec.structs import astuple
 
 from bursar.ledger.books import Account, Books
@@ -54,24 +55,30 @@ def transfer_of_row(row: asyncpg.Record) -> Transfer:
     )
 
 
-async def open_account(
-    connection: Connection,
-    tenant: int,
-    name: str,
-    code: Code,
-    now_us: int,
-    *,
-    parent_id: int | None = None,
-    period: tuple[int, int] | None = None,
-    limited: bool = False,
-) -> tuple[int, bool]:
+class Opening(msgspec.Struct, frozen=True):
+    """Describe an account to be opened. `period` is its first microsecond and the one after its last."""
+
+    name: str
+    code: Code
+    parent_id: int | None = None
+    period: tuple[int, int] | None = None
+    limited: bool = False
+
+
+async def open_account(connection: Connection, tenant: int, opening: Opening, now_us: int) -> tuple[int, bool]:
     """Find the account of a name, or open it. Returns its id and whether it is new."""
-    start_us, end_us = period or (None, None)
-    values = (tenant, name, code, parent_id, limited, start_us, end_us, now_us)
+    name = opening.name
+    account_id = await find_account(connection, tenant, name)
+    if account_id is not None:
+        return account_id, False
+    start_us, end_us = opening.period or (None, None)
+    values = (tenant, name, opening.code, opening.parent_id, opening.limited, start_us, end_us, now_us)
     account_id = await connection.fetchval(_SQL["open_account"], *values)
     if account_id is not None:
         return account_id, True
-    return await connection.fetchval(_SQL["account_by_name"], tenant, name), False
+    account_id = await find_account(connection, tenant, name)  # somebody else was quicker
+    assert account_id is not None
+    return account_id, False
 
 
 async def find_account(connection: Connection, tenant: int, name: str) -> int | None:
@@ -130,7 +137,9 @@ async def book(connection: Connection, tenant: int, chain: int, transfers: Seque
     changed = [account for account in books.accounts.values() if account.sums() != before[account.account_id]]
     if changed:
         sums = zip(*(account.sums() for account in changed), strict=True)
-        await connection.execute(_SQL["set_sums"], tenant, [account.account_id for account in changed], *map(list, sums))
+        await connection.execute(
+            _SQL["set_sums"], tenant, [account.account_id for account in changed], *map(list, sums)
+        )
     failed = [(t.transfer_id, s.value, t.event_us) for t, s in judged if s > Status.id_already_failed]
     if failed:
         await connection.execute(_SQL["insert_failures"], tenant, *map(list, zip(*failed, strict=True)))

@@ -48,9 +48,8 @@ async def _audit_tenant(connection: Connection, tenant: int, result: Audit) -> N
         checker.findings.append(f"{orphans} transfers belong to no chain")
     result.findings += checker.finish()
     for row in await connection.fetch(_SQL["calls_that_differ"], tenant):
-        result.findings.append(
-            f"{call_name(row['call_id'])}: its record says {row['cost_nano']} nano-USD, its transfers {row['posted_nano']}"
-        )
+        cost, posted = row["cost_nano"], row["posted_nano"]
+        result.findings.append(f"{call_name(row['call_id'])}: recorded as {cost} nano-USD, its transfers say {posted}")
     result.accounts += len(accounts)
     result.transfers += checker.transfers
-    result.calls += await connection.fetchval(_SQL["count_calls"], tenant)
+    result.calls += await connection.fetchval(_SQL["count_calls"], tenant) or 0

@@ -58,7 +58,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def call_row(settled: Settled, gateway: int) -> tuple[Any, ...]:
-    """Return a finished call as a row of `COLUMNS`. Its last attempt stands in the columns, all of them in `attempts`."""
+    """Return a finished call as a row of `COLUMNS`, in which its last attempt stands; several are in `attempts`."""
     record = settled.record
     call, last, segments = record.call, record.attempts[-1], record.call.segments
     single = len(record.attempts) == 1

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import asyncpg
 
@@ -15,11 +17,8 @@ VERSION_MIN: Final = 150_000
 _MIGRATION: Final = re.compile(r"(\d{3})_(\w+)\.sql")
 _STATEMENT: Final = re.compile(r"^-- name: (\w+)\n((?:--.*\n)*)", re.MULTILINE)
 
-if TYPE_CHECKING:
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
-    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
-else:  # asyncpg's classes take their parameters in stubs only
-    Connection, Pool = asyncpg.Connection, asyncpg.Pool
+Connection: TypeAlias = asyncpg.Connection
+Pool: TypeAlias = asyncpg.Pool
 
 AWAY: Final = (
     OSError,
@@ -35,12 +34,12 @@ AWAY: Final = (
 
 def load_statements(name: str) -> dict[str, str]:
     """Read the statements of one SQL file by name. A statement begins with `-- name: x` and comments saying why."""
-    text = files(__package__).joinpath("sql", f"{name}.sql").read_text()
+    text = files("bursar.store").joinpath("sql", f"{name}.sql").read_text()
     parts = _STATEMENT.split(text)
     return {parts[index]: parts[index + 2].strip().rstrip(";") for index in range(1, len(parts), 3)}
 
 
-async def connect(url: str, timeout_s: float = 10.0) -> Connection:
+async def connect(url: str, timeout_s: int = 10) -> Connection:
     """Open one connection. Raises `BooksError` when the database cannot be reached."""
     try:
         connection = await asyncpg.connect(
@@ -59,6 +58,13 @@ async def open_pool(url: str, size_max: int) -> Pool:
         max_size=size_max,
         server_settings={"search_path": SCHEMA, "application_name": "bursar"},
     )
+
+
+@asynccontextmanager
+async def borrow(pool: Pool) -> AsyncIterator[Connection]:
+    """Borrow a connection of a pool."""
+    async with pool.acquire() as connection:
+        yield cast(Connection, connection)  # a proxy with the same methods
 
 
 async def ensure_database(url: str) -> None:
@@ -104,11 +110,10 @@ async def migrate(connection: Connection, now_us: int) -> list[str]:
 
 
 def _migrations() -> list[tuple[int, tuple[str, str]]]:
-    found: list[tuple[int, tuple[str, str]]] = []
-    for file in files(__package__).joinpath("migrations").iterdir():
-        if match := _MIGRATION.fullmatch(file.name):
-            found.append((int(match[1]), (file.name, file.read_text())))
-    return sorted(found)
+    matched = [
+        (file, _MIGRATION.fullmatch(file.name)) for file in files("bursar.store").joinpath("migrations").iterdir()
+    ]
+    return sorted((int(match[1]), (file.name, file.read_text())) for file, match in matched if match)
 
 
 def database_url(folder_url: str) -> tuple[str, bool]:

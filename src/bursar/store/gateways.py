@@ -106,4 +106,4 @@ async def idempotent_calls(connection: Connection, now_us: int) -> list[Idempote
 async def _occupied(connection: Connection, name: str) -> str:
     rows: list[asyncpg.Record] = await connection.fetch(_SQL["others"], name)
     who = f" (on {rows[0]['host']}, since {day_text(rows[0]['started_us'])})" if rows else ""
-    return f"another gateway{who} serves this database, and only one is supported for now: stop it, or use another database"
+    return f"another gateway{who} serves this database; only one is supported for now: stop it, or use another one"

@@ -42,6 +42,7 @@ _RETRY_S: Final = 0.25
 _SQL: Final = load_statements("journal")
 _FIRST_ARRAY: Final = 15
 
+
 class Fenced(BooksError):
     """Say that another gateway has taken this one's place: it must stop."""
 
@@ -226,8 +227,10 @@ class Journal:
             raise
         return heads
 
-    def _chain(self, transfers: list[tuple[int, Transfer]]) -> tuple[dict[int, tuple[int, bytes]], list[tuple[Any, ...]]]:
-        """Number and hash the transfers, each tenant's in a chain of this gateway."""
+    def _chain(
+        self, transfers: list[tuple[int, Transfer]]
+    ) -> tuple[dict[int, tuple[int, bytes]], list[tuple[Any, ...]]]:
+        """Put numbers and hashes to the transfers, each tenant's in a chain of this gateway."""
         heads: dict[int, tuple[int, bytes]] = {}
         rows: list[tuple[Any, ...]] = []
         for tenant, transfer in transfers:
@@ -262,7 +265,7 @@ class Journal:
 
 
 def _changes(transfers: list[tuple[int, Transfer]]) -> list[tuple[int, ...]]:
-    """Sum what transfers change, as (tenant, account, debits pending, debits posted, credits pending, credits posted)."""
+    """Sum changes as (tenant, account, debits pending, debits posted, credits pending, credits posted)."""
     changes: dict[int, list[int]] = {}  # account ids are unique across tenants
     for tenant, transfer in transfers:
         debit, credit = changes.get(transfer.debit_account), changes.get(transfer.credit_account)

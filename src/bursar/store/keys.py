@@ -77,7 +77,12 @@ def secret_digest(secret: str) -> bytes:
 
 
 async def create_key(
-    connection: Connection, name: str, limit: tuple[Money | None, Window], scope: Scope, now_us: int, tenant: int = TENANT
+    connection: Connection,
+    name: str,
+    limit: tuple[Money | None, Window],
+    scope: Scope,
+    now_us: int,
+    tenant: int = TENANT,
 ) -> tuple[Key, str]:
     """Create a key with a budget of its own. Returns it with its secret, which is not kept anywhere.
 
@@ -98,7 +103,14 @@ async def create_key(
         output_cap=scope.output_cap,
         expires_us=scope.expires_us,
     )
-    values = (list(key.models), list(key.routes), msgspec.json.encode(key.tags).decode(), key.output_cap, now_us, key.expires_us)
+    values = (
+        list(key.models),
+        list(key.routes),
+        msgspec.json.encode(key.tags).decode(),
+        key.output_cap,
+        now_us,
+        key.expires_us,
+    )
     try:
         async with connection.transaction():
             await connection.execute(
@@ -170,7 +182,8 @@ def _state(budget: Budget, name: str, row: asyncpg.Record | None) -> BudgetState
     if row is None:
         return BudgetState(budget.limit_nano, budget.window, period, 0, 0, 0, 0, 0)
     undecided, held = row["indeterminate_nano"], row["held_nano"]
-    spent = row["debited_nano"] - row["in_leases_nano"] - undecided - row["withdrawn_nano"]
+    elsewhere = row["there_nano"] + row["in_leases_nano"] + undecided + row["withdrawn_nano"]
+    spent = row["granted_nano"] - elsewhere
     return BudgetState(
         budget.limit_nano,
         budget.window,

@@ -21,7 +21,11 @@ def enter_namespace() -> None:
     uid, gid = os.geteuid(), os.getegid()
     if libc.unshare(_CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWUSER)")
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{_UID_INSIDE} {uid} 1"), ("gid_map", f"{_UID_INSIDE} {gid} 1")):
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{_UID_INSIDE} {uid} 1"),
+        ("gid_map", f"{_UID_INSIDE} {gid} 1"),
+    ):
         with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 - pathlib costs this launcher half its start
             file.write(text)
 

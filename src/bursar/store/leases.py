@@ -11,7 +11,16 @@ from bursar.ledger import chart
 from bursar.ledger.books import Account
 from bursar.ledger.chart import Code
 from bursar.ledger.transfer import Kind, Reason, Transfer
-from bursar.store.accounts import book, find_account, lock_accounts, lock_chain, open_account, set_limited, transfer_amount
+from bursar.store.accounts import (
+    Opening,
+    book,
+    find_account,
+    lock_accounts,
+    lock_chain,
+    open_account,
+    set_limited,
+    transfer_amount,
+)
 from bursar.store.database import Connection
 
 CONTROL_CHAIN = 0
@@ -51,7 +60,7 @@ async def ensure_budget_account(connection: Connection, budget: Budget, at_us: i
     tenant, period = budget.tenant, period_at(budget.window, at_us)
     name, limited = chart.budget_name(budget.budget_id, period.name), budget.limit_nano is not None
     span = (period.start_us, period.end_us)
-    account, new = await open_account(connection, tenant, name, Code.budget, at_us, period=span, limited=limited)
+    account, new = await open_account(connection, tenant, Opening(name, Code.budget, None, span, limited), at_us)
     if new and budget.limit_nano:
         await grant(connection, tenant, account, budget.limit_nano, id_of("grant", tenant, name), at_us)
     return account, period.end_us
@@ -61,7 +70,7 @@ async def grant(
     connection: Connection, tenant: int, account: int, amount_nano: Money, transfer_id: bytes, at_us: int
 ) -> None:
     """Grant money to a budget account."""
-    source, _ = await open_account(connection, tenant, chart.grants_name(), Code.grants, at_us)
+    source, _ = await open_account(connection, tenant, Opening(chart.grants_name(), Code.grants), at_us)
     transfer = Transfer(transfer_id, source, account, amount_nano, Kind.post, Reason.grant, at_us)
     await _book_all(connection, tenant, [transfer])
 
@@ -78,7 +87,7 @@ async def set_limit(connection: Connection, budget: Budget, at_us: int) -> None:
     if account is None:
         return
     out_name = chart.withdrawn_name(name)
-    out, _ = await open_account(connection, tenant, out_name, Code.withdrawn, at_us, parent_id=account, limited=True)
+    out, _ = await open_account(connection, tenant, Opening(out_name, Code.withdrawn, account, limited=True), at_us)
     locked = await lock_accounts(connection, tenant, [account, out])
     state, withdrawn = locked[account], locked[out].available
     if budget.limit_nano is not None:
@@ -107,8 +116,10 @@ async def open_lease(
         await lock_chain(connection, tenant, CONTROL_CHAIN)
         account, end_us = await ensure_budget_account(connection, budget, at_us)
         lease_name = chart.lease_name(gateway, name)
-        lease, _ = await open_account(connection, tenant, lease_name, Code.lease, at_us, parent_id=account, limited=True)
-        overage, _ = await open_account(connection, tenant, chart.overage_name(name), Code.overage, at_us, parent_id=account)
+        lease, _ = await open_account(connection, tenant, Opening(lease_name, Code.lease, account, limited=True), at_us)
+        overage, _ = await open_account(
+            connection, tenant, Opening(chart.overage_name(name), Code.overage, account), at_us
+        )
         locked = await lock_accounts(connection, tenant, [account, lease, overage])
         state, own, owed = locked[account], locked[lease], locked[overage]
         before = await transfer_amount(connection, tenant, transfer_id)
@@ -156,7 +167,9 @@ async def set_aside(connection: Connection, lease: OpenLease, at_us: int) -> Non
         await lock_chain(connection, tenant, CONTROL_CHAIN)
         name = chart.indeterminate_name(lease.budget_name)
         parent = lease.budget_account
-        account, _ = await open_account(connection, tenant, name, Code.indeterminate, at_us, parent_id=parent, limited=True)
+        account, _ = await open_account(
+            connection, tenant, Opening(name, Code.indeterminate, parent, limited=True), at_us
+        )
         transfer_id = id_of("set aside", tenant, lease.account_id, at_us)
         reason, amount = Reason.indeterminate, lease.available_nano
         transfer = Transfer(transfer_id, lease.account_id, account, amount, Kind.post, reason, at_us)
@@ -166,7 +179,7 @@ async def set_aside(connection: Connection, lease: OpenLease, at_us: int) -> Non
 async def payable_account(connection: Connection, tenant: int, provider: str, gateway: int, at_us: int) -> int:
     """Find or open the account of what is owed to a provider through a gateway."""
     name = chart.payable_name(provider, gateway)
-    account, _ = await open_account(connection, tenant, name, Code.payable, at_us)
+    account, _ = await open_account(connection, tenant, Opening(name, Code.payable), at_us)
     return account
 
 

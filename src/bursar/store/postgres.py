@@ -61,7 +61,9 @@ class DataFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise OperatorError(f"cannot make the data folder {self.path}: {error.strerror}; choose another with --data") from None
+            raise OperatorError(
+                f"cannot make the data folder {self.path}: {error.strerror}; choose another with --data"
+            ) from None
 
     def try_lock(self) -> bool:
         """Take the folder's lock, which its one owner holds for as long as it lives."""
@@ -166,7 +168,9 @@ class Postgres:
         )
         _, errors = await process.communicate()
         if process.returncode != 0:
-            raise OperatorError(f"initdb failed in {self.folder.path}: {errors.decode(errors='replace').strip()[-400:]}")
+            raise OperatorError(
+                f"initdb failed in {self.folder.path}: {errors.decode(errors='replace').strip()[-400:]}"
+            )
         fresh.rename(self.folder.postgres)
 
     def _command(self, death_signal: int, program: str, *arguments: str) -> list[str]:

@@ -69,7 +69,9 @@ class Totals(msgspec.Struct, frozen=True):
     estimated: int
 
 
-async def statement(connection: Connection, by: By, from_us: int, until_us: int, tenant: int = TENANT) -> list[StatementLine]:
+async def statement(
+    connection: Connection, by: By, from_us: int, until_us: int, tenant: int = TENANT
+) -> list[StatementLine]:
     """Return what was spent between two moments, grouped. A call with several tags is in the line of each."""
     rows = await connection.fetch(_SQL[f"by_{by}"], tenant, _id_at(from_us), _id_at(until_us))
     return [StatementLine(*(row[name] for name in StatementLine.__struct_fields__)) for row in rows]
@@ -83,7 +85,12 @@ async def totals(connection: Connection, from_us: int, until_us: int, tenant: in
 
 
 async def recent_calls(
-    connection: Connection, *, after: str | None = None, key: str | None = None, run: str | None = None, limit: int = 20
+    connection: Connection,
+    *,
+    after: str | None = None,
+    key: str | None = None,
+    run: str | None = None,
+    limit: int = 20,
 ) -> list[dict[str, Any]]:
     """Return the latest calls, newest first; only those after a call if one is named."""
     after_id = call_id_from_name(after) if after else None

@@ -177,7 +177,9 @@ class Spool:
         if payload_len > SEGMENT_BYTES - 16:
             raise SpoolFull(f"an entry of {payload_len} bytes does not fit a segment of {SEGMENT_BYTES}")
         if len(self._segments) >= self._segments_max:
-            raise SpoolFull(f"the spool holds {len(self._segments) * SEGMENT_BYTES} bytes the database has not taken yet")
+            raise SpoolFull(
+                f"the spool holds {len(self._segments) * SEGMENT_BYTES} bytes the database has not taken yet"
+            )
         segment = Segment(self._folder, self._newest.number + 1)
         self._segments[segment.number] = segment
         self._newest, self._map, self._offset = segment, segment.map, 0

@@ -203,7 +203,7 @@ class AnthropicMessages:
         return Facts(
             request.model,
             bool(request.stream),
-            True,
+            _WANTS_USAGE,
             request.max_tokens,
             1,
             segments,
@@ -215,7 +215,7 @@ class AnthropicMessages:
             request.speed or "",
         )
 
-    def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:
+    def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:  # noqa: ARG002
         """Return the body to send: the client's, with the model as decided; the protocol demands a cap itself."""
         return edit_body(body, {"model": model} if model != facts.model else {})
 
@@ -259,6 +259,8 @@ class AnthropicMessages:
             report["server_tool_use"] = {"web_search_requests": searches}
         return report
 
+
+_WANTS_USAGE: Final = True  # the protocol reports it always
 
 _ERROR_TYPES: Final = {
     401: "authentication_error",

@@ -283,7 +283,9 @@ class OpenAIChat:
         if not 1 <= choices <= CHOICES_MAX:
             raise BadRequest(f"expected an integer from 1 to {CHOICES_MAX} in `n`, got {choices}", param="n")
         if caps and min(caps) < 1:
-            raise BadRequest("expected an integer of at least 1 in `max_completion_tokens`", param="max_completion_tokens")
+            raise BadRequest(
+                "expected an integer of at least 1 in `max_completion_tokens`", param="max_completion_tokens"
+            )
         segments, media = _segments(request)
         text_bytes = len(body) - media.body_bytes
         if segments.tools:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 import msgspec
 
@@ -147,16 +147,22 @@ def edit_body(body: bytes, changes: Mapping[str, Any]) -> bytes:
     return _encoder.encode(fields)
 
 
+def is_report(value: object) -> TypeGuard[UsageReport]:
+    """Tell whether a value is an object of a report."""
+    return isinstance(value, dict)
+
+
 def merge_reports(old: UsageReport | None, new: UsageReport) -> UsageReport:
     """Merge a stream's usage reports: per field the last that is not null, never a sum."""
     if old is None:
         return new
     merged = dict(old)
     for name, value in new.items():
-        if value is None:
-            continue
         before = merged.get(name)
-        merged[name] = merge_reports(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
+        if is_report(value) and is_report(before):
+            merged[name] = merge_reports(before, value)
+        elif value is not None:
+            merged[name] = value
     return merged
 
 
@@ -175,7 +181,7 @@ def nested(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = report.get(name)
     if value is None:
         return {}
-    if not isinstance(value, dict):
+    if not is_report(value):
         raise UsageContradiction(f"usage field {name} is {type(value).__name__}, expected an object")
     return value
 
@@ -185,7 +191,7 @@ def unknown_counts(report: Mapping[str, Any], known: frozenset[str], prefix: str
     found: dict[str, int] = {}
     for name, value in report.items():
         path = prefix + name
-        if isinstance(value, dict):
+        if is_report(value):
             found.update(unknown_counts(value, known, path + "."))
         elif path not in known and isinstance(value, int) and not isinstance(value, bool):
             found[path] = value

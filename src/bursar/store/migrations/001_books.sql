@@ -59,6 +59,8 @@ create table transfers (
 -- A hold ends at most once.
 create unique index transfers_resolve_once on transfers (tenant, hold_id) where hold_id <> '';
 
+create index transfers_of_grants on transfers (tenant, credit_account) where reason = 1;
+
 create table transfer_failures (
     tenant       integer     not null,
     transfer_id  bytea    not null,

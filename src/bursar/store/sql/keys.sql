@@ -33,8 +33,10 @@ update budgets set limit_nano = $3, time_window = $4 where tenant = $1 and budge
 select pg_notify('bursar_changed', $1);
 
 -- name: budget_accounts
--- Where a budget's money is: debited, in leases, held, overspent, undecided, withdrawn. One row a window.
-select budget.account_id, budget.name, budget.debits_posted as debited_nano,
+-- Where a budget's money is: granted, still there, in leases, held, overspent, undecided, withdrawn. One row a window.
+select budget.account_id, budget.name, budget.credits_posted - budget.debits_posted as there_nano,
+    (select coalesce(sum(amount_nano), 0)::bigint from transfers
+     where transfers.tenant = budget.tenant and credit_account = budget.account_id and reason = 1) as granted_nano,
     coalesce(sum(child.credits_posted - child.debits_posted) filter (where child.code = 2200), 0)::bigint as in_leases_nano,
     coalesce(sum(child.debits_pending) filter (where child.code = 2200), 0)::bigint as held_nano,
     coalesce(sum(child.debits_posted - child.credits_posted) filter (where child.code = 2400), 0)::bigint as overage_nano,

@@ -1,0 +1,174 @@
+"""Shape what the API answers with. Money is a decimal string of USD; times are ISO 8601, UTC."""
+
+from typing import Any
+
+import msgspec
+
+from bursar.budgets.budget import limit_text
+from bursar.core.money import nano_to_usd
+from bursar.core.times import HOUR_US, day_start_us, to_datetime
+from bursar.store.database import Connection
+from bursar.store.keys import BudgetState, Key, all_keys, budget_states
+from bursar.store.reports import By, StatementLine, Totals, recent_calls, statement, totals
+
+
+class TotalsView(msgspec.Struct, frozen=True):
+    """Total a span of time. Tokens are told apart by kind and never overlap."""
+
+    calls: int
+    cost_usd: str
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    not_ok_calls: int
+    estimated_calls: int
+
+
+class LineView(msgspec.Struct, frozen=True):
+    """Be one line of a statement. Input includes cached tokens, output includes reasoning."""
+
+    name: str
+    calls: int
+    cost_usd: str
+    input_tokens: int
+    cache_read_tokens: int
+    output_tokens: int
+    estimated_calls: int
+
+
+class StatementView(msgspec.Struct, frozen=True):
+    """Be a statement: lines and their total."""
+
+    since: str
+    until: str
+    by: str
+    lines: list[LineView]
+    total: TotalsView
+
+
+class BudgetView(msgspec.Struct, frozen=True):
+    """Say where the money of a key's budget is in its current window; limit and left are null when unlimited."""
+
+    key: str
+    window: str
+    limit: str
+    limit_usd: str | None
+    spent_usd: str
+    held_usd: str
+    left_usd: str | None
+    overage_usd: str
+    undecided_usd: str
+
+
+class KeyView(msgspec.Struct, frozen=True):
+    """Describe a key, without its secret, which is stored nowhere."""
+
+    id: str
+    name: str
+    budget: str
+    models: list[str]
+    routes: list[str]
+    tags: dict[str, str]
+    created_at: str
+    expires_at: str | None
+    revoked: bool
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """Be the front page: today and this month, by model, key and hour, budgets, the latest calls."""
+
+    at: str
+    today: TotalsView
+    month: TotalsView
+    by_model: list[LineView]
+    by_key: list[LineView]
+    hours: list[str]  # cost in USD of each hour of today
+    budgets: list[BudgetView]
+    calls: list[dict[str, Any]]
+
+
+def totals_view(total: Totals) -> TotalsView:
+    """Shape totals."""
+    return TotalsView(
+        total.calls,
+        nano_to_usd(total.cost_nano),
+        total.input_tokens,
+        total.cache_read_tokens,
+        total.cache_write_tokens,
+        total.output_tokens,
+        total.reasoning_tokens,
+        total.not_ok,
+        total.estimated,
+    )
+
+
+def line_view(line: StatementLine) -> LineView:
+    """Shape a statement's line."""
+    cost = nano_to_usd(line.cost_nano)
+    counts = (line.input_tokens, line.cache_read_tokens, line.output_tokens, line.estimated)
+    return LineView(line.name, line.calls, cost, *counts)
+
+
+def budget_view(key: Key, state: BudgetState) -> BudgetView:
+    """Shape a budget's state."""
+    return BudgetView(
+        key.name,
+        state.period,
+        limit_text(state.limit_nano, state.window),
+        None if state.limit_nano is None else nano_to_usd(state.limit_nano),
+        nano_to_usd(state.spent_nano),
+        nano_to_usd(state.held_nano),
+        None if state.left_nano is None else nano_to_usd(state.left_nano),
+        nano_to_usd(state.overage_nano),
+        nano_to_usd(state.indeterminate_nano),
+    )
+
+
+def key_view(key: Key) -> KeyView:
+    """Shape a key."""
+    return KeyView(
+        key.key_id,
+        key.name,
+        limit_text(key.budget.limit_nano, key.budget.window),
+        list(key.models),
+        list(key.routes),
+        key.tags,
+        to_datetime(key.created_us).isoformat(),
+        to_datetime(key.expires_us).isoformat() if key.expires_us is not None else None,
+        key.revoked_us is not None,
+    )
+
+
+async def read_budgets(connection: Connection, now_us: int) -> list[BudgetView]:
+    """Read the state of every key's budget."""
+    keys = [key for key in await all_keys(connection) if key.revoked_us is None]
+    states = await budget_states(connection, [key.budget for key in keys], now_us)
+    return [budget_view(key, state) for key, state in zip(keys, states, strict=True)]
+
+
+async def read_statement(connection: Connection, by: By, from_us: int, until_us: int) -> StatementView:
+    """Read a statement between two moments."""
+    lines = await statement(connection, by, from_us, until_us)
+    total = await totals(connection, from_us, until_us)
+    since, until = to_datetime(from_us).isoformat(), to_datetime(until_us).isoformat()
+    return StatementView(since, until, str(by), [line_view(line) for line in lines], totals_view(total))
+
+
+async def read_overview(connection: Connection, now_us: int, calls_max: int = 25) -> Overview:
+    """Read the front page."""
+    today = to_datetime(now_us).date()
+    today_us, month_us = day_start_us(today), day_start_us(today.replace(day=1))
+    until_us = now_us + HOUR_US
+    hours = {line.name[-2:]: line.cost_nano for line in await statement(connection, By.hour, today_us, until_us)}
+    return Overview(
+        at=to_datetime(now_us).isoformat(timespec="seconds"),
+        today=totals_view(await totals(connection, today_us, until_us)),
+        month=totals_view(await totals(connection, month_us, until_us)),
+        by_model=[line_view(line) for line in await statement(connection, By.model, month_us, until_us)],
+        by_key=[line_view(line) for line in await statement(connection, By.key, month_us, until_us)],
+        hours=[nano_to_usd(hours.get(f"{hour:02d}", 0)) for hour in range(24)],
+        budgets=await read_budgets(connection, now_us),
+        calls=await recent_calls(connection, limit=calls_max),
+    )
