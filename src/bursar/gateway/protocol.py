@@ -43,7 +43,7 @@ _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 class Exchange:
     """Hold one request and its answer; `receive` and `send` are what ASGI asks for."""
 
-    __slots__ = ("_body", "_chunked", "_head", "_protocol", "_whole", "ended", "keep_alive", "scope")
+    __slots__ = ("_body", "_chunked", "_head", "_protocol", "_whole", "answering", "ended", "keep_alive", "scope")
 
     def __init__(self, protocol: "ClientProtocol", scope: Scope, body: bytes, *, whole: bool, keep_alive: bool) -> None:
         self._protocol = protocol
@@ -53,6 +53,7 @@ class Exchange:
         self._chunked = False
         self.scope = scope
         self.keep_alive = keep_alive and whole
+        self.answering = False  # once bytes of the answer are on their way
         self.ended = False
 
     async def receive(self) -> dict[str, Any]:
@@ -79,6 +80,7 @@ class Exchange:
         if self._head is not None:
             body, self._head = self._head + body, None
         if not protocol.gone and body:
+            self.answering = True
             protocol.write(body)
         if not more:
             self.ended = True
@@ -323,7 +325,11 @@ class ClientProtocol(asyncio.Protocol):
         if error is not None:
             log.error("request.failed", error=type(error).__name__, exc_info=error)
         exchange, self._current = self._current, None
-        if exchange is not None and not exchange.ended and not self.gone:
+        if exchange is None or exchange.ended or self.gone:
+            return
+        if exchange.answering:  # an answer that is not whole must not look as if it were
+            self._transport.abort()
+        else:
             self.refuse(500, "the gateway failed: see its log")
 
 
