@@ -5,6 +5,7 @@ Anthropic's `input_tokens` does not. A wire turns either into these leaves, of w
 exactly one. A leaf below zero means the report contradicts itself: `UsageContradiction`.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -122,6 +123,12 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
         if self.other:
             total += sum(self.other.get(name, 0) for name in OUTPUT_LEAVES[2:])
         return total
+
+
+def usage_of(leaves: Mapping[str, int]) -> Usage:
+    """Return the usage of these leaves: the inverse of `Usage.leaves`."""
+    main = (leaves.get(name, 0) for name in MAIN_LEAVES)
+    return Usage(*main, other={name: count for name, count in leaves.items() if name not in MAIN_LEAVES}).check()
 
 
 def _added(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:

@@ -122,9 +122,7 @@ class Settler:
         try:
             if card.volume is None:
                 return _Priced(cost(usage, card), source)
-            used = self.volumes.used(candidate, passage.call.opened_us)
-            self.volumes.add(candidate, usage, passage.call.opened_us)
-            lines = charge(usage, card, used)
+            lines = charge(usage, card, self.volumes.use(candidate, usage, passage.call.opened_us))
         except UnpricedUsage as error:
             log.error("settle.unpriced_usage", price=card.price_id, unit=error.unit, call=passage.call.call_id.hex())
             return _Priced(passage.held_nano, UsageSource.held, (), str(error))

@@ -1,40 +1,35 @@
 """Count what has been used of prices that depend on it: volume discounts and free allowances."""
 
-from bursar.core.times import day_text
+from collections.abc import Iterable
+
+from bursar.budgets.budget import Window, period_at
 from bursar.core.usage import Usage
 from bursar.gateway.routes import Candidate
 from bursar.prices.charge import UsedSoFar, used_after
+from bursar.prices.price import Price
+from bursar.store.database import Connection
+from bursar.store.reports import used_since
 
 
 class Volumes:
-    """Count what has been used of prices that depend on it, by price and period."""
+    """Count what has been used of each provider's model in the current period of its price."""
 
     def __init__(self) -> None:
         self._used: dict[tuple[str, str, str], UsedSoFar] = {}
 
-    def start(self, candidate: Candidate, period: str, used: UsedSoFar) -> None:
-        """Take in what was used before this gateway started."""
-        self._used[candidate.price.provider, candidate.price.model, period] = used
+    async def load(self, connection: Connection, prices: Iterable[Price], now_us: int) -> None:
+        """Take in what was used in the current periods before this gateway started."""
+        for price in prices:
+            if price.volume is not None:
+                period = period_at(Window(price.volume.period), now_us)
+                for provider, usage in (await used_since(connection, period.start_us, price.model)).items():
+                    self._used[provider, price.model, period.name] = used_after(usage, {})
 
-    def used(self, candidate: Candidate, at_us: int) -> UsedSoFar:
-        """Return what has been used of a price in the current period."""
+    def use(self, candidate: Candidate, usage: Usage, at_us: int) -> UsedSoFar:
+        """Count a call in, and return what had been used before it."""
         volume = candidate.price.volume
-        if volume is None:
-            return {}
-        return self._used.get(self._key(candidate, volume.period, at_us), {})
-
-    def add(self, candidate: Candidate, usage: Usage, at_us: int) -> None:
-        """Count a call in."""
-        volume = candidate.price.volume
-        if volume is not None:
-            key = self._key(candidate, volume.period, at_us)
-            self._used[key] = used_after(usage, self._used.get(key, {}))
-
-    @staticmethod
-    def _key(candidate: Candidate, period: str, at_us: int) -> tuple[str, str, str]:
-        return candidate.price.provider, candidate.price.model, period_name(period, at_us)
-
-
-def period_name(period: str, at_us: int) -> str:
-    """Name the period a moment lies in: its day, its month, or the whole time."""
-    return {"day": day_text(at_us), "month": day_text(at_us)[:7]}.get(period, "total")
+        assert volume is not None
+        key = candidate.upstream.name, candidate.model, period_at(Window(volume.period), at_us).name
+        used = self._used.get(key, {})
+        self._used[key] = used_after(usage, used)
+        return used

@@ -105,6 +105,8 @@ class Worker:
         await self._journal.open()
         self._books = GatewayBooks(self._config.gateway, self._control, self._journal, self._spool, clock_us)
         await self._recover(place)
+        volumes, prices = self._books.settler.volumes, self._config.prices
+        await self._control.run(lambda connection: volumes.load(connection, prices, clock_us()))
         self._keys = Keys(self._control, lambda key: self._books.purses.changed(key.budget))
         calls = Calls(self._config.gateway, self._keys, self._routes, self._books, IdSource(secrets.randbits(47)))
         for call in await self._control.run(lambda connection: idempotent_calls(connection, clock_us())):

@@ -10,7 +10,7 @@ from bursar.core.ids import call_id_from_name, call_name, first_id_at
 from bursar.core.money import Money, nano_to_usd
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Line, Protocol, UsageSource
 from bursar.core.times import to_datetime
-from bursar.core.usage import MAIN_LEAVES, Usage
+from bursar.core.usage import MAIN_LEAVES, Usage, usage_of
 from bursar.prices.charge import charge
 from bursar.prices.price import RateCard, Rates, Source
 from bursar.store.database import Connection, load_statements
@@ -114,12 +114,12 @@ async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
     }
 
 
-async def used_since(connection: Connection, from_us: int, provider: str, model: str) -> dict[str, int]:
-    """Return what has been used of a model's price since a moment, by leaf, and all tokens under `tokens`."""
-    row = await connection.fetchrow(_SQL["used"], _id_at(from_us), provider, model)
-    assert row is not None
-    used = {name: count for name, count in row.items() if count}
-    return used | {"tokens": sum(used.values())} if used else {}
+async def used_since(connection: Connection, from_us: int, model: str) -> dict[str, Usage]:
+    """Return what the calls of each provider have used of a model since a moment."""
+    by_provider: dict[str, dict[str, int]] = {}
+    for provider, leaf, quantity in await connection.fetch(_SQL["used"], TENANT, _id_at(from_us), model):
+        by_provider.setdefault(provider, {})[leaf] = quantity
+    return {provider: usage_of(leaves) for provider, leaves in by_provider.items()}
 
 
 def _id_at(at_us: int) -> bytes:

@@ -70,12 +70,14 @@ order by name;
 select rates, source, checked from rate_cards where price_id = $1;
 
 -- name: used
--- What has been used of a price since a moment, for prices that depend on it.
-select coalesce(sum(input_tokens), 0)::bigint as input_tokens,
-    coalesce(sum(cache_read_tokens), 0)::bigint as cache_read_tokens,
-    coalesce(sum(cache_write_5m_tokens), 0)::bigint as cache_write_5m_tokens,
-    coalesce(sum(cache_write_1h_tokens), 0)::bigint as cache_write_1h_tokens,
-    coalesce(sum(output_tokens), 0)::bigint as output_tokens,
-    coalesce(sum(reasoning_tokens), 0)::bigint as reasoning_tokens
-from calls
-where call_id >= $1 and provider = $2 and served_model = $3;
+-- What has been used of a model since a moment, by provider and leaf, for prices that depend on it.
+select provider, leaf, sum(quantity)::bigint as quantity
+from calls cross join lateral (
+    values ('input_tokens', input_tokens), ('cache_read_tokens', cache_read_tokens),
+        ('cache_write_5m_tokens', cache_write_5m_tokens), ('cache_write_1h_tokens', cache_write_1h_tokens),
+        ('output_tokens', output_tokens), ('reasoning_tokens', reasoning_tokens)
+    union all
+    select key, value::bigint from jsonb_each_text(coalesce(other_usage, '{}'))
+) as used (leaf, quantity)
+where calls.tenant = $1 and call_id >= $2 and served_model = $3 and quantity > 0
+group by 1, 2;
