@@ -28,6 +28,16 @@ class Media(msgspec.Struct, frozen=True, gc=False):
 
 NO_MEDIA = Media()
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading a body may raise: it is not JSON or of another shape, not UTF-8, or nested too deep."""
+
+MODEL_CHARS_MAX = 256
+OUTPUT_CAP_MAX = 10_000_000
+"""No model answers with nearly as many tokens. A cap beyond it would hold more money than the books can count."""
+
+_BELIEVABLE_MAX = 1_000_000_000
+"""Tokens of one kind in one call; a report of more is an error of the provider's."""
+
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
     """Hold what the gateway needs to know of a request; read once from its body."""
@@ -121,8 +131,12 @@ def utf8_len(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def bad_request(error: msgspec.MsgspecError) -> BadRequest:
-    """Turn msgspec's complaint, which names field and kind but no value, into a refusal."""
+def bad_request(error: Exception) -> BadRequest:
+    """Turn what reading raised, which names field and kind but no value, into a refusal."""
+    if isinstance(error, UnicodeDecodeError):
+        return BadRequest("the body is not valid JSON: it is not UTF-8")
+    if isinstance(error, RecursionError):
+        return BadRequest("the body is nested too deep")
     text = str(error)
     message, _, path = text.partition(" - at `$.")
     param = path.removesuffix("`") or None
@@ -130,6 +144,26 @@ def bad_request(error: msgspec.MsgspecError) -> BadRequest:
         where = f" in `{param}`" if param else ""
         return BadRequest(f"{message}{where}", param=param)
     return BadRequest(f"the body is not valid JSON: {text}")
+
+
+def check_model(model: str) -> None:
+    """Check that a model's name can be kept in the books and shown. Raises `BadRequest`."""
+    if len(model) > MODEL_CHARS_MAX or not model.isprintable():
+        raise BadRequest(f"expected up to {MODEL_CHARS_MAX} printable characters in `model`", param="model")
+
+
+def check_cap(cap: int, field: str) -> None:
+    """Check an output cap. Raises `BadRequest` naming its field."""
+    if not 1 <= cap <= OUTPUT_CAP_MAX:
+        raise BadRequest(f"expected an integer from 1 to {OUTPUT_CAP_MAX} in `{field}`", param=field)
+
+
+def believable(usage: Usage) -> Usage:
+    """Return usage whose leaves are neither negative nor absurd. Raises `UsageContradiction`."""
+    for name, count in usage.check().leaves().items():
+        if count > _BELIEVABLE_MAX:
+            raise UsageContradiction(f"{name} would be {count}")
+    return usage
 
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
