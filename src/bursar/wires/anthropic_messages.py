@@ -4,13 +4,14 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from bursar.core.errors import BadRequest, Refusal
+from bursar.core.errors import Refusal
 from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_data
 from bursar.wires.wire import (
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
+    UNREADABLE,
     Answer,
     BadAnswer,
     Facts,
@@ -18,6 +19,9 @@ from bursar.wires.wire import (
     Seen,
     UsageReport,
     bad_request,
+    believable,
+    check_cap,
+    check_model,
     count_of,
     edit_body,
     merge_reports,
@@ -114,7 +118,7 @@ def usage_from_report(report: UsageReport) -> Usage:
     written_5m = max(count_of(lifetimes, "ephemeral_5m_input_tokens"), written - written_1h)
     thinking = count_of(nested(report, "output_tokens_details"), "thinking_tokens")
     searches = count_of(nested(report, "server_tool_use"), "web_search_requests")
-    return Usage(
+    usage = Usage(
         input_tokens=count_of(report, "input_tokens"),
         cache_read_tokens=count_of(report, "cache_read_input_tokens"),
         cache_write_5m_tokens=written_5m,
@@ -123,7 +127,8 @@ def usage_from_report(report: UsageReport) -> Usage:
         reasoning_tokens=thinking,
         other={"web_searches": searches} if searches else {},
         unknown={name: count for name, count in unknown_counts(report, _KNOWN).items() if count},
-    ).check()
+    )
+    return believable(usage)
 
 
 class MessagesReader:
@@ -142,7 +147,7 @@ class MessagesReader:
             return Seen.content
         try:
             seen = _event.decode(data)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             self._output_bytes += len(data)
             return Seen.content
         if seen.type == "message_stop":
@@ -185,10 +190,10 @@ class AnthropicMessages:
         """Read a request. Raises `BadRequest` naming the field and the kind of value expected."""
         try:
             request = _request.decode(body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise bad_request(error) from None
-        if request.max_tokens < 1:
-            raise BadRequest("expected an integer of at least 1 in `max_tokens`", param="max_tokens")
+        check_model(request.model)
+        check_cap(request.max_tokens, "max_tokens")
         segments, media = _segments(request)
         text_bytes = len(body) - media.body_bytes
         if segments.tools:
@@ -223,7 +228,7 @@ class AnthropicMessages:
         """Read a whole JSON answer. Raises `BadAnswer` when it is none."""
         try:
             answer = _answer.decode(body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise BadAnswer(f"not a message: {error}") from error
         output_bytes = 0
         for block in answer.content or ():
@@ -288,7 +293,7 @@ def _measure(parts: list[_Part]) -> tuple[int, int, Media]:
             if bytes(part.content).startswith(b"["):
                 try:
                     inner = _measure(_result_parts.decode(part.content))[2]
-                except msgspec.MsgspecError:
+                except UNREADABLE:
                     inner = NO_MEDIA  # a result of another shape is text as far as bytes bound it
             results += len(part.content) - inner.body_bytes
             images, others, media_bytes = images + inner.images, others + inner.others, media_bytes + inner.body_bytes

@@ -13,6 +13,7 @@ from bursar.wires.sse import event_data
 from bursar.wires.wire import (
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
+    UNREADABLE,
     Answer,
     BadAnswer,
     Facts,
@@ -20,6 +21,9 @@ from bursar.wires.wire import (
     Seen,
     UsageReport,
     bad_request,
+    believable,
+    check_cap,
+    check_model,
     edit_body,
     merge_reports,
     unknown_counts,
@@ -27,6 +31,7 @@ from bursar.wires.wire import (
 )
 
 CHOICES_MAX: Final = 128
+_COST_USD_MAX: Final = 1e9  # a provider that states more for one call is not believed
 _ABSENT: Final = msgspec.Raw(b"")
 
 
@@ -165,7 +170,7 @@ def usage_from_json(report: bytes) -> tuple[Usage, int]:
     """
     try:
         read = _usage.decode(report)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise UsageContradiction(str(error)) from None
     into = read.prompt_tokens_details or _NO_PROMPT_DETAILS
     out = read.completion_tokens_details or _NO_COMPLETION_DETAILS
@@ -183,7 +188,8 @@ def usage_from_json(report: bytes) -> tuple[Usage, int]:
         completion -= (out.audio_tokens or 0) + (out.image_tokens or 0)
     unknown = _unknown(report)
     usage = Usage(prompt - cached - written - audio_in, cached, written, 0, completion, reasoning, other, unknown)
-    return usage.check(), -1 if read.cost is None or read.cost < 0 else round(read.cost * NANO_PER_USD)
+    stated = read.cost is not None and 0 <= read.cost < _COST_USD_MAX
+    return believable(usage), round(read.cost * NANO_PER_USD) if stated and read.cost is not None else -1
 
 
 def _unknown(report: bytes) -> dict[str, int]:
@@ -197,7 +203,7 @@ def _holds_nothing_unknown(shape: bytes) -> bool:
     """Tell whether a usage object without its digits has known names only: objects of one shape need one look."""
     try:
         report = _report.decode(shape.replace(b":,", b":0,").replace(b":}", b":0}"))
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return False
     return not unknown_counts(report, _KNOWN)
 
@@ -233,7 +239,7 @@ class ChatReader:
             return Seen.last
         try:
             chunk = _chunk.decode(data)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             self._output_bytes += len(data)
             self._note = "an event of the stream could not be read"
             return Seen.content
@@ -244,11 +250,18 @@ class ChatReader:
             if choice.finish_reason:
                 self._finished = True
         if len(chunk.usage) > 4:  # more than null
-            report: UsageReport = _report.decode(chunk.usage)
-            self._report = merge_reports(self._report, report)
+            self._merge(chunk.usage)
             if not chunk.choices:
                 return Seen.usage_only
         return Seen.content
+
+    def _merge(self, usage: msgspec.Raw) -> None:
+        try:
+            report: UsageReport = _report.decode(usage)
+        except UNREADABLE:
+            self._note = "a usage report of the stream could not be read"
+            return
+        self._report = merge_reports(self._report, report)
 
     def answer(self) -> Answer:
         """Return what the stream has said so far."""
@@ -276,16 +289,15 @@ class OpenAIChat:
         """Read a request. Raises `BadRequest` naming the field and the kind of value expected."""
         try:
             request = _request.decode(body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise bad_request(error) from None
         choices = request.n or 1
         caps = [cap for cap in (request.max_completion_tokens, request.max_tokens) if cap is not None]
         if not 1 <= choices <= CHOICES_MAX:
             raise BadRequest(f"expected an integer from 1 to {CHOICES_MAX} in `n`, got {choices}", param="n")
-        if caps and min(caps) < 1:
-            raise BadRequest(
-                "expected an integer of at least 1 in `max_completion_tokens`", param="max_completion_tokens"
-            )
+        check_model(request.model)
+        for cap in caps:
+            check_cap(cap, "max_completion_tokens")
         segments, media = _segments(request)
         text_bytes = len(body) - media.body_bytes
         if segments.tools:
@@ -324,7 +336,7 @@ class OpenAIChat:
             if read.usage is not None or not len(answer.choices):
                 return read
             output_bytes = sum(_text_len(choice.message) for choice in _choices.decode(answer.choices))
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise BadAnswer(f"not a chat completion: {error}") from error
         return msgspec.structs.replace(read, output_bytes=output_bytes)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, ClassVar, Protocol, TypeGuard
+from typing import Any, ClassVar, Final, Protocol, TypeGuard
 
 import msgspec
 
@@ -11,7 +11,7 @@ from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 
-TOOLS_OVERHEAD_TOKENS = 1_000
+TOOLS_OVERHEAD_TOKENS: Final = 1_000
 """Upper bound of the tokens a provider adds of its own when tools are offered; documented ones are a few hundred."""
 
 UsageReport = dict[str, Any]
@@ -26,16 +26,16 @@ class Media(msgspec.Struct, frozen=True, gc=False):
     body_bytes: int = 0  # what they take in the body
 
 
-NO_MEDIA = Media()
+NO_MEDIA: Final = Media()
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What reading a body may raise: it is not JSON or of another shape, not UTF-8, or nested too deep."""
 
-MODEL_CHARS_MAX = 256
-OUTPUT_CAP_MAX = 10_000_000
+MODEL_CHARS_MAX: Final = 256
+OUTPUT_CAP_MAX: Final = 10_000_000
 """No model answers with nearly as many tokens. A cap beyond it would hold more money than the books can count."""
 
-_BELIEVABLE_MAX = 1_000_000_000
+_BELIEVABLE_MAX: Final = 1_000_000_000
 """Tokens of one kind in one call; a report of more is an error of the provider's."""
 
 
@@ -154,15 +154,18 @@ def check_model(model: str) -> None:
 
 def check_cap(cap: int, field: str) -> None:
     """Check an output cap. Raises `BadRequest` naming its field."""
-    if not 1 <= cap <= OUTPUT_CAP_MAX:
-        raise BadRequest(f"expected an integer from 1 to {OUTPUT_CAP_MAX} in `{field}`", param=field)
+    if cap < 1:
+        raise BadRequest(f"expected an integer of at least 1 in `{field}`", param=field)
+    if cap > OUTPUT_CAP_MAX:
+        raise BadRequest(f"expected an integer of at most {OUTPUT_CAP_MAX} in `{field}`", param=field)
 
 
 def believable(usage: Usage) -> Usage:
     """Return usage whose leaves are neither negative nor absurd. Raises `UsageContradiction`."""
-    for name, count in usage.check().leaves().items():
-        if count > _BELIEVABLE_MAX:
-            raise UsageContradiction(f"{name} would be {count}")
+    usage.check()
+    most = max(usage.input_total, usage.output_total, *usage.other.values()) if usage.other else usage.input_total
+    if most > _BELIEVABLE_MAX or usage.output_total > _BELIEVABLE_MAX:
+        raise UsageContradiction(f"usage is beyond {_BELIEVABLE_MAX} tokens")
     return usage
 
 
@@ -228,5 +231,5 @@ def unknown_counts(report: Mapping[str, Any], known: frozenset[str], prefix: str
         if is_report(value):
             found.update(unknown_counts(value, known, path + "."))
         elif path not in known and isinstance(value, int) and not isinstance(value, bool):
-            found[path] = value
+            found[path if path.isprintable() else ascii(path)] = value
     return found
