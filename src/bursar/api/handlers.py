@@ -1,7 +1,7 @@
 """Answer the API's requests. Everything here reads; what changes money goes through the command line for now."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from litestar import get
 from litestar.exceptions import ClientException, NotFoundException
@@ -22,7 +22,7 @@ from bursar.store.database import Pool, borrow
 from bursar.store.keys import all_keys
 from bursar.store.reports import By, one_call, recent_calls
 
-CALLS_MAX = 1_000
+CALLS_MAX: Final = 1_000
 
 
 def now_us() -> int:
@@ -98,4 +98,4 @@ async def keys(pool: Pool) -> list[KeyView]:
         return [key_view(key) for key in await all_keys(connection)]
 
 
-HANDLERS = [overview, calls, call, statement, budgets, keys]
+HANDLERS: Final = [overview, calls, call, statement, budgets, keys]

@@ -1,7 +1,7 @@
 """`bursar calls`: the latest calls, one call in full, or all as they come."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
@@ -11,9 +11,9 @@ from bursar.store.reports import one_call, recent_calls
 
 app = App(name="calls", help="Show calls.")
 
-_COLUMNS = ["time", "key", "model", "status", "in", "cached", "out", "ms", "USD"]
-_RIGHT = (4, 5, 6, 7, 8)
-FOLLOW_S = 0.5
+_COLUMNS: Final = ["time", "key", "model", "status", "in", "cached", "out", "ms", "USD"]
+_RIGHT: Final = (4, 5, 6, 7, 8)
+FOLLOW_S: Final = 0.5
 
 
 @app.default

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bursar.core.errors import BooksError, OperatorError
-from bursar.store.database import Connection, connect, database_url, ensure_database, migrate
+from bursar.store.database import Connection, connect, database_url, ensure_database, is_migrated, migrate
 from bursar.store.postgres import DataFolder, Postgres
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ async def _try_connect(url: str, *, own: bool) -> Connection | None:
         if own:
             return None
         raise OperatorError(str(error)) from error
-    if not own or await connection.fetchval("select to_regclass('bursar.migrations')") is None:
+    if not own or not await is_migrated(connection):
         await migrate(connection, now_us())
     return connection
 

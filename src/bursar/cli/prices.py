@@ -1,7 +1,7 @@
 """`bursar price` and `bursar prices`: what a call costs, and what models cost."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -23,7 +23,7 @@ At = Annotated[
 ]
 Tier = Annotated[str | None, Parameter(name="--tier", help="A service tier, such as flex or priority.")]
 
-STALE_DAYS = 60
+STALE_DAYS: Final = 60
 """A price whose last check is older is marked."""
 
 

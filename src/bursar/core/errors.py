@@ -29,7 +29,7 @@ from typing import ClassVar
 
 
 class BursarError(Exception):
-    """Base of everything Bursar raises on purpose."""
+    """Be the base of everything Bursar raises on purpose."""
 
 
 class OperatorError(BursarError):

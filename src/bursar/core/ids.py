@@ -17,13 +17,13 @@ VOID: Final = 4
 POST: Final = 8  # and following, one a provider that is owed
 POSTS_MAX: Final = 24
 
-_TRANSFER_BITS = 5
-_TRANSFER_MASK = (1 << _TRANSFER_BITS) - 1
-_COUNTER_BITS = 22
-_COUNTER_MASK = (1 << _COUNTER_BITS) - 1
-_NODE_BITS = 52 - _TRANSFER_BITS
-_VERSION = 0x7 << 76
-_VARIANT = 0b10 << 62
+_TRANSFER_BITS: Final = 5
+_TRANSFER_MASK: Final = (1 << _TRANSFER_BITS) - 1
+_COUNTER_BITS: Final = 22
+_COUNTER_MASK: Final = (1 << _COUNTER_BITS) - 1
+_NODE_BITS: Final = 52 - _TRANSFER_BITS
+_VERSION: Final = 0x7 << 76
+_VARIANT: Final = 0b10 << 62
 
 
 class IdSource:

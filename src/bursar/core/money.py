@@ -5,15 +5,15 @@ One token of a cheap model costs tens of nano-dollars, and int64 holds 9.2 billi
 """
 
 import re
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Money: TypeAlias = int
 """Nano-USD. Names that hold money end in `_nano`."""
 
-NANO_PER_USD = 1_000_000_000
-MONEY_MAX = 2**63 - 1
+NANO_PER_USD: Final = 1_000_000_000
+MONEY_MAX: Final = 2**63 - 1
 
-_DECIMAL = re.compile(r"(-?)([0-9]{1,10})(?:\.([0-9]{1,9}))?")
+_DECIMAL: Final = re.compile(r"(-?)([0-9]{1,10})(?:\.([0-9]{1,9}))?")
 
 
 def usd_to_nano(text: str) -> Money:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -39,10 +39,10 @@ from bursar.wires.wire import BadAnswer, Wire
 
 log = structlog.get_logger()
 
-ROUTE_OF = {Protocol.openai_chat: "/v1/chat/completions", Protocol.anthropic_messages: "/v1/messages"}
+ROUTE_OF: Final = {Protocol.openai_chat: "/v1/chat/completions", Protocol.anthropic_messages: "/v1/messages"}
 
 
-_NO_CACHE = (b"x-bursar-cache", b"miss")
+_NO_CACHE: Final = (b"x-bursar-cache", b"miss")
 
 
 class Calls:

@@ -1,5 +1,7 @@
 """Carry what is known of one call from its arrival to its settlement."""
 
+from typing import Final
+
 from bursar.core.money import Money
 from bursar.core.records import Attempt, Call, CallStatus, Record
 from bursar.gateway.plan import Plan
@@ -44,4 +46,4 @@ class Passage:
         self.record: Record | None = None  # once it is settled
 
 
-NO_PLAN = Plan((), 0)
+NO_PLAN: Final = Plan((), 0)

@@ -38,7 +38,7 @@ class Stats:
         tokens = CounterMetricFamily("bursar_tokens", "Tokens of settled calls", labels=["provider", "status", "side"])
         for (provider, status), (count, nano, input_tokens, output_tokens) in self._settled.items():
             calls.add_metric([provider, status.name], count)
-            cost.add_metric([provider, status.name], nano / NANO_PER_USD)
+            cost.add_metric([provider, status.name], nano / NANO_PER_USD)  # Prometheus knows floats only
             tokens.add_metric([provider, status.name, "input"], input_tokens)
             tokens.add_metric([provider, status.name, "output"], output_tokens)
         yield calls
@@ -48,7 +48,6 @@ class Stats:
         for code, count in self.refused.items():
             refused.add_metric([code], count)
         yield refused
-        yield CounterMetricFamily(
-            "bursar_overage_usd", "Cost beyond what was held", value=self.overage_nano / NANO_PER_USD
-        )
+        overage_usd = self.overage_nano / NANO_PER_USD  # a float, as Prometheus wants it
+        yield CounterMetricFamily("bursar_overage_usd", "Cost beyond what was held", value=overage_usd)
         yield GaugeMetricFamily("bursar_calls_under_way", "Calls under way", value=self.under_way)

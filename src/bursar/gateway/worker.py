@@ -220,14 +220,17 @@ class Worker:
             for upstream in self._routes.upstreams.values():
                 upstream.pool.sweep(now)
             self._proxy.pool.sweep(now)
-            if self._server is not None:
-                for connection in list(self._server.server_state.connections):
-                    if isinstance(connection, ClientProtocol):
-                        connection.sweep(now)
+            self._sweep_clients(now)
             now_us = clock_us()
             if now_us - last_us >= SECOND_US:
                 last_us = now_us
                 self._books.sweep(now_us)
+
+    def _sweep_clients(self, now: float) -> None:
+        connections = list(self._server.server_state.connections) if self._server is not None else []
+        for connection in connections:
+            if isinstance(connection, ClientProtocol):
+                connection.sweep(now)
 
     async def _sync(self) -> None:
         """Make the spool safe from loss of power, about once a second."""

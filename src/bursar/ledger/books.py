@@ -5,6 +5,7 @@ under lock, applies the batch here and writes back what changed.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from bursar.core.money import MONEY_MAX
 from bursar.ledger.chart import Unit
@@ -123,7 +124,7 @@ class Books:
         self.transfers[transfer.transfer_id] = transfer
 
 
-_ENDED = {
+_ENDED: Final = {
     Kind.post_hold: Status.hold_already_posted,
     Kind.void_hold: Status.hold_already_voided,
     Kind.expire_hold: Status.hold_expired,

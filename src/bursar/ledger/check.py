@@ -11,6 +11,7 @@ The invariants, in the order in which they are reported:
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -20,7 +21,7 @@ from bursar.ledger.transfer import Kind, Transfer
 Sums = list[int]
 """Debits pending, debits posted, credits pending, credits posted."""
 
-_SIDES = ("pending debits", "posted debits", "pending credits", "posted credits")
+_SIDES: Final = ("pending debits", "posted debits", "pending credits", "posted credits")
 
 
 class AccountFacts(msgspec.Struct, frozen=True):

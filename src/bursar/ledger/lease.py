@@ -5,10 +5,11 @@ two points at which the gateway could be interrupted, so no interleaving of call
 """
 
 from enum import IntEnum
+from typing import Final
 
 from bursar.core.money import Money
 
-_NO_HOLD = (0, 0)
+_NO_HOLD: Final = (0, 0)
 
 
 class HoldStatus(IntEnum):

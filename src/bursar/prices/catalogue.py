@@ -45,7 +45,7 @@ PRICE_KEYS: Final = {
     "input_annotated_document_kpages": ("input_annotated_document_pages", 1_000),
 }
 
-_CHECKED = re.compile(r"(?:verified|checked|as of)\D{0,12}(20\d\d-\d\d-\d\d)")
+_CHECKED: Final = re.compile(r"(?:verified|checked|as of)\D{0,12}(20\d\d-\d\d-\d\d)")
 
 
 def compile_catalogue(providers: list[Any], release: str) -> Book:

@@ -1,6 +1,7 @@
 """Charge a call: usage times rates, line by line, each rounded half-even once."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from bursar.core.errors import UnpricedUsage
 from bursar.core.money import Money, div_half_even
@@ -9,12 +10,12 @@ from bursar.core.usage import Usage
 from bursar.prices.price import RateCard, Volume, discounted
 from bursar.prices.units import UNITS, divisor
 
-_DIVISORS = {leaf: divisor(leaf) for leaf in UNITS}
+_DIVISORS: Final = {leaf: divisor(leaf) for leaf in UNITS}
 
 UsedSoFar = Mapping[str, int]
 """What the account has used before in the price's period: by leaf, and all tokens under `tokens`."""
 
-NOTHING_USED: UsedSoFar = {}
+NOTHING_USED: Final[UsedSoFar] = {}
 
 
 def charge(usage: Usage, card: RateCard, used_so_far: UsedSoFar = NOTHING_USED) -> tuple[Line, ...]:

@@ -17,6 +17,7 @@ volume = { period = "month", free = { input = 1_000_000 }, discounts = { 1_000_0
 import re
 from collections.abc import Mapping
 from datetime import date
+from itertools import product
 from typing import Any, Final, TypeGuard
 
 from bursar.core.errors import ConfigError
@@ -155,13 +156,12 @@ def _volume(value: Any, rates: list[Rate], where: str) -> Volume:
     discounts = [
         (_text_int(start, where), _ppm(off, where)) for start, off in _tables(value, "discounts", where).items()
     ]
-    for _, off_ppm in discounts:
-        for rate in rates:
-            for rate_nano in (rate.base_nano, *(tier for _, tier in rate.tiers)):
-                try:
-                    discounted(rate_nano, off_ppm)
-                except ValueError as error:
-                    raise ConfigError(f"{where}.discounts: {error}") from None
+    every_nano = [nano for rate in rates for nano in (rate.base_nano, *(tier for _, tier in rate.tiers))]
+    for rate_nano, (_, off_ppm) in product(every_nano, discounts):
+        try:
+            discounted(rate_nano, off_ppm)
+        except ValueError as error:
+            raise ConfigError(f"{where}.discounts: {error}") from None
     return Volume(
         value["period"], {UNIT_BY_NAME[word].leaf: count for word, count in free.items()}, tuple(sorted(discounts))
     )

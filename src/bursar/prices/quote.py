@@ -1,5 +1,7 @@
 """Quote a call before it is made: the most it can cost."""
 
+from typing import Final
+
 import msgspec
 
 from bursar.core.money import Money
@@ -7,7 +9,7 @@ from bursar.core.records import Traits
 from bursar.prices.price import RateCard
 from bursar.prices.units import MILLION, UNITS
 
-SEARCHES_MAX = 10
+SEARCHES_MAX: Final = 10
 """Searches held for when a call lets the provider search; what goes beyond is booked as overage."""
 
 

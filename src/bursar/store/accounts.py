@@ -1,7 +1,7 @@
 """Book transfers: load what they touch under lock, let the ledger's rules judge, write back what changed."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -13,9 +13,9 @@ from bursar.ledger.chart import Code, Unit
 from bursar.ledger.transfer import Kind, Reason, Status, Transfer
 from bursar.store.database import Connection, load_statements
 
-_SQL = load_statements("ledger")
+_SQL: Final = load_statements("ledger")
 
-TRANSFER_COLUMNS = {
+TRANSFER_COLUMNS: Final = {
     "tenant": "integer",
     "chain": "integer",
     "seq": "bigint",

@@ -1,5 +1,7 @@
 """Read the whole books and have the ledger's rules check them."""
 
+from typing import Final
+
 import msgspec
 
 from bursar.core.ids import call_name
@@ -7,8 +9,8 @@ from bursar.ledger.check import AccountFacts, Checker
 from bursar.store.accounts import transfer_of_row
 from bursar.store.database import Connection, load_statements
 
-_SQL = load_statements("ledger")
-_FETCH_ROWS = 5_000
+_SQL: Final = load_statements("ledger")
+_FETCH_ROWS: Final = 5_000
 
 
 class Audit(msgspec.Struct):

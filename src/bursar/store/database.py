@@ -109,6 +109,11 @@ async def migrate(connection: Connection, now_us: int) -> list[str]:
     return applied
 
 
+async def is_migrated(connection: Connection) -> bool:
+    """Tell whether any migration was applied yet."""
+    return await connection.fetchval(f"select to_regclass('{SCHEMA}.migrations')") is not None
+
+
 def _migrations() -> list[tuple[int, tuple[str, str]]]:
     matched = [
         (file, _MIGRATION.fullmatch(file.name)) for file in files("bursar.store").joinpath("migrations").iterdir()

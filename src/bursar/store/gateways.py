@@ -16,7 +16,7 @@ from bursar.core.times import DAY_US, day_text
 from bursar.store.database import Connection, load_statements
 from bursar.store.leases import OpenLease
 
-_SQL = load_statements("gateways")
+_SQL: Final = load_statements("gateways")
 _LOCK_WAIT_S: Final = 10.0
 """A gateway that was killed holds its place until the database has noticed."""
 

@@ -15,7 +15,7 @@ from bursar.ledger import chart
 from bursar.store.database import Connection, load_statements
 from bursar.store.leases import set_limit
 
-_SQL = load_statements("keys")
+_SQL: Final = load_statements("keys")
 
 TENANT: Final = 1
 """The tenant of an installation that has one."""

@@ -1,6 +1,7 @@
 """Move money between budgets and the leases gateways spend from, each move one transaction."""
 
 import hashlib
+from typing import Final
 
 import msgspec
 
@@ -23,7 +24,7 @@ from bursar.store.accounts import (
 )
 from bursar.store.database import Connection
 
-CONTROL_CHAIN = 0
+CONTROL_CHAIN: Final = 0
 """The chain of everything that is not a call: grants, leases, returns, corrections."""
 
 
@@ -78,29 +79,44 @@ async def grant(
 async def set_limit(connection: Connection, budget: Budget, at_us: int) -> None:
     """Bring the account of a budget's current window to the budget's limit, within the caller's transaction.
 
-    A lower limit takes out what is free now. Gateways return their leases when they hear of it, so that what was
-    leased but not spent becomes free again; what was spent beyond the new limit stays spent.
+    A lower limit takes out what is free now. Gateways return their leases when they hear of it, and what comes back
+    beyond the limit is taken out before anything is leased again; what was spent beyond it stays spent.
     """
     tenant, name = budget.tenant, chart.budget_name(budget.budget_id, period_at(budget.window, at_us).name)
     await lock_chain(connection, tenant, CONTROL_CHAIN)
     account = await find_account(connection, tenant, name)
     if account is None:
         return
-    out_name = chart.withdrawn_name(name)
-    out, _ = await open_account(connection, tenant, Opening(out_name, Code.withdrawn, account, limited=True), at_us)
-    locked = await lock_accounts(connection, tenant, [account, out])
-    state, withdrawn = locked[account], locked[out].available
+    state = (await lock_accounts(connection, tenant, [account]))[account]
     if budget.limit_nano is not None:
-        change = budget.limit_nano - (state.credits_posted - withdrawn)
+        change = -await _beyond_limit(connection, budget, account, name)
         if not state.limited:  # what is out already counts, but is not taken back
             change = max(change, -state.available)
         if change > 0:
             await grant(connection, tenant, account, change, id_of("limit", account, at_us), at_us)
-        elif min(-change, state.available) > 0:
-            amount, transfer_id = min(-change, state.available), id_of("limit", account, at_us)
-            transfer = Transfer(transfer_id, account, out, amount, Kind.post, Reason.withdrawal, at_us)
-            await _book_all(connection, tenant, [transfer])
+        else:
+            amount = min(-change, state.available)
+            await _withdraw(connection, tenant, account, name, (amount, id_of("limit", account, at_us), at_us))
     await set_limited(connection, tenant, account, limited=budget.limit_nano is not None)
+
+
+async def _beyond_limit(connection: Connection, budget: Budget, account: int, name: str) -> Money:
+    """Return how much more a budget's account was granted than the limit in force now allows."""
+    values = (budget.tenant, budget.budget_id, budget.window.value, account, chart.withdrawn_name(name))
+    return await connection.fetchval(_SQL["beyond_limit"], *values) or 0
+
+
+async def _withdraw(
+    connection: Connection, tenant: int, account: int, name: str, what: tuple[Money, bytes, int]
+) -> None:
+    """Take money out of a budget's account: `what` is the amount, the transfer's id and the moment."""
+    amount_nano, transfer_id, at_us = what
+    if amount_nano <= 0:
+        return
+    opening = Opening(chart.withdrawn_name(name), Code.withdrawn, account, limited=True)
+    out, _ = await open_account(connection, tenant, opening, at_us)
+    transfer = Transfer(transfer_id, account, out, amount_nano, Kind.post, Reason.withdrawal, at_us)
+    await _book_all(connection, tenant, [transfer])
 
 
 async def open_lease(
@@ -120,9 +136,11 @@ async def open_lease(
         overage, _ = await open_account(
             connection, tenant, Opening(chart.overage_name(name), Code.overage, account), at_us
         )
+        before = await transfer_amount(connection, tenant, transfer_id)
+        if before is None:
+            await _keep_limit(connection, budget, account, name, id_of("keep limit", transfer_id.hex()), at_us)
         locked = await lock_accounts(connection, tenant, [account, lease, overage])
         state, own, owed = locked[account], locked[lease], locked[overage]
-        before = await transfer_amount(connection, tenant, transfer_id)
         repaid, leased = (0, before) if before is not None else _shares(state, owed, want_nano)
         transfers = [
             Transfer(id_of("repay", transfer_id.hex()), account, overage, repaid, Kind.post, Reason.overage, at_us),

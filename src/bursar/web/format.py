@@ -1,8 +1,9 @@
 """Write figures for people: as short as they can be read, exact where they are pointed at."""
 
 from decimal import Decimal
+from typing import Final
 
-_THOUSANDS = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k"))
+_THOUSANDS: Final = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k"))
 
 
 def usd(text: str) -> str:

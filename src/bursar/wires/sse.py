@@ -5,11 +5,12 @@ and `\n`. An event beyond `EVENT_BYTES_MAX` is an error: a stream may not grow w
 """
 
 import re
+from typing import Final
 
-EVENT_BYTES_MAX = 8 * 1024 * 1024
+EVENT_BYTES_MAX: Final = 8 * 1024 * 1024
 
 # A blank line after a line. A lone `\r` at the very end of the buffer may be half of `\r\n`: wait for more.
-_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?=.))", re.DOTALL)
+_EVENT_END: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?=.))", re.DOTALL)
 
 
 class EventTooLarge(ValueError):
