@@ -98,7 +98,8 @@ def test_a_stated_cost_the_books_could_not_hold_is_not_kept(cost: str, stated: i
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_names_of_unknown_counts_can_be_kept_in_the_books(wire: Wire) -> None:
-    body = b'{"usage":{"input_tokens":1,"prompt_tokens":1,"novel\\u0000":4},"choices":[],"content":[]}'
+    counts = b'"input_tokens":1,"output_tokens":1,"prompt_tokens":1,"completion_tokens":1,"novel\\u0000":4'
+    body = b'{"usage":{' + counts + b'},"choices":[],"content":[]}'
     usage = wire.answer(body).usage
     assert usage is not None
     assert "'novel\\x00'" in usage.unknown

@@ -68,7 +68,7 @@ def test_images_are_counted_and_their_bytes_bound_nothing() -> None:
         (b'{"model":"m","messages":[{"role":1,"content":"secret"}]}', "in `messages[0].role`", "messages[0].role"),
         (request(max_tokens="many"), "Expected `int | null`, got `str` in `max_tokens`", "max_tokens"),
         (request(max_tokens=0), "at least 1", "max_completion_tokens"),
-        (request(n=0) , "from 1 to 128", None),
+        (request(n=0), "from 1 to 128", None),
         (request(n=129), "from 1 to 128", "n"),
         (request(stream="yes"), "Expected `bool | null`, got `str` in `stream`", "stream"),
     ],
@@ -157,6 +157,9 @@ def test_usage_survives_being_reported(usage: Usage) -> None:
             {"prompt_tokens": 100, "completion_tokens": 0, "prompt_tokens_details": {"cache_write_tokens": 60}},
             Usage(40, 0, 60),
         ),
+        # Gemini's compatible endpoint: thoughts are in the total only, and are billed.
+        ({"prompt_tokens": 5, "completion_tokens": 9, "total_tokens": 300}, Usage(5, 0, 0, 0, 9, 286)),
+        ({"prompt_tokens": 5, "total_tokens": 5}, Usage(5)),
         # null is missing, zero is zero.
         ({"prompt_tokens": 3, "completion_tokens": 0, "prompt_tokens_details": None}, Usage(3)),
         # What nobody knows is kept, not priced, not dropped.
@@ -181,6 +184,9 @@ def test_an_unknown_count_is_found_also_after_the_same_shape_held_zero() -> None
         {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 6}},
         {"prompt_tokens": 5, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": 2}},
         {"prompt_tokens": -1, "completion_tokens": 1},
+        {"prompt_tokens": None, "completion_tokens": 1},
+        {"completion_tokens": 1, "total_tokens": 9},
+        {"prompt_tokens": 1, "novel": 3},
         {"prompt_tokens": "many", "completion_tokens": 1},
         {"prompt_tokens": 1.5, "completion_tokens": 1},
         {"prompt_tokens": 1, "completion_tokens": 1, "prompt_tokens_details": [1]},
@@ -217,7 +223,12 @@ def delta(text: str, finish: str | None = None) -> dict[str, Any]:
 def test_a_stream_is_read_event_by_event() -> None:
     reader = OPENAI_CHAT.reader()
     usage = {"prompt_tokens": 4, "completion_tokens": 2}
-    events = [chunk(**delta("he"), usage=None), chunk(**delta("llo", "stop")), chunk(usage=usage), event_bytes(b"[DONE]")]
+    events = [
+        chunk(**delta("he"), usage=None),
+        chunk(**delta("llo", "stop")),
+        chunk(usage=usage),
+        event_bytes(b"[DONE]"),
+    ]
     assert [reader.see(event) for event in events] == [Seen.content, Seen.content, Seen.usage_only, Seen.last]
     answer = reader.answer()
     assert (answer.usage, answer.whole, answer.output_bytes, answer.model) == (Usage(4, output_tokens=2), True, 5, "m")

@@ -16,7 +16,8 @@ def streams(draw: st.DrawFn) -> tuple[list[bytes], list[int]]:
     events: list[bytes] = []
     for _ in range(draw(st.integers(0, 8))):
         end = draw(line_ends)
-        lines = draw(st.lists(st.tuples(st.sampled_from([b"data: ", b"event: ", b": ", b"id:"]), texts), min_size=1, max_size=4))
+        names = st.sampled_from([b"data: ", b"event: ", b": ", b"id:"])
+        lines = draw(st.lists(st.tuples(names, texts), min_size=1, max_size=4))
         events.append(b"".join(name + text + end for name, text in lines) + end)
     size = sum(map(len, events))
     return events, sorted(draw(st.lists(st.integers(0, size), max_size=12)))

@@ -69,7 +69,7 @@ class Settler:
     def price_answer(self, passage: Passage, candidate: Candidate, outcome: Outcome, answer: Answer) -> Attempt:
         """Price an attempt that was answered, whole or in part."""
         facts, usage, source = passage.facts, answer.usage, UsageSource.provider
-        if usage is None or not answer.whole:
+        if usage is None or not answer.whole or not answer.final:
             usage, source = counted_usage(facts, answer), UsageSource.counted
         card = candidate.card(passage.call.opened_us, answer.service_tier or facts.service_tier, facts.speed)
         if facts.traits.searches_web and "web_searches" not in usage.other and "web_searches" in card.rates:

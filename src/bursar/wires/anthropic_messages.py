@@ -1,5 +1,6 @@
 """Speak Anthropic messages."""
 
+import re
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -31,6 +32,8 @@ from bursar.wires.wire import (
 )
 
 _ABSENT: Final = msgspec.Raw(b"")
+# A plain letter written as an escape could hide a word that the hold depends on; then the dearest is assumed.
+_ESCAPED_ASCII: Final = re.compile(rb"\\u00[2-7]")
 
 
 class _Part(msgspec.Struct):
@@ -103,15 +106,42 @@ _KNOWN: Final = frozenset(
         "output_tokens_details.thinking_tokens",
     )
 )
+# Top-level counts include every iteration of this kind; what else ran on the side is billed beside them.
+_WITHIN_TOTALS: Final = ("message", "fallback_message")
 
 
 def usage_from_report(report: UsageReport) -> Usage:
+    """Turn a message's usage object into disjoint leaves, with what ran beside the message.
+
+    Compactions are billed beside the totals; an advisor's tokens have another price and are only shown.
+    Raises `UsageContradiction` for a field that is missing or of the wrong kind and a leaf that would be negative.
+    """
+    usage, iterations = _totals(report), report.get("iterations")
+    if not iterations:
+        return usage
+    try:
+        read = msgspec.convert(iterations, list[UsageReport])
+    except msgspec.ValidationError as error:
+        raise UsageContradiction(f"usage field iterations: {error}") from None
+    for iteration in read:
+        kind = iteration.get("type")
+        if kind == "compaction":
+            usage = usage.plus(_totals(iteration))
+        elif kind not in _WITHIN_TOTALS:
+            counts = unknown_counts(iteration, frozenset(), f"iterations.{kind}.")
+            shown = {name: count for name, count in counts.items() if count}
+            usage = usage.plus(Usage(unknown=shown))
+    return believable(usage)
+
+
+def _totals(report: UsageReport) -> Usage:
     """Turn a message's usage object into disjoint leaves.
 
     `input_tokens` is fresh input alone; cache reads and writes stand beside it. Writes without a lifetime count
     as five minutes, the default. `output_tokens` includes thinking.
-    Raises `UsageContradiction` for a field of the wrong kind or a leaf that would be negative.
     """
+    if report.get("input_tokens") is None or report.get("output_tokens") is None:
+        raise UsageContradiction("usage does not say input_tokens and output_tokens")
     lifetimes = nested(report, "cache_creation")
     written = count_of(report, "cache_creation_input_tokens")
     written_1h = count_of(lifetimes, "ephemeral_1h_input_tokens")
@@ -138,7 +168,9 @@ class MessagesReader:
         self._report: UsageReport | None = None
         self._model = ""
         self._output_bytes = 0
+        self._final = False
         self._stopped = False
+        self._note = ""
 
     def see(self, event: bytes) -> Seen:
         """Take in one event; the last is `message_stop`, and everything else passes."""
@@ -149,6 +181,7 @@ class MessagesReader:
             seen = _event.decode(data)
         except UNREADABLE:
             self._output_bytes += len(data)
+            self._note = "an event of the stream could not be read"
             return Seen.content
         if seen.type == "message_stop":
             self._stopped = True
@@ -158,6 +191,7 @@ class MessagesReader:
             if seen.message.usage:
                 self._report = merge_reports(self._report, seen.message.usage)
         if seen.usage:
+            self._final = seen.usage.get("output_tokens") is not None
             self._report = merge_reports(self._report, seen.usage)
         if seen.delta is not None:
             for text in (seen.delta.text, seen.delta.thinking, seen.delta.partial_json):
@@ -166,8 +200,9 @@ class MessagesReader:
         return Seen.content
 
     def answer(self) -> Answer:
-        """Return what the stream has said so far; before the end, its output count is of a beginning only."""
-        return _answer_of(self._report, self._model, self._output_bytes, whole=self._stopped)
+        """Return what the stream has said so far; its output count is final with `message_delta` only."""
+        answer = _answer_of(self._report, self._model, self._output_bytes, whole=self._stopped)
+        return msgspec.structs.replace(answer, final=self._final, note=answer.note or self._note)
 
 
 def _answer_of(report: UsageReport | None, model: str, output_bytes: int, *, whole: bool) -> Answer:
@@ -198,12 +233,13 @@ class AnthropicMessages:
         text_bytes = len(body) - media.body_bytes
         if segments.tools:
             text_bytes += TOOLS_OVERHEAD_TOKENS
-        caches = b'"cache_control"' in body
+        escaped = _ESCAPED_ASCII.search(body) is not None
+        caches = escaped or b'"cache_control"' in body
         traits = Traits(
             writes_cache_5m=caches,
-            writes_cache_1h=caches and b'"1h"' in body,
+            writes_cache_1h=caches and (escaped or b'"1h"' in body),
             media=media is not NO_MEDIA,
-            searches_web=segments.tools > 0 and b'"web_search' in bytes(request.tools),
+            searches_web=segments.tools > 0 and (escaped or b'"web_search' in bytes(request.tools)),
         )
         return Facts(
             request.model,
@@ -284,20 +320,25 @@ def _measure(parts: list[_Part]) -> tuple[int, int, Media]:
     text = results = images = others = media_bytes = 0
     for part in parts:
         text += utf8_len(part.text) + utf8_len(part.thinking) + len(part.input)
-        if len(part.source):
+        if bytes(part.source).startswith(b"{"):  # a search result's is a text
             images += part.type == "image"
             others += part.type != "image"
             media_bytes += len(part.source)
         if len(part.content):
-            inner = NO_MEDIA
-            if bytes(part.content).startswith(b"["):
-                try:
-                    inner = _measure(_result_parts.decode(part.content))[2]
-                except UNREADABLE:
-                    inner = NO_MEDIA  # a result of another shape is text as far as bytes bound it
+            inner = _media_in_result(bytes(part.content))
             results += len(part.content) - inner.body_bytes
             images, others, media_bytes = images + inner.images, others + inner.others, media_bytes + inner.body_bytes
     return text, results, Media(images, others, media_bytes)
+
+
+def _media_in_result(content: bytes) -> Media:
+    """Measure the media within a tool's result; one of another shape is text as far as bytes bound it."""
+    if not content.startswith(b"["):
+        return NO_MEDIA
+    try:
+        return _measure(_result_parts.decode(content))[2]
+    except UNREADABLE:
+        return NO_MEDIA
 
 
 def _segments(request: _Request) -> tuple[Segments, Media]:

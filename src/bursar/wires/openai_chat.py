@@ -89,9 +89,9 @@ class _CompletionDetails(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = 0
-    completion_tokens: int | None = 0
-    total_tokens: int | None = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
     # DeepSeek, Moonshot and xAI repeat the split of the totals under names of their own.
@@ -165,8 +165,8 @@ def usage_from_json(report: bytes) -> tuple[Usage, int]:
     """Turn a chat completion's usage object into disjoint leaves, and the cost it states (nano-USD; -1: none).
 
     `prompt_tokens` includes cached and audio tokens; `completion_tokens` includes reasoning, except where a provider
-    adds reasoning beside it (xAI), which its `total_tokens` tells.
-    Raises `UsageContradiction` for a field of the wrong kind or a leaf that would be negative.
+    adds reasoning beside it (xAI, or Gemini without a name for it), which its `total_tokens` tells.
+    Raises `UsageContradiction` for a field that is missing or of the wrong kind and a leaf that would be negative.
     """
     try:
         read = _usage.decode(report)
@@ -174,11 +174,17 @@ def usage_from_json(report: bytes) -> tuple[Usage, int]:
         raise UsageContradiction(str(error)) from None
     into = read.prompt_tokens_details or _NO_PROMPT_DETAILS
     out = read.completion_tokens_details or _NO_COMPLETION_DETAILS
-    prompt, completion = read.prompt_tokens or 0, read.completion_tokens or 0
+    prompt, total = read.prompt_tokens, read.total_tokens
+    if prompt is None or (read.completion_tokens is None and total is None):
+        raise UsageContradiction("usage does not say prompt_tokens and completion_tokens")
+    completion = read.completion_tokens or 0
     cached = into.cached_tokens or read.cached_tokens or read.prompt_cache_hit_tokens or 0
     written, audio_in = into.cache_write_tokens or 0, into.audio_tokens or 0
     reasoning = out.reasoning_tokens or read.reasoning_tokens or 0
-    if reasoning and read.total_tokens != prompt + completion + reasoning:
+    beside = (total or 0) - prompt - completion
+    if beside > 0 and beside >= reasoning:
+        reasoning = beside
+    elif reasoning:
         completion -= reasoning
     other: dict[str, int] = {}
     if audio_in or out.audio_tokens or out.image_tokens or read.num_search_queries:

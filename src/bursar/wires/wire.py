@@ -69,6 +69,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     output_bytes: int  # of what was answered, for our own count when usage is missing or partial
     reported_cost_nano: int = -1
     whole: bool = True  # it came to its regular end
+    final: bool = True  # the usage is of all of it, not of its beginning
     note: str = ""
 
 
@@ -204,12 +205,14 @@ def merge_reports(old: UsageReport | None, new: UsageReport) -> UsageReport:
 
 
 def count_of(report: Mapping[str, Any], name: str) -> int:
-    """Read a count from a report: missing and null are 0. Raises `UsageContradiction` for another kind."""
+    """Read a count from a report: missing and null are 0. Raises `UsageContradiction` for less or another kind."""
     value = report.get(name)
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int):
         raise UsageContradiction(f"usage field {name} is {type(value).__name__}, expected an integer")
+    if value < 0:
+        raise UsageContradiction(f"usage field {name} is {value}")
     return value
 
 
@@ -224,7 +227,7 @@ def nested(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def unknown_counts(report: Mapping[str, Any], known: frozenset[str], prefix: str = "") -> dict[str, int]:
-    """Collect the integers of a report that stand under no known name, with dotted names; zeros too."""
+    """Collect the integers of a report's objects that stand under no known name, with dotted names; zeros too."""
     found: dict[str, int] = {}
     for name, value in report.items():
         path = prefix + name
