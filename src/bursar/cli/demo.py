@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import csv
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -48,6 +49,7 @@ _TEAMS: Final = (
 )
 _TURNS: Final = tuple(team for team in _TEAMS for _ in range(team[2]))
 _FAULTS: Final = {40: "429", 90: "500", 140: "cut"}
+_PLANNED: Final = frozenset((200, 402, 429, 500))
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -106,12 +108,14 @@ def demo(
     folder = DataFolder(data.absolute())
     _prepare(folder)
     set_up_logging(quiet=True)
-    result = asyncio.run(_demo(folder, rows, keep=keep))
-    sys.exit(1 if result.findings else 0)
+    sys.exit(0 if asyncio.run(_demo(folder, rows, keep=keep)) else 1)
 
 
-async def _demo(folder: DataFolder, rows: list[Row], *, keep: bool) -> Audit:
-    started = time.monotonic()
+async def _demo(folder: DataFolder, rows: list[Row], *, keep: bool) -> bool:
+    """Run the demo; true if every call was answered as planned and the books balance."""
+    started, this = time.monotonic(), asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     supervisor = Supervisor(folder, read_config(None), None, "127.0.0.1", 4000 if keep else 0)
     try:
         await supervisor.start()
@@ -128,13 +132,15 @@ async def _demo(folder: DataFolder, rows: list[Row], *, keep: bool) -> Audit:
                 f"Replayed {len(rows):,} requests of Azure's conversation trace (2023, CC BY 4.0) in {seconds:.1f} s,\n"
                 f"as OpenAI chat and Anthropic messages, half of them streams; {refused:,} refused: no budget.\n"
             )
+            if unexpected := client.answers.keys() - _PLANNED:
+                print(f"The gateway answered {client.answers[min(unexpected)]:,} calls with {min(unexpected)}.")
             await _wait_journaled(connection, len(rows) - refused)
             result = await _report(connection, [key for key, _ in keys])
         if keep:
             print(f"\nServing on http://127.0.0.1:{supervisor.port} until interrupted")
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
-        return result
+        return not unexpected and not result.findings
     finally:
         await supervisor.stop()
 

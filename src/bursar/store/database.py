@@ -54,7 +54,7 @@ async def open_pool(url: str, size_max: int) -> Pool:
     """Open a pool of connections."""
     return await asyncpg.create_pool(
         url,
-        min_size=1,
+        min_size=0,
         max_size=size_max,
         server_settings={"search_path": SCHEMA, "application_name": "bursar"},
     )
