@@ -86,6 +86,7 @@ class Sandbox:
             play=play,
             usage=usage,
             tool=tool,
+            choices=facts.choices,
             wants_usage=facts.wants_usage,
             tells_usage=play.direction.fault != "silent",
         )
@@ -116,8 +117,9 @@ class Sandbox:
         else:
             cached = self._cache.automatic(facts.model, prompt.content, now_s)
             usage = Usage(tokens_of(size) - cached, cached)
-        output = _TOOL_TOKENS if tool else play.text_tokens
-        more = Usage(prompt.images * IMAGE_TOKENS, output_tokens=output, reasoning_tokens=play.reasoning_tokens)
+        output = (_TOOL_TOKENS if tool else play.text_tokens) * facts.choices
+        reasoning = play.reasoning_tokens * facts.choices
+        more = Usage(prompt.images * IMAGE_TOKENS, output_tokens=output, reasoning_tokens=reasoning)
         return usage.plus(more)
 
     async def _whole(self, wire: Wire, turn: Turn, send: Send) -> None:
@@ -144,7 +146,7 @@ class Sandbox:
             for made, event in _paced(events):
                 await self._wait(turn, made - made_before, first=made_before == 0)
                 made_before = made
-                if direction.fault == "cut" and made - turn.play.reasoning_tokens > direction.after:
+                if direction.fault == "cut" and made - turn.usage.reasoning_tokens > direction.after:
                     raise Cut
                 if malformed and made > direction.after:
                     await send(

@@ -24,6 +24,7 @@ class Turn(msgspec.Struct, frozen=True):
     play: Play
     usage: Usage
     tool: str = ""
+    choices: int = 1
     wants_usage: bool = True
     tells_usage: bool = True
 
@@ -35,8 +36,9 @@ def chat_answer(turn: Turn) -> bytes:
         function = {"name": turn.tool, "arguments": _TOOL_ARGUMENTS}
         call = {"id": f"call_{turn.answer_id}", "type": "function", "function": function}
         message = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [call]}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _chat_finish(turn)}
-    body = _chat_frame(turn, "chat.completion") | {"choices": [choice]}
+    choice = {"message": message, "logprobs": None, "finish_reason": _chat_finish(turn)}
+    choices = [{"index": index} | choice for index in range(turn.choices)]
+    body = _chat_frame(turn, "chat.completion") | {"choices": choices}
     if turn.tells_usage:
         body["usage"] = OPENAI_CHAT.usage_report(turn.usage)
     return _encode(body)
@@ -48,10 +50,12 @@ def chat_chunks(turn: Turn) -> Iterator[tuple[int, bytes]]:
     usage: dict[str, Any] = {"usage": None} if turn.wants_usage and turn.tells_usage else {}
 
     def event(delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return event_bytes(_encode(frame | {"choices": [choice]} | usage))
+        """Say the same thing in every choice."""
+        choice = {"delta": delta, "logprobs": None, "finish_reason": finish}
+        chunks = (frame | {"choices": [{"index": index} | choice]} | usage for index in range(turn.choices))
+        return b"".join(event_bytes(_encode(chunk)) for chunk in chunks)
 
-    reasoning = turn.play.reasoning_tokens
+    reasoning = turn.usage.reasoning_tokens
     yield reasoning, event({"role": "assistant", "content": "" if not turn.tool else None})
     if turn.tool:
         head = {"name": turn.tool, "arguments": ""}
@@ -62,7 +66,7 @@ def chat_chunks(turn: Turn) -> Iterator[tuple[int, bytes]]:
         yield reasoning, event({"tool_calls": [{"index": 0, "function": {"arguments": _TOOL_ARGUMENTS}}]})
     else:
         for index in range(turn.play.text_tokens):
-            yield reasoning + index + 1, event({"content": turn.play.word(index)})
+            yield reasoning + (index + 1) * turn.choices, event({"content": turn.play.word(index)})
     made = turn.usage.output_total
     yield made, event({}, _chat_finish(turn))
     if usage:
