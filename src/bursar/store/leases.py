@@ -22,7 +22,9 @@ from bursar.store.accounts import (
     set_limited,
     transfer_amount,
 )
-from bursar.store.database import Connection
+from bursar.store.database import Connection, load_statements
+
+_SQL: Final = load_statements("leases")
 
 CONTROL_CHAIN: Final = 0
 """The chain of everything that is not a call: grants, leases, returns, corrections."""
@@ -87,36 +89,31 @@ async def set_limit(connection: Connection, budget: Budget, at_us: int) -> None:
     account = await find_account(connection, tenant, name)
     if account is None:
         return
-    state = (await lock_accounts(connection, tenant, [account]))[account]
     if budget.limit_nano is not None:
+        state = (await lock_accounts(connection, tenant, [account]))[account]
         change = -await _beyond_limit(connection, budget, account, name)
         if not state.limited:  # what is out already counts, but is not taken back
             change = max(change, -state.available)
+        transfer_id = id_of("limit", account, at_us)
         if change > 0:
-            await grant(connection, tenant, account, change, id_of("limit", account, at_us), at_us)
-        else:
-            amount = min(-change, state.available)
-            await _withdraw(connection, tenant, account, name, (amount, id_of("limit", account, at_us), at_us))
+            await grant(connection, tenant, account, change, transfer_id, at_us)
+        elif (amount := min(-change, state.available)) > 0:
+            out = await _withdrawn_account(connection, tenant, account, name, at_us)
+            transfer = Transfer(transfer_id, account, out, amount, Kind.post, Reason.withdrawal, at_us)
+            await _book_all(connection, tenant, [transfer])
     await set_limited(connection, tenant, account, limited=budget.limit_nano is not None)
 
 
 async def _beyond_limit(connection: Connection, budget: Budget, account: int, name: str) -> Money:
-    """Return how much more a budget's account was granted than the limit in force now allows."""
+    """Return how much more a budget's account was granted than the limit in force allows; negative when less."""
     values = (budget.tenant, budget.budget_id, budget.window.value, account, chart.withdrawn_name(name))
     return await connection.fetchval(_SQL["beyond_limit"], *values) or 0
 
 
-async def _withdraw(
-    connection: Connection, tenant: int, account: int, name: str, what: tuple[Money, bytes, int]
-) -> None:
-    """Take money out of a budget's account: `what` is the amount, the transfer's id and the moment."""
-    amount_nano, transfer_id, at_us = what
-    if amount_nano <= 0:
-        return
+async def _withdrawn_account(connection: Connection, tenant: int, account: int, name: str, at_us: int) -> int:
+    """Find or open the account of what was taken out of a budget's account."""
     opening = Opening(chart.withdrawn_name(name), Code.withdrawn, account, limited=True)
-    out, _ = await open_account(connection, tenant, opening, at_us)
-    transfer = Transfer(transfer_id, account, out, amount_nano, Kind.post, Reason.withdrawal, at_us)
-    await _book_all(connection, tenant, [transfer])
+    return (await open_account(connection, tenant, opening, at_us))[0]
 
 
 async def open_lease(
@@ -136,16 +133,19 @@ async def open_lease(
         overage, _ = await open_account(
             connection, tenant, Opening(chart.overage_name(name), Code.overage, account), at_us
         )
-        before = await transfer_amount(connection, tenant, transfer_id)
-        if before is None:
-            await _keep_limit(connection, budget, account, name, id_of("keep limit", transfer_id.hex()), at_us)
         locked = await lock_accounts(connection, tenant, [account, lease, overage])
         state, own, owed = locked[account], locked[lease], locked[overage]
-        repaid, leased = (0, before) if before is not None else _shares(state, owed, want_nano)
+        before = await transfer_amount(connection, tenant, transfer_id)
+        beyond = 0 if before is not None else await _beyond_limit(connection, budget, account, name)
+        out, repaid, leased = (0, 0, before) if before is not None else _shares(state, owed, beyond, want_nano)
         transfers = [
             Transfer(id_of("repay", transfer_id.hex()), account, overage, repaid, Kind.post, Reason.overage, at_us),
             Transfer(transfer_id, account, lease, leased, Kind.post, Reason.lease, at_us),
         ]
+        if out:
+            name_out, reason = id_of("withdraw", transfer_id.hex()), Reason.withdrawal
+            withdrawn = await _withdrawn_account(connection, tenant, account, name, at_us)
+            transfers.insert(0, Transfer(name_out, account, withdrawn, out, Kind.post, reason, at_us))
         if before is None:
             await _book_all(connection, tenant, [transfer for transfer in transfers if transfer.amount_nano])
     moved = 0 if before is not None else leased
@@ -154,20 +154,21 @@ async def open_lease(
         account,
         overage,
         granted_nano=leased,
-        left_nano=state.available - repaid - moved,
+        left_nano=state.available - out - repaid - moved,
         limit_nano=budget.limit_nano,
         in_lease_nano=own.available + own.debits_pending + moved,
         end_us=end_us,
     )
 
 
-def _shares(budget: Account, overage: Account, want_nano: Money) -> tuple[Money, Money]:
-    """Divide what a budget has left: first what it overspent before is repaid, then the lease gets its wish."""
+def _shares(budget: Account, overage: Account, beyond_nano: Money, want_nano: Money) -> tuple[Money, Money, Money]:
+    """Divide what a budget has left: what is beyond its limit goes out, then what it overspent before is repaid."""
     owed = overage.debits_posted - overage.credits_posted
     if not budget.limited:
-        return owed, want_nano
-    repaid = min(owed, budget.available)
-    return repaid, min(want_nano, budget.available - repaid)
+        return 0, owed, want_nano
+    out = min(max(0, beyond_nano), budget.available)
+    repaid = min(owed, budget.available - out)
+    return out, repaid, min(want_nano, budget.available - out - repaid)
 
 
 async def return_lease(connection: Connection, lease: OpenLease, transfer_id: bytes, at_us: int) -> None:
