@@ -1,15 +1,21 @@
 """Give each test a key of its own, the official SDKs set to the gateway, and the books to look a call up in."""
 
+import contextlib
 import itertools
+import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import anthropic
+import msgspec
 import openai
 import pytest
 
-from bench.harness import LocalBursar
+from bench.harness import LocalBursar, free_port
 from bursar.core.ids import call_id_from_name
 from bursar.core.usage import Usage
 from bursar.prices import load
@@ -48,6 +54,149 @@ def key(new_key: NewKey) -> str:
 @pytest.fixture
 def call_of(shared_bursar: LocalBursar) -> Callable[[str], Row]:
     return lambda name: find_call(shared_bursar, name)
+
+
+class ScriptedProvider:
+    """Be a provider that answers with given bytes: whatever a test puts under the model's name."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[bytes]] = {}  # by model: what is sent, one after the other; b"" closes
+        self.requests: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def say(self, model: str, status: str, body: bytes, kind: str = "application/json") -> None:
+        """Answer calls of a model with a status and a body."""
+        head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.answers[model] = [head.encode() + body]
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError), client.makefile("rb") as reader:
+            while head := b"".join(iter(reader.readline, b"\r\n")):
+                size = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
+                body = reader.read(size)
+                self.requests.append(head + b"\r\n" + body)
+                for piece in self.answers[msgspec.json.decode(body)["model"]]:
+                    if not piece:
+                        client.shutdown(socket.SHUT_RDWR)
+                        return
+                    client.sendall(piece)
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[ScriptedProvider]:
+    provider = ScriptedProvider()
+    yield provider
+    provider.close()
+
+
+@pytest.fixture(scope="session")
+def remote_sandbox() -> Iterator[str]:
+    """Run `bursar sandbox` alone, as a provider elsewhere; its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "bursar", "sandbox", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        except OSError:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    process.kill()
+    process.wait()
+
+
+PROVIDER_SECRET = "sk-provider-canary-7f3a"
+
+HOUSE = """
+[gateway]
+body_bytes_max = 1_000_000
+output_cap = 1_000
+
+[providers.sandbox]
+kind = "sandbox"
+
+[providers.dead]
+kind = "openai"
+base_url = "http://127.0.0.1:{dead_port}/v1"
+prices = "openai"
+connect_s = 1.0
+
+[providers.scripted]
+kind = "openai"
+base_url = "{scripted_url}"
+api_key_env = "SCRIPTED_API_KEY"
+prices = "openai"
+first_byte_s = 0.5
+idle_s = 0.5
+
+[providers.remote]
+kind = "openai"
+base_url = "{remote_url}/v1"
+prices = "openai"
+first_byte_s = 0.5
+idle_s = 0.5
+
+[providers.claude]
+kind = "anthropic"
+base_url = "{remote_url}/v1"
+api_key = "{secret}"
+prices = "anthropic"
+first_byte_s = 0.5
+idle_s = 0.5
+
+[models."falls-back-from-the-dead"]
+targets = ["dead/gpt-4o-mini", "sandbox/gpt-4o-mini"]
+
+[models."falls-back-from-the-failing"]
+targets = ["scripted/gpt-4.1-mini", "sandbox/gpt-4o"]
+
+[models."nobody"]
+targets = ["dead/gpt-4o-mini", "dead/gpt-4o"]
+
+[models."own-price"]
+targets = ["remote/made-up"]
+price = {{ input = "1.00", output = "2.00" }}
+"""
+
+
+@pytest.fixture(scope="session")
+def house(provider: ScriptedProvider, remote_sandbox: str) -> Iterator[LocalBursar]:
+    """Run a Bursar with providers near and far, alive and dead."""
+    config = HOUSE.format(
+        dead_port=free_port(), scripted_url=provider.url, remote_url=remote_sandbox, secret=PROVIDER_SECRET
+    )
+    local = LocalBursar(config)
+    local.environment["SCRIPTED_API_KEY"] = PROVIDER_SECRET
+    local.start()
+    yield local
+    assert local.stop() == 0, local.last_words()
+    local.remove()
+
+
+@pytest.fixture
+def house_key(house: LocalBursar) -> str:
+    return house.create_key(f"house test {next(_numbers)}", "100.00")
+
+
+@pytest.fixture
+def call_in_house(house: LocalBursar) -> Callable[[Any], Row]:
+    """Find the record of a response of the house."""
+    return lambda response: find_call(house, response.headers["x-bursar-call-id"])
 
 
 @pytest.fixture(scope="session")

@@ -97,10 +97,10 @@ def test_a_stated_cost_the_books_could_not_hold_is_not_kept(cost: str, stated: i
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_names_of_unknown_counts_can_be_kept_in_the_books(wire: Wire) -> None:
-    counts = b'"input_tokens":1,"output_tokens":1,"prompt_tokens":1,"completion_tokens":1,"novel\\u0000":4'
-    body = b'{"usage":{' + counts + b'},"choices":[],"content":[]}'
+def test_unknown_counts_and_their_names_can_be_kept_in_the_books(wire: Wire) -> None:
+    reported = b'"input_tokens":1,"output_tokens":1,"prompt_tokens":1,"completion_tokens":1'
+    body = b'{"usage":{' + reported + b',"novel\\u0000":4,"large":99999999999999999999},"choices":[],"content":[]}'
     usage = wire.answer(body).usage
     assert usage is not None
-    assert "'novel\\x00'" in usage.unknown
-    assert not any("\x00" in name for name in usage.unknown)
+    assert (usage.unknown["'novel\\x00'"], usage.unknown["large"]) == (4, 2**63 - 1)
+    assert all(name.isprintable() for name in usage.unknown)

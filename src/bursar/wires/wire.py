@@ -35,6 +35,7 @@ MODEL_CHARS_MAX: Final = 256
 OUTPUT_CAP_MAX: Final = 10_000_000
 """No model answers with nearly as many tokens. A cap beyond it would hold more money than the books can count."""
 
+_INT64_MAX: Final = 2**63 - 1
 _BELIEVABLE_MAX: Final = 1_000_000_000
 """Tokens of one kind in one call; a report of more is an error of the provider's."""
 
@@ -234,5 +235,5 @@ def unknown_counts(report: Mapping[str, Any], known: frozenset[str], prefix: str
         if is_report(value):
             found.update(unknown_counts(value, known, path + "."))
         elif path not in known and isinstance(value, int) and not isinstance(value, bool):
-            found[path if path.isprintable() else ascii(path)] = value
+            found[path if path.isprintable() else ascii(path)] = max(-_INT64_MAX, min(value, _INT64_MAX))
     return found
