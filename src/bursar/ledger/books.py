@@ -91,7 +91,8 @@ class Books:
             return Status.credit_account_closed
         if debit.limited and transfer.amount_nano > debit.available:
             return Status.exceeds_credits
-        if max(*debit.sums(), *credit.sums()) + transfer.amount_nano > MONEY_MAX:
+        most = max(debit.debits_posted + debit.debits_pending, credit.credits_posted + credit.credits_pending)
+        if most + transfer.amount_nano > MONEY_MAX:  # what is pending may be posted
             return Status.balance_exceeds_int64
         return Status.created
 
@@ -106,7 +107,8 @@ class Books:
             return Status.hold_has_other_accounts
         if transfer.held_nano != hold.amount_nano:
             return Status.hold_has_other_amount
-        return Status.exceeds_hold if transfer.amount_nano > hold.amount_nano else Status.created
+        most = hold.amount_nano if transfer.kind is Kind.post_hold else 0
+        return Status.exceeds_hold if transfer.amount_nano > most else Status.created
 
     def _post(self, transfer: Transfer) -> None:
         debit, credit = self.accounts[transfer.debit_account], self.accounts[transfer.credit_account]

@@ -35,10 +35,10 @@ class Lease:
 
     def hold(self, call_id: bytes, amount_nano: Money, expires_us: int) -> HoldStatus:
         """Reserve the most a call can cost."""
-        if amount_nano > self.available_nano:
-            return HoldStatus.exceeds_lease
         if call_id in self.holds:
             return HoldStatus.exists
+        if amount_nano > self.available_nano:
+            return HoldStatus.exceeds_lease
         self.available_nano -= amount_nano
         self.held_nano += amount_nano
         self.holds[call_id] = (amount_nano, expires_us)
