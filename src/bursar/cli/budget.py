@@ -1,8 +1,8 @@
 """`bursar budget`: show where the money of each budget is, and set limits."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from bursar.budgets.budget import Budget, Window, limit_text, read_limit
 from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
@@ -14,13 +14,14 @@ app = App(name="budget", help="Show budgets, and set them.")
 
 
 @app.command
-def show(name: str | None = None, /, *, data: Data = None, json: Json = False) -> None:
-    """Show what each key's budget has spent, held and left in its current window.
-
-    Parameters
-    ----------
-    name: A key's name or id; all without.
-    """
+def show(
+    name: Annotated[str | None, Parameter(help="A key's name or id; all without.")] = None,
+    /,
+    *,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Show what each key's budget has spent, held and left in its current window."""
 
     async def work() -> list[tuple[Key, BudgetState]]:
         async with open_books(data) as connection:
@@ -51,14 +52,15 @@ def show(name: str | None = None, /, *, data: Data = None, json: Json = False) -
 
 
 @app.command(name="set")
-def set_(name: str, limit: str, /, *, data: Data = None, json: Json = False) -> None:
-    """Set the budget of a key. What was spent in the current window stays spent.
-
-    Parameters
-    ----------
-    name: The key's name or id.
-    limit: USD, alone or per window, such as 5.00/day; or "unlimited".
-    """
+def set_(
+    name: Annotated[str, Parameter(help="The key's name or id.")],
+    limit: Annotated[str, Parameter(help='USD, alone or per window, such as 5.00/day; or "unlimited".')],
+    /,
+    *,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Set the budget of a key. What was spent in the current window stays spent."""
     try:
         wanted = (None, Window.total) if limit == "unlimited" else read_limit(limit)
     except ValueError as error:

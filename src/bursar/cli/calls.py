@@ -48,13 +48,14 @@ def list_(
 
 
 @app.command
-def show(call: str, /, *, data: Data = None, json: Json = False) -> None:
-    """Show one call: its usage, attempts and priced lines.
-
-    Parameters
-    ----------
-    call: The call's id, as in the x-bursar-call-id header.
-    """
+def show(
+    call: Annotated[str, Parameter(help="The call's id, as in the x-bursar-call-id header.")],
+    /,
+    *,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Show one call: its usage, attempts and priced lines."""
 
     async def work() -> dict[str, Any] | None:
         async with open_books(data) as connection:

@@ -20,8 +20,12 @@ def create(
     *,
     name: Annotated[str, Parameter(help="A name, unique among keys.")],
     budget: Annotated[str | None, Parameter(help="Limit in USD, such as 5.00/day or 5.00; unlimited without.")] = None,
-    model: Annotated[list[str] | None, Parameter(help="A model it may use; repeat for more. All without.")] = None,
-    route: Annotated[list[str] | None, Parameter(help="A route it may use, such as /v1/messages.")] = None,
+    model: Annotated[
+        list[str] | None, Parameter(negative="", help="A model it may use; repeat for more. All without.")
+    ] = None,
+    route: Annotated[
+        list[str] | None, Parameter(negative="", help="A route it may use, such as /v1/messages; repeat for more.")
+    ] = None,
     tags: Annotated[str | None, Parameter(help="Tags of its calls, such as team=search,stage=test.")] = None,
     output_cap: Annotated[int | None, Parameter(help="Output tokens for a call that sets no cap.")] = None,
     expires: Annotated[str | None, Parameter(help="A date, or days such as 30d.")] = None,
@@ -69,13 +73,10 @@ def list_(*, data: Data = None, json: Json = False) -> None:
 
 
 @app.command
-def revoke(name: str, /, *, data: Data = None, json: Json = False) -> None:
-    """Revoke a key by name or id. Its budget and its calls stay in the books.
-
-    Parameters
-    ----------
-    name: The key's name or id.
-    """
+def revoke(
+    name: Annotated[str, Parameter(help="The key's name or id.")], /, *, data: Data = None, json: Json = False
+) -> None:
+    """Revoke a key by name or id. Its budget and its calls stay in the books."""
 
     async def work() -> str:
         async with open_books(data) as connection:

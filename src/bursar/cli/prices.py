@@ -28,7 +28,7 @@ STALE_DAYS: Final = 60
 
 
 def price(
-    model: str,
+    model: Annotated[str, Parameter(help="A model's name, alone or as provider/model.")],
     /,
     *,
     input: Annotated[int, Parameter(help="Input tokens, cached ones included.")] = 0,  # noqa: A002 - the word users type
@@ -39,12 +39,7 @@ def price(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Price a call, line by line.
-
-    Parameters
-    ----------
-    model: A model's name, alone or as provider/model.
-    """
+    """Price a call, line by line."""
     if min(input, output, cached) < 0 or cached > input:
         raise OperatorError(f"expected 0 <= cached <= input and 0 <= output, got {cached}, {input}, {output}")
     at_us = _moment(at)
