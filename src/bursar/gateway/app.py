@@ -43,9 +43,9 @@ class App:
         """Serve what is no call."""
         try:
             await self._other(scope["path"], scope, receive, send)
-        except Refusal as refusal:
-            headers = read_headers(scope["headers"])
-            await send_refusal(ANTHROPIC_MESSAGES if headers.anthropic else OPENAI_CHAT, refusal, _NO_CALL, send)
+        except Refusal as refusal:  # its headers may be what was refused: they are not read again
+            anthropic = any(name == b"anthropic-version" for name, _ in scope["headers"])
+            await send_refusal(ANTHROPIC_MESSAGES if anthropic else OPENAI_CHAT, refusal, _NO_CALL, send)
         except ClientGone:
             return
 

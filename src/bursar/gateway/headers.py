@@ -40,7 +40,7 @@ class CallHeaders(msgspec.Struct):
     parent: str = ""
     tags: dict[str, str] = {}
     lane: str = ""
-    max_cost_usd: str = ""
+    max_cost_usd: str | None = None
     idempotency_key: bytes = b""
     forwarded: bytes = b""  # header lines for the provider
     anthropic: bool = False
@@ -70,6 +70,8 @@ def _read_rare(read: CallHeaders, given: dict[bytes, bytes]) -> None:
     if (value := given.get(b"idempotency-key")) is not None:
         if len(value) > 255:
             raise TooLarge("Idempotency-Key exceeds 255 bytes", param="Idempotency-Key")
+        if not value:
+            raise BadRequest("Idempotency-Key is empty: give one, or leave it out", param="Idempotency-Key")
         read.idempotency_key = value
     for name in _OWN:
         if (value := given.get(name)) is not None:

@@ -73,7 +73,9 @@ class Exchange:
             self._head = self._compose(message["status"], message["headers"])
             return
         body, more = message["body"], message.get("more_body", False)
-        if self._chunked:
+        if self.scope["method"] == "HEAD":  # its answer is a head: a body would pass for the next answer
+            body = b""
+        elif self._chunked:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if not more:
                 body += b"0\r\n\r\n"
@@ -268,15 +270,19 @@ class ClientProtocol(asyncio.Protocol):
             self._transport.close()
 
     def refuse(self, status: int, message: str) -> None:
-        """Answer what never became a request, and close."""
+        """Answer what never became a request, and close; a request before it is answered first."""
         self._refused, self._arriving, self._arriving_since = True, False, 0.0
         if self._transport.is_closing():
+            return
+        if self._current is not None:
+            self._current.keep_alive = False
+            self._waiting.clear()
+            self._transport.pause_reading()
             return
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": f"http_{status}"}
         body = msgspec.json.encode({"error": error})
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        if self._current is None:
-            self.write(_STATUS_LINES[status] + head + body)
+        self.write(_STATUS_LINES[status] + head + body)
         self._outbox.write(self._transport, b"")
 
     def _bound_headers(self, size: int) -> None:
