@@ -168,6 +168,10 @@ targets = ["scripted/gpt-4.1-mini", "sandbox/gpt-4o"]
 [models."nobody"]
 targets = ["dead/gpt-4o-mini", "dead/gpt-4o"]
 
+[models."gratis"]
+targets = ["remote/made-up"]
+price = "free"
+
 [models."own-price"]
 targets = ["remote/made-up"]
 price = {{ input = "1.00", output = "2.00" }}

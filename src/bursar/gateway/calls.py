@@ -96,8 +96,9 @@ class Calls:
         try:
             await self._make(passage, key, headers, recorder.send)
         finally:
-            charged = passage.record is not None and passage.record.cost_nano > 0
-            idempotency.end(key.key_id, name, recorder.replay(), charged=charged)
+            record = passage.record
+            made = record is not None and (record.cost_nano > 0 or record.status is CallStatus.ok)
+            idempotency.end(key.key_id, name, recorder.replay(), charged=made)
 
     async def _make(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
         """Plan, hold, attempt, settle and answer."""
