@@ -1,8 +1,10 @@
 """Open a small shop in an empty database: a key with money, a lease to spend from, a provider to owe."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -16,7 +18,7 @@ from bursar.store.database import Connection
 from bursar.store.gateways import Place, take_place
 from bursar.store.journal import Journal
 from bursar.store.keys import TENANT, Key, Scope, create_key
-from bursar.store.leases import Grant, open_lease, payable_account
+from bursar.store.leases import Grant, id_of, open_lease, payable_account
 from bursar.store.spool import Spool
 
 NOW_US = from_datetime(datetime(2026, 11, 21, 16, 30, tzinfo=UTC))
@@ -117,12 +119,16 @@ def attempt(cost_nano: int, at_us: int = NOW_US, provider: str = "openai", **fie
 
 
 async def open_shop(
-    connection: Connection, limit_nano: int | None = 100 * USD, want_nano: int = 50 * USD, name: str = "app"
+    connection: Connection,
+    limit_nano: int | None = 100 * USD,
+    want_nano: int = 50 * USD,
+    name: str = "app",
+    gateway: str = "gw_test",
 ) -> Shop:
     """Take the gateway's place and lease money for a new key."""
-    place = await take_place(connection, "gw_test", NOW_US, spool_is_new=False)
+    place = await take_place(connection, gateway, NOW_US, spool_is_new=False)
     key, _ = await create_key(connection, name, (limit_nano, Window.total), Scope(), NOW_US)
-    grant = await open_lease(connection, key.budget, place.gateway, want_nano, name.encode().ljust(16), NOW_US)
+    grant = await open_lease(connection, key.budget, place.gateway, 50 * USD, id_of(name), NOW_US)
     payables = {
         provider: await payable_account(connection, TENANT, provider, place.gateway, NOW_US) for provider in PROVIDERS
     }
@@ -136,7 +142,74 @@ async def write(shop: Shop, folder: Path, url: str, *entries: Any, now_us: int =
     await journal.open()
     for entry in entries:
         spool.append(entry)
+    try:
+        await drain(journal, spool, now_us)
+    finally:
+        await journal.close()
+        spool.close()
+
+
+async def drain(journal: Journal, spool: Spool, now_us: int = NOW_US) -> None:
+    """Carry everything into the books."""
     while journal.position < spool.end:
         await journal.commit_group(now_us)
-    await journal.close()
-    spool.close()
+
+
+class Proxy:
+    """Stand between a client and PostgreSQL, to cut the line at a chosen reply or to change what the server says."""
+
+    def __init__(self, url: str) -> None:
+        self._socket = url.split("host=")[1] + "/.s.PGSQL.5432"
+        self._path = url.split("?")[0].rsplit("/", 1)[1]
+        self._lines: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.cut_reply: Callable[[bytes], bool] = lambda _data: False
+        self.replace: tuple[bytes, bytes] = (b"", b"")
+        self.replies = 0
+        self.cuts = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = f"postgresql://bursar@127.0.0.1:{self._server.sockets[0].getsockname()[1]}/{self._path}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for line in self._lines:
+            self._cut(line)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_unix_connection(self._socket)
+        line = (writer, server_writer)
+        self._lines.append(line)
+        for work in (self._forward(reader, server_writer, line), self._answer(server_reader, writer, line)):
+            task = asyncio.get_running_loop().create_task(work)
+            self._tasks.add(task)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Any) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        self._cut(line)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Any) -> None:
+        while data := await reader.read(65_536):
+            self.replies += 1
+            if self.cut_reply(data):
+                self.cuts += 1
+                break
+            writer.write(data.replace(*self.replace) if self.replace[0] else data)
+        self._cut(line)
+
+    def _cut(self, line: tuple[asyncio.StreamWriter, asyncio.StreamWriter]) -> None:
+        for writer in line:
+            writer.transport.abort()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Wait for something to become true."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.005)

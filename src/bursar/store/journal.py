@@ -84,30 +84,48 @@ class Journal:
     async def open(self) -> None:
         """Connect and find out where the books stand. Raises `BooksError` when the database cannot be reached."""
         connection = await connect(self._url)
+        try:
+            await self._read_books(connection)
+        except (*AWAY, Fenced) as error:
+            connection.terminate()
+            if isinstance(error, Fenced):
+                raise
+            raise BooksError(f"the database went away: {error or type(error).__name__}") from error
+        self._connection = connection
+        self.away = False
+
+    async def _read_books(self, connection: Connection) -> None:
+        """Read how far the books are, and which calls are under way there."""
         row = await connection.fetchrow(_SQL["position"], self._gateway, self._epoch)
         if row is None:
-            await connection.close()
             raise Fenced(f"gateway {self._gateway} has been replaced by a newer one")
         heads = await connection.fetch(_SQL["chain_heads"], self._gateway)
         holds = await connection.fetch(_SQL["holds_written"], self._gateway)
-        self._connection = connection
         self.position = Position(row["segment"], row["segment_offset"])
         self._heads = {row["tenant"]: (row["seq"], row["hash"]) for row in heads}
         self._holds_written = {call_of_transfer(row["transfer_id"]): row["amount_nano"] for row in holds}
         self._unshown.clear()
         self._open_since.clear()
+        tenants: dict[bytes, int] = {}
         for entry, after in self._spool.scan(self._spool.start):
             if after > self.position:
                 break
             self._follow(entry, after.segment)
-        self.away = False
+            if isinstance(entry, Intent):
+                tenants[entry.call.call_id] = entry.call.tenant
+        if self._spool.end < self.position:  # power was lost, and with it the spool's end, but not the books
+            self._spool.begin_after(self.position)
+        open_calls = [(tenants[call_id], call_id) for call_id in self._open_since]
+        for row in await connection.fetch(_SQL["recorded"], *_arrays(open_calls, 2)):
+            self._forget(row["call_id"])
 
     def under_way(self) -> list[Intent]:
-        """Return the calls the spool knows the beginning of, but not the end."""
+        """Return the calls of which the spool knows the beginning, and neither it nor the books the end."""
         intents: dict[bytes, Intent] = {}
-        for entry, _ in self._spool.scan(self._spool.start):
+        for entry, after in self._spool.scan(self._spool.start):
             if isinstance(entry, Intent):
-                intents[entry.call.call_id] = entry
+                if after > self.position or entry.call.call_id in self._open_since:
+                    intents[entry.call.call_id] = entry
             elif isinstance(entry, Settled):
                 intents.pop(entry.record.call.call_id, None)
         return list(intents.values())
@@ -246,6 +264,8 @@ class Journal:
         if not self.away:
             log.warning("journal.database_away", error=f"{type(error).__name__}: {error}")
         self.away = True
+        if self._connection is not None:
+            self._connection.terminate()
         while self.away:
             await asyncio.sleep(_RETRY_S)
             try:

@@ -156,6 +156,12 @@ class Spool:
         """Return the position after the newest entry."""
         return Position(self._newest.number, self._offset)
 
+    def begin_after(self, position: Position) -> None:
+        """Begin a segment beyond a position whose entries are gone from the files: it is never reached again."""
+        self._open_segment(max(position.segment, self._newest.number) + 1)
+        self._recent.clear()
+        self._recent_from = self.end
+
     def drop_before(self, position: Position) -> None:
         """Delete the segments that lie wholly before a position."""
         for number in [number for number in self._segments if number < position.segment]:
@@ -180,8 +186,10 @@ class Spool:
             raise SpoolFull(
                 f"the spool holds {len(self._segments) * SEGMENT_BYTES} bytes the database has not taken yet"
             )
-        segment = Segment(self._folder, self._newest.number + 1)
-        self._segments[segment.number] = segment
+        self._open_segment(self._newest.number + 1)
+
+    def _open_segment(self, number: int) -> None:
+        segment = self._segments[number] = Segment(self._folder, number)
         self._newest, self._map, self._offset = segment, segment.map, 0
 
 
