@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Any, Final
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from bursar.cli.common import Data, Json, console, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError
@@ -13,6 +13,7 @@ app = App(name="calls", help="Show calls.")
 
 _COLUMNS: Final = ["time", "key", "model", "status", "in", "cached", "out", "ms", "USD"]
 _RIGHT: Final = (4, 5, 6, 7, 8)
+_LIMIT_MAX: Final = 100_000
 FOLLOW_S: Final = 0.5
 
 
@@ -20,7 +21,7 @@ FOLLOW_S: Final = 0.5
 def list_(
     *,
     follow: Annotated[bool, Parameter(name=("--follow", "-f"), negative="", help="Go on as calls come in.")] = False,
-    limit: Annotated[int, Parameter(help="How many.")] = 20,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=_LIMIT_MAX), help="How many.")] = 20,
     key: Annotated[str | None, Parameter(help="Of this key only.")] = None,
     run_: Annotated[str | None, Parameter(name="--run", help="Of this agent run only.")] = None,
     data: Data = None,

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 Data: TypeAlias = Annotated[Path | None, Parameter(name="--data", help="Data folder (BURSAR_DATA, or the user's own).")]
 Json: TypeAlias = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON, for machines.")]
+
+IS_PORT: Final = validators.Number(gte=0, lte=65_535)
 
 _LOCK_WAIT_S: Final = 15.0
 

@@ -1,16 +1,19 @@
 """`bursar keys`: create, list, revoke."""
 
-from datetime import timedelta
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from bursar.budgets.budget import Window, limit_text, read_limit
 from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError, Refusal
-from bursar.core.times import moment_from_text, to_datetime
+from bursar.core.times import DAY_US, moment_from_text, to_datetime
 from bursar.gateway.headers import read_tags
 from bursar.store.keys import Key, Scope, all_keys, create_key, revoke_key
+from bursar.wires.wire import OUTPUT_CAP_MAX
+
+_DAYS: Final = re.compile(r"([1-9][0-9]{0,4})d")
 
 app = App(name="keys", help="Create, list and revoke virtual keys.")
 
@@ -27,7 +30,12 @@ def create(
         list[str] | None, Parameter(negative="", help="A route it may use, such as /v1/messages; repeat for more.")
     ] = None,
     tags: Annotated[str | None, Parameter(help="Tags of its calls, such as team=search,stage=test.")] = None,
-    output_cap: Annotated[int | None, Parameter(help="Output tokens for a call that sets no cap.")] = None,
+    output_cap: Annotated[
+        int | None,
+        Parameter(
+            validator=validators.Number(gte=1, lte=OUTPUT_CAP_MAX), help="Output tokens for a call that sets no cap."
+        ),
+    ] = None,
     expires: Annotated[str | None, Parameter(help="A date, or days such as 30d.")] = None,
     data: Data = None,
     json: Json = False,
@@ -129,9 +137,13 @@ def _tags(text: str | None) -> dict[str, str]:
 def _expiry(text: str | None) -> int | None:
     if text is None:
         return None
-    if text.endswith("d") and text[:-1].isdigit():
-        return now_us() + int(text[:-1]) * timedelta(days=1) // timedelta(microseconds=1)
+    now = now_us()
+    if match := _DAYS.fullmatch(text):
+        return now + int(match[1]) * DAY_US
     try:
-        return moment_from_text(text)
+        expires_us = moment_from_text(text)
     except ValueError as error:
         raise OperatorError(f"--expires: {error}, or days such as 30d") from None
+    if expires_us <= now:
+        raise OperatorError(f"--expires: {text} is past")
+    return expires_us

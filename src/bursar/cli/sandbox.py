@@ -6,17 +6,21 @@ from typing import Annotated
 import uvicorn
 from cyclopts import Parameter
 
+from bursar.cli.common import IS_PORT
+from bursar.cli.supervisor import listen
 from bursar.sandbox.app import Sandbox
 
 
 def sandbox(
     *,
-    port: Annotated[int, Parameter(help="Port to serve on, at 127.0.0.1.")] = 4100,
+    port: Annotated[int, Parameter(validator=IS_PORT, help="Port to serve on, at 127.0.0.1.")] = 4100,
     ttft_ms: Annotated[float, Parameter(help="Time to the first token.")] = 0.0,
     tpot_ms: Annotated[float, Parameter(help="Time for each token.")] = 0.0,
 ) -> None:
     """Run a simulated provider that speaks OpenAI chat and Anthropic messages, deterministically."""
     app = Sandbox(ttft_ms=ttft_ms, tpot_ms=tpot_ms)
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none")  # pyright: ignore[reportArgumentType]
-    print(f"the sandbox serves on http://127.0.0.1:{port}/v1")
-    asyncio.run(uvicorn.Server(config).serve())
+    listener = listen("127.0.0.1", port)
+    # A planned cut is an exception to uvicorn, and no news to who asked for it.
+    config = uvicorn.Config(app, log_level="critical", ws="none")  # pyright: ignore[reportArgumentType]
+    print(f"the sandbox serves on http://127.0.0.1:{listener.getsockname()[1]}/v1", flush=True)
+    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))

@@ -82,5 +82,6 @@ def _span(from_: str | None, to: str | None) -> tuple[int, int]:
     except ValueError as error:
         raise OperatorError(str(error)) from None
     if until_us <= from_us:
-        raise OperatorError(f"--to: {to} is not after --from")
+        until = to_datetime(until_us).isoformat(timespec="seconds")
+        raise OperatorError(f"--from: expected a moment before {until}, where the statement ends")
     return from_us, until_us

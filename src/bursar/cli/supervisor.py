@@ -87,7 +87,7 @@ class Supervisor:
         self._config = config
         self._config_path = config_path
         self._host = host
-        self._listener = _listen(host, port)
+        self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]
         self._postgres: Postgres | None = None
         self._children: list[Child] = []
@@ -120,7 +120,7 @@ class Supervisor:
         folder = self._folder
         sandbox_url = ""
         if self._config.needs_sandbox:
-            listener = _listen("127.0.0.1", 0)
+            listener = listen("127.0.0.1", 0)
             sandbox_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
             await self._start("sandbox", Options(listener=listener.fileno()), listener)
         if importlib.util.find_spec("litestar") is not None:
@@ -215,7 +215,7 @@ async def _take(folder: DataFolder) -> None:
         await asyncio.sleep(0.1)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """Bind and listen. The supervisor keeps the socket, so that clients can wait while a worker restarts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

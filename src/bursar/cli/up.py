@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bursar.cli.child import set_up_logging
-from bursar.cli.common import Data, console, data_folder
+from bursar.cli.common import IS_PORT, Data, console, data_folder
 from bursar.cli.supervisor import Supervisor, run_until_signal
 from bursar.core.errors import OperatorError
 from bursar.gateway.config import read_config
@@ -15,7 +15,7 @@ from bursar.gateway.config import read_config
 
 def up(
     *,
-    port: Annotated[int, Parameter(help="Port to serve on.")] = 4000,
+    port: Annotated[int, Parameter(validator=IS_PORT, help="Port to serve on.")] = 4000,
     host: Annotated[
         str, Parameter(help="Address to serve on. Pages and the control API answer locally only.")
     ] = "127.0.0.1",

@@ -11,6 +11,7 @@ FOREVER_US: Final = 2**62
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_NAMED_US: Final = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND  # a day more is still a date
 
 
 def to_datetime(at_us: int) -> datetime:
@@ -39,4 +40,7 @@ def moment_from_text(text: str) -> int:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"expected a date such as 2026-11-21 or 2026-11-21T16:30Z, got {text!r}") from None
-    return from_datetime(at if at.tzinfo else at.replace(tzinfo=UTC))
+    at_us = from_datetime(at if at.tzinfo else at.replace(tzinfo=UTC))
+    if not 0 <= at_us < _NAMED_US:
+        raise ValueError(f"expected a date from 1970 to 9998, got {text!r}")
+    return at_us

@@ -22,6 +22,7 @@ TENANT: Final = 1
 KEY_PREFIX: Final = "bk_"
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LEN: Final = 43  # 256 bits
+_NAME_CHARS_MAX: Final = 128
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -86,8 +87,12 @@ async def create_key(
 ) -> tuple[Key, str]:
     """Create a key with a budget of its own. Returns it with its secret, which is not kept anywhere.
 
-    Raises `OperatorError` when the name is taken.
+    Raises `OperatorError` when the name is taken, or none.
     """
+    if not name.strip() or not name.isprintable() or len(name) > _NAME_CHARS_MAX:
+        raise OperatorError(
+            f"a key's name has 1 to {_NAME_CHARS_MAX} printable characters, got {name[:_NAME_CHARS_MAX]!r}"
+        )
     secret = KEY_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LEN))
     budget = Budget(f"bud_{secrets.token_hex(8)}", tenant, *limit)
     key = Key(
