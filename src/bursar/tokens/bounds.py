@@ -9,15 +9,17 @@ from typing import Final
 
 from bursar.wires.wire import Facts
 
-# Most tokens one image can take, by prefix of the model's name. gpt-4o-mini: at most 8 tiles of 5,667 tokens and 2,833
-# for the whole (OpenAI, "Images and vision": 768 x 2048 pixels are 8 tiles of 512 x 512). Every other model whose
-# figures are public stays below Qwen2-VL's default of 16,384 (its model card). Checked 2026-11-21.
+# Most tokens one image can take, by a part of the model's name (resellers put a vendor before it). gpt-4o-mini: at most
+# 8 tiles of 5,667 tokens and 2,833 for the whole (OpenAI, "Images and vision": 768 x 2048 pixels are 8 tiles of
+# 512 x 512). Every other model whose figures are public stays below Qwen2-VL's default of 16,384 (its model card).
+# Checked 2026-11-21.
 IMAGE_TOKENS_MAX: Final = (("gpt-4o-mini", 48_169), ("", 16_384))
 
 
 def image_tokens_max(model: str) -> int:
     """Return the most tokens one image can take for a model."""
-    return next(tokens for prefix, tokens in IMAGE_TOKENS_MAX if model.startswith(prefix))
+    lowered = model.lower()
+    return next(tokens for part, tokens in IMAGE_TOKENS_MAX if part in lowered)
 
 
 def input_tokens_max(facts: Facts, model: str, context_window: int | None) -> int | None:
