@@ -49,7 +49,7 @@ def cost(usage: Usage, card: RateCard) -> Money:
             raise UnpricedUsage(card.price_id, leaf)
         rate_nano = rate.at(usage.input_total) if rate.tiers else rate.base_nano
         amount += div_half_even(quantity * rate_nano, _DIVISORS[leaf])
-    if "requests" in rates and "requests" not in usage.other:
+    if "requests" in rates and not usage.other.get("requests"):
         amount += div_half_even(rates["requests"].at(usage.input_total), _DIVISORS["requests"])
     return amount
 

@@ -9,7 +9,7 @@ source = "contract of 2026"
 checked = 2026-11-01
 input = "0.15"                 # USD per million; any unit of prices/units.py
 output = "0.60"
-above.200000 = { input = "0.30", output = "1.20" }        # the whole request, once its input exceeds this
+above.200_000 = { input = "0.30", output = "1.20" }        # the whole request, once its input exceeds this
 tier.flex = { input = "0.075", output = "0.30" }          # by service tier, speed or processing
 volume = { period = "month", free = { input = 1_000_000 }, discounts = { 1_000_000_000 = "10" } }
 """
@@ -30,6 +30,7 @@ from bursar.prices.units import UNIT_BY_NAME
 PERIODS: Final = ("day", "month", "total")
 VARIANTS: Final = {"tier": "service_tier", "speed": "speed", "processing": "processing"}
 _ENTRY_WORDS: Final = ("provider", "model", "from", "daily", "source", "checked", "above", "volume", *VARIANTS)
+_COUNT: Final = re.compile(r"\d+(_\d+)*", re.ASCII)
 _DAILY: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -71,31 +72,39 @@ def _entry(entry: Any, where: str) -> Price:
     rates = _rates({word: value for word, value in entry.items() if word not in _ENTRY_WORDS}, tiers, where)
     when = When(_from_us(entry.get("from"), where), _daily_s(entry.get("daily"), where))
     variants = tuple(
-        Variant({context: value}, _rates(table, {}, f"{where}.{word}.{value}"), when)
+        Variant({context: value}, _rates(_tables(named, value, f"{where}.{word}"), {}, f"{where}.{word}.{value}"), when)
         for word, context in VARIANTS.items()
-        for value, table in _tables(entry, word, where).items()
+        for named in (_tables(entry, word, where),)
+        for value in named
     )
-    checked = entry.get("checked", "")
-    every_rate = [rate for table in (rates, *(variant.rates for variant in variants)) for rate in table.values()]
-    volume = _volume(entry["volume"], every_rate, f"{where}.volume") if "volume" in entry else None
+    checked = entry.get("checked")
+    if checked is not None and type(checked) is not date:
+        raise ConfigError(f"{where}.checked: expected a date, such as 2026-11-01")
+    source = _text(entry, "source", where) if "source" in entry else "bursar.toml"
     return Price(
         provider,
         model,
         Match("equals", model),
         (Version(rates, when),),
-        Source(
-            str(entry.get("source", "bursar.toml")),
-            checked.isoformat() if isinstance(checked, date) else str(checked),
-        ),
+        Source(source, checked.isoformat() if checked else ""),
         variants,
-        volume=volume,
+        volume=_volume(entry["volume"], f"{where}.volume") if "volume" in entry else None,
     )
 
 
 def _joined(group: list[Price]) -> Price:
-    """Make one price of a model's entries. The first version counts from ever; a daily one overrules a plain one."""
+    """Make one price of a model's entries. The first version counts from ever; a daily one overrules a plain one.
+
+    The volume is that of the newest entry that has one.
+    """
     group.sort(key=lambda price: (price.versions[0].when.from_us or 0, price.versions[0].when.daily_s is not None))
     last = group[-1]
+    where = f"prices of {last.provider}/{last.model}"
+    if group[0].versions[0].when.daily_s is not None:
+        raise ConfigError(f"{where}: expected an entry without daily, for the rest of the day")
+    volume = next((price.volume for price in reversed(group) if price.volume is not None), None)
+    if volume is not None:
+        _check_exact(volume, group, where)
     return Price(
         last.provider,
         last.model,
@@ -103,7 +112,7 @@ def _joined(group: list[Price]) -> Price:
         tuple(version for price in group for version in price.versions),
         last.source,
         tuple(variant for price in reversed(group) for variant in price.variants),
-        volume=last.volume,
+        volume=volume,
     )
 
 
@@ -114,9 +123,9 @@ def _rates(table: Mapping[str, Any], tiers: Mapping[str, Any], where: str) -> Ra
     if not rates:
         raise ConfigError(f'{where}: expected at least one rate, such as input = "0.15"')
     for above, table_above in tiers.items():
-        if not above.isdigit() or not is_table(table_above):
+        if not _COUNT.fullmatch(above) or not is_table(table_above):
             raise ConfigError(
-                f'{where}.above: expected a table by input tokens, such as above.200000 = {{ input = "0.30" }}'
+                f'{where}.above: expected a table by input tokens, such as above.200_000 = {{ input = "0.30" }}'
             )
         for word, value in _known(table_above, f"{where}.above.{above}"):
             leaf, rate_nano = UNIT_BY_NAME[word].leaf, _rate_nano(value, f"{where}.above.{above}.{word}")
@@ -147,24 +156,31 @@ def _rate_nano(value: Any, where: str) -> int:
     return rate_nano
 
 
-def _volume(value: Any, rates: list[Rate], where: str) -> Volume:
+def _volume(value: Any, where: str) -> Volume:
     if not is_table(value) or set(value) - {"period", "free", "discounts"} or value.get("period") not in PERIODS:
         raise ConfigError(f"{where}: expected period ({', '.join(PERIODS)}), free and discounts")
     free = dict(_tables(value, "free", where))
-    if unknown := [word for word in free if word not in UNIT_BY_NAME or not isinstance(free[word], int)]:
+    if unknown := [word for word in free if word not in UNIT_BY_NAME or type(free[word]) is not int or free[word] < 0]:
         raise ConfigError(f"{where}.free: expected units and counts, such as input = 1_000_000; got {unknown[0]!r}")
     discounts = [
         (_text_int(start, where), _ppm(off, where)) for start, off in _tables(value, "discounts", where).items()
     ]
+    units = {UNIT_BY_NAME[word]: count for word, count in free.items()}
+    return Volume(
+        value["period"], {unit.leaf: count * unit.size for unit, count in units.items()}, tuple(sorted(discounts))
+    )
+
+
+def _check_exact(volume: Volume, group: list[Price], where: str) -> None:
+    """Check that every rate stays a whole number at every discount. Raises `ConfigError`."""
+    tables = [table.rates for price in group for table in (*price.versions, *price.variants)]
+    rates = [rate for table in tables for rate in table.values()]
     every_nano = [nano for rate in rates for nano in (rate.base_nano, *(tier for _, tier in rate.tiers))]
-    for rate_nano, (_, off_ppm) in product(every_nano, discounts):
+    for rate_nano, (_, off_ppm) in product(every_nano, volume.discounts):
         try:
             discounted(rate_nano, off_ppm)
         except ValueError as error:
-            raise ConfigError(f"{where}.discounts: {error}") from None
-    return Volume(
-        value["period"], {UNIT_BY_NAME[word].leaf: count for word, count in free.items()}, tuple(sorted(discounts))
-    )
+            raise ConfigError(f"{where}: volume.discounts: {error}") from None
 
 
 def _tables(entry: Mapping[str, Any], word: str, where: str) -> Mapping[str, Any]:
@@ -182,7 +198,7 @@ def _text(entry: Mapping[str, Any], word: str, where: str) -> str:
 
 
 def _text_int(text: str, where: str) -> int:
-    if not text.replace("_", "").isdigit():
+    if not _COUNT.fullmatch(text):
         raise ConfigError(f'{where}.discounts: expected tokens = "percent", such as 1_000_000_000 = "10", got {text!r}')
     return int(text)
 

@@ -6,8 +6,8 @@ import msgspec
 
 from bursar.core.money import Money
 from bursar.core.records import Traits
-from bursar.prices.price import RateCard
-from bursar.prices.units import MILLION, UNITS
+from bursar.prices.price import Rate, RateCard
+from bursar.prices.units import MILLION, UNITS, divisor
 
 SEARCHES_MAX: Final = 10
 """Searches held for when a call lets the provider search; what goes beyond is booked as overage."""
@@ -55,7 +55,14 @@ def ceiling(card: RateCard, traits: Traits) -> Ceiling:
     fee = rates["requests"].dearest(MILLION) if "requests" in rates else 0
     if traits.searches_web and "web_searches" in rates:
         fee += SEARCHES_MAX * rates["web_searches"].dearest(MILLION)
+    leaves = (leaf for leaf in (*inputs, *outputs, "requests", "web_searches") if leaf in rates)
+    fee += sum(MILLION // 2 for leaf in leaves if _rounds(leaf, rates[leaf]))
     return Ceiling(tuple((above, dearest(inputs, above), dearest(outputs, above)) for above in bounds), fee)
+
+
+def _rounds(leaf: str, rate: Rate) -> bool:
+    """Tell whether a line of this rate may be rounded, which can add half a nano-dollar to it."""
+    return any(rate_nano % divisor(leaf) for rate_nano in (rate.base_nano, *(tier for _, tier in rate.tiers)))
 
 
 def missing_rate(card: RateCard, traits: Traits) -> str | None:
