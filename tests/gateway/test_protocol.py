@@ -1,0 +1,234 @@
+"""The server's side of a connection, on a real socket, with time as a parameter."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bursar.gateway.asgi import send_whole
+from bursar.gateway.outbox import Outbox
+from bursar.gateway.protocol import KEEP_ALIVE_S, REQUEST_S, UNREAD_S, ClientProtocol, bound_to
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+class Server:
+    """Serve an ASGI application by the gateway's protocol; hand out its connections."""
+
+    def __init__(self) -> None:
+        self.app: App = hello
+        self.state = SimpleNamespace(connections=set(), tasks=set())
+        self.port = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def connection(self) -> ClientProtocol:
+        """Return the server's side of the only connection."""
+        await until(lambda: self.state.connections)
+        (connection,) = self.state.connections
+        return connection
+
+    async def later(self, seconds: float) -> None:
+        """Let the connection see a later time."""
+        (await self.connection()).sweep(asyncio.get_running_loop().time() + seconds)
+
+
+async def hello(scope: Any, receive: Any, send: Any) -> None:
+    message = await receive()
+    await send_whole(send, 200, [], b"%b %d" % (scope["path"].encode(), len(message["body"])))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    loop = asyncio.get_running_loop()
+    server = Server()
+    bound = bound_to(Outbox(loop), 1_000)
+    config = SimpleNamespace(loaded_app=server)
+    listening = await loop.create_server(lambda: bound(config, server.state, {}, loop), "127.0.0.1", 0)
+    server.port = listening.sockets[0].getsockname()[1]
+    yield server
+    listening.close()
+    for connection in list(server.state.connections):
+        connection.shutdown()
+    for task in list(server.state.tasks):
+        task.cancel()
+    await asyncio.sleep(0)
+
+
+async def read(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(5):
+        return await reader.read()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what it asks of has no event to wait for
+            await asyncio.sleep(0.001)
+
+
+async def received(server: Server, what: Callable[[ClientProtocol], bool]) -> None:
+    """Wait until the server's side has come so far."""
+    connection = await server.connection()
+    await until(lambda: what(connection))
+
+
+@pytest.mark.parametrize(
+    "begun", [b"G", b"POST / HTTP/1.1\r\nhost: x\r\n", b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\nhel"]
+)
+async def test_a_request_that_does_not_arrive_in_time_is_a_408(server: Server, begun: bytes) -> None:
+    reader, writer = await server.connect()
+    writer.write(begun)
+    await received(server, lambda connection: connection._arriving_since > 0)
+    await server.later(REQUEST_S - 1)
+    writer.write(b"")
+    await server.later(REQUEST_S + 1)
+    answer = await read(reader)
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert b"http_408" in answer
+    writer.close()
+
+
+async def test_drops_that_keep_coming_do_not_extend_the_time(server: Server) -> None:
+    reader, writer = await server.connect()
+    writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n")
+    await received(server, lambda connection: connection._arriving_since > 0)
+    began = (await server.connection())._arriving_since
+    writer.write(b"drop")
+    await received(server, lambda connection: connection._body_bytes == 4)
+    assert (await server.connection())._arriving_since == began
+    await server.later(REQUEST_S + 1)
+    assert b" 408 " in await read(reader)
+    writer.close()
+
+
+async def test_an_idle_connection_is_kept_for_a_while_and_then_closed(server: Server) -> None:
+    reader, writer = await server.connect()
+    writer.write(GET)
+    assert b"200 OK" in await reader.readuntil(b"/ 0")
+    await server.later(KEEP_ALIVE_S - 1)
+    writer.write(GET)
+    assert b"200 OK" in await reader.readuntil(b"/ 0")
+    await server.later(KEEP_ALIVE_S + 1)
+    assert await read(reader) == b""
+    writer.close()
+
+
+async def test_a_call_under_way_is_not_ended_by_time(server: Server) -> None:
+    go = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await go.wait()
+        await hello(scope, receive, send)
+
+    server.app = slow
+    reader, writer = await server.connect()
+    writer.write(GET)
+    await received(server, lambda connection: connection._current is not None)
+    await server.later(10_000)
+    go.set()
+    assert b"200 OK" in await reader.readuntil(b"/ 0")
+    writer.close()
+
+
+async def test_a_client_that_does_not_read_its_answer_counts_as_gone(server: Server) -> None:
+    sent = 0
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        connection = await server.connection()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not connection.gone:
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+            sent += 1
+            await asyncio.sleep(0)  # as waiting for a provider does
+
+    server.app = endless
+    _, writer = await server.connect()
+    connection = await server.connection()
+    writer.write(GET)
+    await received(server, lambda connection: connection.paused)
+    before = sent
+    await asyncio.sleep(0)
+    assert sent == before  # the provider is held back, nothing is piled up
+    await server.later(UNREAD_S + 1)
+    await until(lambda: connection.gone and not server.state.tasks)
+    writer.close()
+
+
+async def test_an_application_that_fails_is_a_500_and_one_that_fails_midway_is_cut(server: Server) -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/midway":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise RuntimeError("secret detail")
+
+    server.app = fails
+    reader, writer = await server.connect()
+    writer.write(GET)
+    answer = await read(reader)
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"secret" not in answer
+    writer.close()
+    reader, writer = await server.connect()
+    writer.write(GET.replace(b"/ ", b"/midway "))
+    try:
+        answer = await read(reader)
+    except ConnectionResetError:
+        answer = b""
+    assert b"0\r\n\r\n" not in answer
+    writer.close()
+
+
+async def test_a_body_beyond_the_limit_is_handed_on_unfinished(server: Server) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def look(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(await receive())
+        await send_whole(send, 413, [], b"too large")
+
+    server.app = look
+    reader, writer = await server.connect()
+    writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n" + b"x" * 1_500)
+    answer = await read(reader)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer
+    assert seen[0]["more_body"] is True
+    writer.close()
+
+
+async def test_at_a_stop_the_answer_under_way_is_finished_and_idle_connections_close(server: Server) -> None:
+    go = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await go.wait()
+        await hello(scope, receive, send)
+
+    server.app = slow
+    reader, writer = await server.connect()
+    writer.write(GET)
+    await received(server, lambda connection: connection._current is not None)
+    (await server.connection()).shutdown()
+    go.set()
+    answer = await read(reader)
+    assert b"200 OK" in answer
+    assert b"connection: close" in answer
+    writer.close()
+
+
+async def test_the_target_is_split_into_path_and_query(server: Server) -> None:
+    async def tell(scope: Any, receive: Any, send: Any) -> None:
+        await send_whole(send, 200, [], repr((scope["path"], scope["raw_path"], scope["query_string"])).encode())
+
+    server.app = tell
+    reader, writer = await server.connect()
+    writer.write(b"GET /a%20b?c=d%20e HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert (await read(reader)).endswith(repr(("/a b", b"/a%20b", b"c=d%20e")).encode())
+    writer.close()
