@@ -1,6 +1,7 @@
 """`bursar calls`: the latest calls, one call in full, or all as they come."""
 
 import asyncio
+import sys
 from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter, validators
@@ -102,3 +103,4 @@ def _print_followed(calls: list[dict[str, Any]], *, json: bool) -> None:
         else:
             time, key, model, status, into, cached, made, took, cost = _row(call)
             out.print(f"{time}  {key:16} {model:22} {status:8} {into:>8} {cached:>8} {made:>7} {took:>7}  {cost}")
+    sys.stdout.flush()  # whoever reads a pipe waits for them
