@@ -6,7 +6,7 @@ Secrets are read from the environment or from files by the process that needs th
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_type_hints
 
 import msgspec
 
@@ -19,19 +19,21 @@ from bursar.sandbox.app import MODELS as SANDBOX_MODELS
 Durability = Literal["fast", "strict"]
 Kind = Literal["openai", "anthropic", "sandbox"]
 Indeterminate = Literal["hold", "estimate"]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hold the `[gateway]` table. Sizes in bytes, times in seconds."""
 
     durability: Durability = "fast"
-    output_cap: int = 4_096  # for a call without one, in tokens
+    output_cap: Count = 4_096  # for a call without one, in tokens
     indeterminate: Indeterminate = "hold"  # what a call is charged whose bill is not known
-    body_bytes_max: int = 32 * 1024 * 1024
-    calls_max: int = 10_000  # at once
-    call_timeout_s: int = 1_800
-    drain_s: int = 30  # how long calls under way may take to end at a stop
-    idempotency_bytes_max: int = 64 * 1024 * 1024
+    body_bytes_max: Count = 32 * 1024 * 1024
+    calls_max: Count = 10_000  # at once
+    call_timeout_s: Count = 1_800
+    drain_s: Annotated[int, msgspec.Meta(ge=0)] = 30  # how long calls under way may take to end at a stop
+    idempotency_bytes_max: Count = 64 * 1024 * 1024
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,10 +46,10 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     api_key_file: str = ""
     prices: str = ""  # whose prices apply, where the address does not tell
     cap_field: str = ""  # the field an output cap is written to, where it is not the kind's usual one
-    connections_max: int = 1_000
-    connect_s: float = 10.0
-    first_byte_s: float = 600.0
-    idle_s: float = 120.0
+    connections_max: Count = 1_000
+    connect_s: Seconds = 10.0
+    first_byte_s: Seconds = 600.0
+    idle_s: Seconds = 120.0
 
     def secret(self, name: str) -> str:
         """Read the provider's key. Raises `ConfigError` when its place is empty."""
@@ -58,9 +60,12 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             return value
         if self.api_key_file:
             try:
-                return Path(self.api_key_file).read_text().strip()
+                value = Path(self.api_key_file).read_text().strip()
             except OSError as error:
                 raise ConfigError(f"providers.{name}.api_key_file: {self.api_key_file}: {error.strerror}") from None
+            if not value:
+                raise ConfigError(f"providers.{name}.api_key_file: {self.api_key_file} is empty")
+            return value
         return self.api_key
 
     def __repr__(self) -> str:
@@ -159,7 +164,10 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
-        raise ConfigError(f"{where}{'.' + path.rstrip('`') if path else ''}: {message}") from None
+        field = path.rstrip("`")
+        if message.startswith("Invalid enum value"):
+            message = f"expected {' or '.join(get_args(get_type_hints(kind)[field]))}, got {value[field]!r}"
+        raise ConfigError(f"{where}{'.' + field if field else ''}: {message}") from None
 
 
 def _only_known(table: dict[str, Any], known: Any, where: str) -> None:
