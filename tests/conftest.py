@@ -9,12 +9,17 @@ from typing import Any, TypeVar
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from bench.harness import LocalBursar
 from bursar.store.database import Connection, connect, ensure_database, migrate
 from bursar.store.postgres import DataFolder, Postgres
 
 T = TypeVar("T")
+
+# The same examples in every run, however slow the machine.
+settings.register_profile("bursar", derandomize=True, deadline=None, database=None)
+settings.load_profile("bursar")
 
 os.environ.pop("BURSAR_DATABASE_URL", None)
 os.environ.pop("BURSAR_DATA", None)
