@@ -1,0 +1,211 @@
+"""Purses on a real database: hold and spend inside leases, ask for more, give back, never overspend."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bursar.budgets.budget import Budget, Window
+from bursar.core.errors import NoMoney
+from bursar.core.ids import IdSource
+from bursar.core.money import NANO_PER_USD
+from bursar.core.times import DAY_US, FOREVER_US, SECOND_US
+from bursar.gateway.control import Control
+from bursar.gateway.purse import DRY_US, IDLE_US, Purses
+from bursar.store.database import Connection
+from bursar.store.keys import Scope, create_key, set_budget
+
+NOON = 20_000 * DAY_US + DAY_US // 2
+CENT = NANO_PER_USD // 100
+
+
+class Till:
+    """Hold purses with a clock that stands where a test puts it."""
+
+    def __init__(self, control: Control, connection: Connection) -> None:
+        self.now_us = NOON
+        self.connection = connection
+        assert control.place is not None
+        self.purses = Purses(control, control.place.gateway, lambda: self.now_us)
+        self._ids = IdSource(7)
+
+    async def hold(self, budget: Budget, amount_nano: int, expires_us: int = FOREVER_US) -> tuple[Any, bytes]:
+        call_id = self._ids.next(self.now_us // 1_000)
+        return await self.purses.hold(budget, call_id, amount_nano, expires_us), call_id
+
+    async def free_in_budget(self, budget: Budget) -> int:
+        """Return what the database says can still be leased, over all windows."""
+        return await self.connection.fetchval(
+            "select sum(credits_posted - debits_posted - debits_pending)::bigint from accounts where name like $1",
+            f"budget:{budget.budget_id}:%",
+        )
+
+    async def settled_down(self) -> None:
+        """Wait until every return that was begun is done."""
+        while self.purses._tasks:
+            await asyncio.gather(*self.purses._tasks)
+
+
+@pytest.fixture
+async def till(database_url: str, connection: Connection) -> AsyncIterator[Till]:
+    control = Control(database_url, "gw_test", spool_is_new=True)
+    await control.open(NOON)
+    till = Till(control, connection)
+    yield till
+    await till.purses.close()
+    await control.close()
+
+
+def budget(limit_nano: int | None, window: Window = Window.total, name: str = "bud_1") -> Budget:
+    return Budget(name, 1, limit_nano, window)
+
+
+async def test_a_hold_takes_a_slice_and_the_next_needs_no_database(till: Till) -> None:
+    purse = budget(100 * CENT)
+    first, _ = await till.hold(purse, CENT // 100)
+    asked = till.purses.top_ups
+    second, _ = await till.hold(purse, CENT // 100)
+    assert first is second
+    assert till.purses.top_ups == asked == 1
+    assert await till.free_in_budget(purse) < 100 * CENT
+
+
+async def test_a_hold_beyond_the_limit_is_refused_with_what_is_spent_held_and_needed(till: Till) -> None:
+    purse = budget(10 * CENT, Window.day)
+    lease, call_id = await till.hold(purse, 6 * CENT)
+    lease.settle(call_id, 2 * CENT)
+    await till.hold(purse, 5 * CENT)
+    with pytest.raises(NoMoney) as caught:
+        await till.hold(purse, 4 * CENT)
+    assert caught.value.details == {
+        "spent_usd": "0.02",
+        "held_usd": "0.05",
+        "limit_usd": "0.10",
+        "needed_usd": "0.04",
+        "resets_at": "2024-10-05T00:00:00+00:00",
+    }
+    await till.hold(purse, 3 * CENT)  # exactly what is left
+
+
+async def test_of_many_at_once_exactly_as_many_are_held_as_fit(till: Till) -> None:
+    purse = budget(100 * CENT)
+    results = await asyncio.gather(*(till.hold(purse, CENT) for _ in range(500)), return_exceptions=True)
+    refused = [result for result in results if isinstance(result, NoMoney)]
+    assert len(results) - len(refused) == 100
+    assert len(refused) == 400
+
+
+async def test_a_budget_of_nothing_allows_nothing_and_one_without_limit_everything(till: Till) -> None:
+    with pytest.raises(NoMoney):
+        await till.hold(budget(0), 1)
+    for _ in range(3):
+        await till.hold(budget(None, name="bud_2"), 10**15)
+
+
+async def test_a_settled_call_makes_room_at_once(till: Till) -> None:
+    purse = budget(10 * CENT)
+    lease, call_id = await till.hold(purse, 10 * CENT)
+    with pytest.raises(NoMoney):
+        await till.hold(purse, CENT)
+    assert lease.settle(call_id, 4 * CENT) == 4 * CENT
+    await till.hold(purse, 6 * CENT)
+
+
+async def test_a_dry_budget_is_not_asked_again_for_a_while(till: Till) -> None:
+    purse = budget(CENT)
+    for _ in range(5):
+        with pytest.raises(NoMoney):
+            await till.hold(purse, 2 * CENT)
+    assert till.purses.top_ups == 1
+    till.now_us += DRY_US
+    with pytest.raises(NoMoney):
+        await till.hold(purse, 2 * CENT)
+    assert till.purses.top_ups == 2
+
+
+async def test_a_raised_limit_is_lent_at_once_and_a_lowered_one_keeps_what_is_spent(till: Till) -> None:
+    key, _ = await create_key(till.connection, "ana", (CENT, Window.total), Scope(), NOON)
+    lease, call_id = await till.hold(key.budget, CENT)
+    with pytest.raises(NoMoney):
+        await till.hold(key.budget, CENT)
+    raised = await set_budget(till.connection, "ana", (10 * CENT, Window.total), NOON + 1)
+    till.purses.changed(raised)
+    await till.hold(raised, 9 * CENT)
+    lease.settle(call_id, CENT)
+    lowered = await set_budget(till.connection, "ana", (5 * CENT, Window.total), NOON + 2)
+    till.purses.changed(lowered)
+    with pytest.raises(NoMoney):
+        await till.hold(lowered, 1)
+
+
+async def test_each_window_has_its_own_money_and_a_call_settles_where_it_began(till: Till) -> None:
+    purse = budget(10 * CENT, Window.day)
+    yesterday, call_id = await till.hold(purse, 8 * CENT)
+    till.now_us += DAY_US
+    today, _ = await till.hold(purse, 8 * CENT)
+    assert today.account_id != yesterday.account_id
+    assert yesterday.settle(call_id, 5 * CENT) == 5 * CENT
+    assert today.available_nano + today.held_nano == 10 * CENT
+
+
+async def test_an_idle_lease_goes_back(till: Till) -> None:
+    purse = budget(100 * CENT)
+    lease, call_id = await till.hold(purse, CENT)
+    lease.settle(call_id, 0)
+    assert await till.free_in_budget(purse) < 100 * CENT
+    till.now_us += IDLE_US + SECOND_US
+    till.purses.sweep(till.now_us)
+    await till.settled_down()
+    assert await till.free_in_budget(purse) == 100 * CENT
+
+
+async def test_a_hold_that_outlives_its_call_expires_and_its_money_returns(till: Till) -> None:
+    purse = budget(10 * CENT)
+    lease, call_id = await till.hold(purse, 10 * CENT, till.now_us + SECOND_US)
+    till.purses.sweep(till.now_us)
+    assert lease.held_nano == 10 * CENT
+    till.now_us += SECOND_US
+    till.purses.sweep(till.now_us)
+    assert (lease.held_nano, lease.available_nano) == (0, 10 * CENT)
+    assert lease.settle(call_id, 3 * CENT) == 3 * CENT  # charged all the same
+
+
+async def test_at_the_end_every_lease_is_given_back(till: Till) -> None:
+    budgets = [budget(50 * CENT, name=f"bud_{number}") for number in range(5)]
+    for each in budgets:
+        lease, call_id = await till.hold(each, CENT)
+        lease.settle(call_id, 0)
+    await till.purses.close()
+    assert [await till.free_in_budget(each) for each in budgets] == [50 * CENT] * 5
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_the_order_spending_and_holds_never_exceed_the_limit(till: Till, seed: int) -> None:
+    rng, limit_nano = random.Random(seed), 40 * CENT
+    purse, spent, refused = budget(limit_nano), 0, 0
+
+    async def call() -> None:
+        nonlocal spent, refused
+        most = rng.randrange(1, 3 * CENT)
+        for _ in range(rng.randrange(3)):
+            await asyncio.sleep(0)
+        try:
+            lease, call_id = await till.hold(purse, most)
+        except NoMoney:
+            refused += 1
+            return
+        for _ in range(rng.randrange(5)):
+            await asyncio.sleep(0)
+        spent += lease.settle(call_id, rng.randrange(most + 1))
+        assert spent <= limit_nano
+
+    for _ in range(4):
+        await asyncio.gather(*(call() for _ in range(40)))
+        till.now_us += DRY_US
+    await till.purses.close()
+    assert refused > 0
+    assert limit_nano * 3 // 4 < spent
+    # What was spent is still in the lease, for the journal to move on; all else is back in the budget.
+    assert await till.free_in_budget(purse) == limit_nano - spent
