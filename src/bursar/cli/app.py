@@ -1,5 +1,6 @@
 """Assemble the commands, and turn outcomes into exit codes: 0 done, 1 refused or failed, 2 wrong usage."""
 
+import os
 import sys
 
 from cyclopts import App, CycloptsError
@@ -36,7 +37,14 @@ app.command(sandbox)
 def run(arguments: list[str] | None = None) -> None:
     """Run one command line and exit."""
     try:
-        app(arguments, exit_on_error=False, print_error=True)
+        try:
+            app(arguments, exit_on_error=False, print_error=True)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has enough, as `head` does; the interpreter must not try to write the rest once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except CycloptsError:
         sys.exit(2)
     except BursarError as error:
