@@ -1,7 +1,7 @@
 """Where a model's calls go and what they cost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -41,14 +41,14 @@ def book() -> Book:
 
 
 @pytest.fixture
-async def make(book: Book) -> AsyncIterator[MakeRoutes]:
+async def make(book: Book) -> MakeRoutes:
     outbox = Outbox(asyncio.get_running_loop())
 
     def make(models: dict[str, Any] = MODELS, providers: dict[str, Any] = PROVIDERS) -> Routes:
         config = parse_config({"providers": providers, "models": models})
         return Routes(config, book, lambda _name: "http://127.0.0.1:1/v1", outbox)
 
-    yield make
+    return make
 
 
 def targets(routes: Routes, name: str, protocol: Protocol = CHAT) -> list[str]:

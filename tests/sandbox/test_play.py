@@ -32,16 +32,8 @@ def test_a_stage_direction_is_read_and_one_that_cannot_be_read_is_none(text: str
 
 def test_the_same_prompt_has_the_same_answer_and_another_another() -> None:
     one, same = (play_for(b"prompt", "prompt", None, "gpt-4o") for _ in range(2))
-    assert (
-        (one.text(), one.text_tokens)
-        == (same.text(), same.text_tokens)
-        == snapshot(
-            (
-                "set had due had set of- tax pen pen tax of- set had due had set of- tax pen pen tax of- set had due had set of- tax pen pen tax of- set had due had set of- tax pen pen tax of- set had due had set of- tax pen pen tax of- set had due had set of- tax pen pen tax of- set had due had ",
-                70,
-            )
-        )
-    )
+    assert one == same
+    assert (one.text()[:32], one.text_tokens) == snapshot(("set had due had set of- tax pen ", 70))
     assert play_for(b"another", "another", None, "gpt-4o").text() != one.text()
 
 
