@@ -25,6 +25,8 @@ class Outbox:
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
         for transport, data in pending:
+            if transport.is_closing():  # its reader is gone; what waits for others must still go out
+                continue
             if data:
                 transport.write(data)
             else:

@@ -1,0 +1,31 @@
+"""What waits for one reader goes out whatever became of another."""
+
+import asyncio
+import socket
+
+import uvloop
+
+from bursar.gateway.outbox import Outbox
+
+
+async def _write_to_a_closed_and_an_open_one() -> bytes:
+    loop = asyncio.get_running_loop()
+    (gone, gone_end), (there, there_end) = socket.socketpair(), socket.socketpair()
+    gone_transport, _ = await loop.create_connection(asyncio.Protocol, sock=gone)
+    there_transport, _ = await loop.create_connection(asyncio.Protocol, sock=there)
+    outbox = Outbox(loop)
+    gone_transport.abort()
+    await asyncio.sleep(0.01)
+    outbox.write(gone_transport, b"too late")
+    outbox.write(there_transport, b"answer")
+    there_end.settimeout(5)
+    received = await asyncio.to_thread(there_end.recv, 100)
+    there_transport.close()
+    gone_end.close()
+    there_end.close()
+    return received
+
+
+def test_a_reader_who_left_takes_nobodys_answer_along() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(_write_to_a_closed_and_an_open_one()) == b"answer"
