@@ -27,7 +27,9 @@ def test_usd_is_read_exactly(text: str, nano: int) -> None:
     assert usd_to_nano(text) == nano
 
 
-@pytest.mark.parametrize("text", ["", "1e3", "1_000", "$5", "5.", ".5", "0.0000000001", "NaN", " 5", "5\n", "9223372037"])
+@pytest.mark.parametrize(
+    "text", ["", "1e3", "1_000", "$5", "5.", ".5", "0.0000000001", "NaN", " 5", "5\n", "9223372037"]
+)
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="USD"):
         usd_to_nano(text)

@@ -201,8 +201,33 @@ def test_a_report_that_contradicts_itself_is_not_believed(report: dict[str, Any]
     assert answer.output_bytes == 4
 
 
-def test_what_a_provider_says_it_charged_is_kept() -> None:
-    assert usage_from_json(encode({"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.00123}))[1] == 1_230_000
+@pytest.mark.parametrize(
+    ("cost", "nano"),
+    [
+        ("0.00123", 1_230_000),
+        ("1.5e-05", 15_000),
+        ("2", 2_000_000_000),
+        ("0", 0),
+        ("123.456789012", 123_456_789_012),
+        ("0.0000000005", 0),  # half to even
+        ('"0.25"', 250_000_000),
+        ("null", -1),
+        ("-1", -1),
+        ("1e300", -1),
+        ('"NaN"', -1),
+        ("true", -1),
+        ('{"input": 0.1, "output": 0.2}', -1),  # in parts; the usage is believed all the same
+    ],
+)
+def test_what_a_provider_says_it_charged_is_kept(cost: str, nano: int) -> None:
+    report = b'{"prompt_tokens":3,"completion_tokens":1,"cost":' + cost.encode() + b"}"
+    assert usage_from_json(report) == (Usage(3, output_tokens=1), nano)
+    reader = OPENAI_CHAT.reader()
+    reader.see(event_bytes(b'{"choices":[],"usage":' + report + b"}"))
+    assert (reader.answer().usage, reader.answer().reported_cost_nano) == (Usage(3, output_tokens=1), nano)
+
+
+def test_a_provider_need_not_say_what_it_charged() -> None:
     assert usage_from_json(encode({"prompt_tokens": 1, "completion_tokens": 1}))[1] == -1
 
 

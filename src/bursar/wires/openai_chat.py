@@ -1,12 +1,13 @@
 """Speak OpenAI chat completions, as OpenAI and every compatible provider do."""
 
+from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 import msgspec
 
 from bursar.core.errors import BadRequest, Refusal
-from bursar.core.money import NANO_PER_USD
+from bursar.core.money import NANO_PER_USD, Money
 from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_data
@@ -31,7 +32,7 @@ from bursar.wires.wire import (
 )
 
 CHOICES_MAX: Final = 128
-_COST_USD_MAX: Final = 1e9  # a provider that states more for one call is not believed
+_COST_USD_MAX: Final = 1_000_000_000  # a provider that states more for one call is not believed
 _ABSENT: Final = msgspec.Raw(b"")
 
 
@@ -99,7 +100,7 @@ class _Usage(msgspec.Struct):
     cached_tokens: int | None = 0
     reasoning_tokens: int | None = 0
     num_search_queries: int | None = 0
-    cost: float | None = None
+    cost: msgspec.Raw = _ABSENT
 
 
 class _Text(msgspec.Struct):
@@ -128,8 +129,9 @@ _answer = msgspec.json.Decoder(_Answer)
 _choices = msgspec.json.Decoder(list[_Choice])
 _chunk = msgspec.json.Decoder(_Chunk)
 _usage = msgspec.json.Decoder(_Usage)
-_report = msgspec.json.Decoder(UsageReport)
-_encode = msgspec.json.Encoder().encode
+_cost = msgspec.json.Decoder(Decimal | None)
+_report = msgspec.json.Decoder(UsageReport, float_hook=Decimal)
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 _KNOWN: Final = frozenset(
     (
@@ -153,6 +155,7 @@ _KNOWN: Final = frozenset(
         "cached_tokens",
         "num_sources_used",
         "num_search_queries",
+        "cost",
     )
 )
 
@@ -194,8 +197,18 @@ def usage_from_json(report: bytes) -> tuple[Usage, int]:
         completion -= (out.audio_tokens or 0) + (out.image_tokens or 0)
     unknown = _unknown(report)
     usage = Usage(prompt - cached - written - audio_in, cached, written, 0, completion, reasoning, other, unknown)
-    stated = read.cost is not None and 0 <= read.cost < _COST_USD_MAX
-    return believable(usage), round(read.cost * NANO_PER_USD) if stated and read.cost is not None else -1
+    return believable(usage), _stated_nano(read.cost) if len(read.cost) else -1
+
+
+def _stated_nano(cost: msgspec.Raw) -> Money:
+    """Read the cost a provider states, in nano-USD; -1 when it is none the books could hold."""
+    try:
+        usd = _cost.decode(cost)
+    except msgspec.MsgspecError:
+        return -1  # some providers state it in parts
+    if usd is None or not usd.is_finite() or not 0 <= usd < _COST_USD_MAX:
+        return -1
+    return int((usd * NANO_PER_USD).to_integral_value(ROUND_HALF_EVEN))
 
 
 def _unknown(report: bytes) -> dict[str, int]:
