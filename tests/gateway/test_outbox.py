@@ -18,8 +18,9 @@ async def _write_to_a_closed_and_an_open_one() -> bytes:
     await asyncio.sleep(0.01)
     outbox.write(gone_transport, b"too late")
     outbox.write(there_transport, b"answer")
-    there_end.settimeout(5)
-    received = await asyncio.to_thread(there_end.recv, 100)
+    there_end.setblocking(False)
+    async with asyncio.timeout(5):
+        received = await loop.sock_recv(there_end, 100)
     there_transport.close()
     gone_end.close()
     there_end.close()
