@@ -159,6 +159,13 @@ prices = "anthropic"
 first_byte_s = 0.5
 idle_s = 0.5
 
+[providers.scripted-claude]
+kind = "anthropic"
+base_url = "{scripted_url}"
+prices = "anthropic"
+first_byte_s = 0.5
+idle_s = 0.5
+
 [models."falls-back-from-the-dead"]
 targets = ["dead/gpt-4o-mini", "sandbox/gpt-4o-mini"]
 
