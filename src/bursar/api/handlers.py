@@ -23,6 +23,7 @@ from bursar.store.keys import all_keys
 from bursar.store.reports import By, one_call, recent_calls
 
 CALLS_MAX: Final = 1_000
+_TEXT: Final = r"^[^\0]*$"  # what the database can compare with
 
 
 def now_us() -> int:
@@ -41,8 +42,8 @@ async def overview(pool: Pool) -> Overview:
 async def calls(
     pool: Pool,
     after: Annotated[str | None, Parameter(description="Only calls after this one, by its id.")] = None,
-    key: Annotated[str | None, Parameter(description="Only calls of this key, by name or id.")] = None,
-    run: Annotated[str | None, Parameter(description="Only calls of this agent run.")] = None,
+    key: Annotated[str | None, Parameter(description="Only calls of this key, by name or id.", pattern=_TEXT)] = None,
+    run: Annotated[str | None, Parameter(description="Only calls of this agent run.", pattern=_TEXT)] = None,
     limit: Annotated[int, Parameter(ge=1, le=CALLS_MAX)] = 50,
 ) -> list[dict[str, Any]]:
     """List calls."""
@@ -53,7 +54,7 @@ async def calls(
             raise ClientException(f"after: {error}") from None
 
 
-@get("/api/calls/{call_id:str}", summary="One call: usage, attempts, priced lines")
+@get("/api/calls/{call_id:str}", summary="One call: usage, attempts, priced lines", raises=[NotFoundException])
 async def call(pool: Pool, call_id: str) -> dict[str, Any]:
     """Show one call in full."""
     async with borrow(pool) as connection:
@@ -78,8 +79,10 @@ async def statement(
     try:
         from_us = moment_from_text(since) if since else day_start_us(to_datetime(now).date().replace(day=1))
         until_us = moment_from_text(until) + (DAY_US if len(until) == 10 else 0) if until else now
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise ClientException(str(error)) from None
+    if until_us <= from_us:
+        raise ClientException("since: expected a moment before until")
     async with borrow(pool) as connection:
         return await read_statement(connection, by, from_us, until_us)
 
