@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._fault: UpstreamFault | None = None
         self._paused = False
         self._kept = False
+        self._may_stay = False
         self.closed = False
         self.used = 0
         self.deadline = 0.0  # of what it waits for now, in the loop's time; 0: nothing
@@ -223,6 +224,7 @@ class Connection(asyncio.Protocol):
         if self._parser.get_status_code() < 200:
             return
         self._ended = True
+        self._may_stay = self._parser.should_keep_alive()  # the parser forgets it with the message
         self.deadline = 0.0
         if self._streaming:
             self._wake()
@@ -238,13 +240,7 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Tell whether another exchange may follow."""
-        return (
-            self._ended
-            and not self.closed
-            and self._fault is None
-            and self._parser.should_keep_alive()
-            and not self._until_close
-        )
+        return self._ended and not self.closed and self._fault is None and self._may_stay and not self._until_close
 
     def _take_all(self) -> bytes:
         data = b"".join(self._chunks)
