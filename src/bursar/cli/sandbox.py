@@ -21,6 +21,7 @@ def sandbox(
     app = Sandbox(ttft_ms=ttft_ms, tpot_ms=tpot_ms)
     listener = listen("127.0.0.1", port)
     # A planned cut is an exception to uvicorn, and no news to who asked for it.
-    config = uvicorn.Config(app, log_level="critical", ws="none")  # pyright: ignore[reportArgumentType]
+    settings = {"log_level": "critical", "ws": "none", "timeout_graceful_shutdown": 1}
+    config = uvicorn.Config(app, **settings)  # pyright: ignore[reportArgumentType]
     print(f"the sandbox serves on http://127.0.0.1:{listener.getsockname()[1]}/v1", flush=True)
     asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
