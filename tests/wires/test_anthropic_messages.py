@@ -28,6 +28,12 @@ def user(*parts: dict[str, Any]) -> bytes:
     return request(messages=[{"role": "user", "content": list(parts)}])
 
 
+def test_searches_are_always_reported() -> None:
+    facts = ANTHROPIC_MESSAGES.facts(request(tools=[{"type": "web_search_20250305", "name": "web_search"}]))
+    assert facts.traits.searches_web
+    assert not facts.hides_searches
+
+
 def test_the_prompt_is_measured_by_segment_in_bytes() -> None:
     messages = [
         {"role": "user", "content": "what is it?"},
@@ -89,6 +95,18 @@ def test_media_are_counted_wherever_they_stand(part: dict[str, Any], images: int
         # A word the hold depends on, hidden behind escapes, makes the hold no smaller.
         (request(cache_control={"ttl": "1h"}).replace(b"cache_c", b"cache_\\u0063"), True, True, False),
         (request(tools=[{"type": "web_search_1"}]).replace(b"web_s", b"web\\u005fs"), True, True, True),
+        # What is escaped for other reasons is no such word, nor is a client's own tool of that name.
+        (request(system="<&>", tools=[{"name": "look"}]).replace(b"<", b"\\u003c"), False, False, False),
+        (request(system="\\u0061", tools=[{"name": "look"}]), False, False, False),
+        (request(system="\\\\u0061", tools=[{"name": "look"}]), False, False, False),
+        (
+            request(tools=[{"name": "web_search", "type": "custom"}, {"name": "web_search", "type": None}]),
+            False,
+            False,
+            False,
+        ),
+        (request(tools={"type": "web_search_1"}), False, False, False),
+        (request(system='"web_search_1"'), False, False, False),
         (request(system="caf\u00e9").replace("é".encode(), b"\\u00e9"), False, False, False),
     ],
 )

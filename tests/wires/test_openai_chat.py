@@ -48,6 +48,13 @@ def test_caps_choices_and_wishes_are_read() -> None:
     assert OPENAI_CHAT.facts(request()).output_cap is None
 
 
+def test_a_model_that_searches_does_not_say_how_often() -> None:
+    facts = OPENAI_CHAT.facts(request(web_search_options={}))
+    assert facts.traits.searches_web
+    assert facts.hides_searches
+    assert not OPENAI_CHAT.facts(request()).hides_searches
+
+
 def test_images_are_counted_and_their_bytes_bound_nothing() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5_000}}
     body = request(messages=[{"role": "user", "content": [{"type": "text", "text": "what?"}, image]}])

@@ -72,7 +72,7 @@ class Settler:
         if usage is None or not answer.whole or not answer.final:
             usage, source = counted_usage(facts, answer), UsageSource.counted
         card = candidate.card(passage.call.opened_us, answer.service_tier or facts.service_tier, facts.speed)
-        if facts.traits.searches_web and "web_searches" not in usage.other and "web_searches" in card.rates:
+        if facts.hides_searches and "web_searches" not in usage.other and "web_searches" in card.rates:
             usage = msgspec.structs.replace(usage, other=usage.other | {"web_searches": 1})
         priced = self._price(passage, candidate, card, usage, source)
         return Attempt(

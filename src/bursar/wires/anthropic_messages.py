@@ -33,7 +33,7 @@ from bursar.wires.wire import (
 
 _ABSENT: Final = msgspec.Raw(b"")
 # A plain letter written as an escape could hide a word that the hold depends on; then the dearest is assumed.
-_ESCAPED_ASCII: Final = re.compile(rb"\\u00[2-7]")
+_ESCAPED_LETTER: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u00(?:3[0-9]|5[fF]|[67])")
 
 
 class _Part(msgspec.Struct):
@@ -43,6 +43,10 @@ class _Part(msgspec.Struct):
     source: msgspec.Raw = _ABSENT  # of an image or document
     input: msgspec.Raw = _ABSENT  # of a tool use
     content: msgspec.Raw = _ABSENT  # of a tool or search result
+
+
+class _Tool(msgspec.Struct):
+    type: str | None = None
 
 
 class _Message(msgspec.Struct):
@@ -91,6 +95,7 @@ _request = msgspec.json.Decoder(_Request)
 _answer = msgspec.json.Decoder(_Answer)
 _event = msgspec.json.Decoder(_Event)
 _result_parts = msgspec.json.Decoder(list[_Part])
+_tools = msgspec.json.Decoder(list[_Tool])
 _encode = msgspec.json.Encoder().encode
 
 _KNOWN: Final = frozenset(
@@ -233,13 +238,13 @@ class AnthropicMessages:
         text_bytes = len(body) - media.body_bytes
         if segments.tools:
             text_bytes += TOOLS_OVERHEAD_TOKENS
-        escaped = _ESCAPED_ASCII.search(body) is not None
+        escaped = b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None
         caches = escaped or b'"cache_control"' in body
         traits = Traits(
             writes_cache_5m=caches,
             writes_cache_1h=caches and (escaped or b'"1h"' in body),
             media=media is not NO_MEDIA,
-            searches_web=segments.tools > 0 and (escaped or b'"web_search' in bytes(request.tools)),
+            searches_web=(escaped or b'"web_search' in body) and _offers_search(request.tools),
         )
         return Facts(
             request.model,
@@ -313,6 +318,16 @@ _ERROR_TYPES: Final = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+
+
+def _offers_search(tools: msgspec.Raw) -> bool:
+    """Tell whether the provider's own search is among the tools; a client's tool may have that name too."""
+    if not len(tools):
+        return False
+    try:
+        return any(tool.type is not None and tool.type.startswith("web_search") for tool in _tools.decode(tools))
+    except UNREADABLE:
+        return False  # of another shape, which the provider refuses
 
 
 def _measure(parts: list[_Part]) -> tuple[int, int, Media]:

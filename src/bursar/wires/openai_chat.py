@@ -334,6 +334,7 @@ class OpenAIChat:
             _PLAIN if media is NO_MEDIA and request.web_search_options is _ABSENT else _traits(request, media),
             len(request.prediction),
             request.service_tier or "",
+            hides_searches=request.web_search_options is not _ABSENT,
         )
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:

@@ -55,6 +55,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     predicted_bytes: int = 0  # a predicted output: rejected parts are billed as output beyond the cap
     service_tier: str = ""
     speed: str = ""
+    hides_searches: bool = False  # it searches the web, and its answer does not say how often
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
