@@ -1,6 +1,7 @@
 # Bursar: `make help` lists what there is.
 PYTHON ?= python3
 VENV := .venv
+BENCHES := gateway overspend books
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -54,7 +55,7 @@ check: $(VENV)/.dev ## lint, types, imports, style, docs
 	@$(BIN)/python -m pytest tests/style tests/docs
 
 bench: $(VENV)/.dev ## run every benchmark and print its figures
-	@for name in bench/[a-z]*.py; do $(BIN)/python -m bench.$$(basename $$name .py) || exit 1; done
+	@for name in $(BENCHES); do $(BIN)/python -m bench.$$name || exit 1; done
 
 lock: $(VENV)/.dev ## resolve requirements/*.txt anew
 	@$(LOCK) pyproject.toml requirements/build.in --output-file requirements/base.txt

@@ -2,10 +2,10 @@
 
     python -m bench.books [--json] [--calls 20000] [--rounds 20]
 
-`books.imbalance_nano`: so many calls, 256 in flight, in both protocols, half of them streams. In the first half the
-provider throttles and fails and one client in twelve hangs up; what the provider then has on its own bill, at the same
-prices, is `books.provider_bill_nano` away from what was charged. In the second half it also stalls, breaks off, stammers,
-keeps its usage to itself and ignores the cap. The imbalance is the largest difference between the cost of all calls, the
+`books.imbalance_nano`: so many calls, 256 in flight, in both protocols, half of them streams, and one client in twelve
+hangs up. In the first half the provider throttles and fails; what it then has on its own bill, at the same prices, is
+`books.provider_bill_nano` away from what was charged. In the second half it also stalls, breaks off, stammers, keeps
+its usage to itself and ignores the cap. The imbalance is the largest difference between the cost of all calls, the
 postings to providers, and the balances of their accounts; the books must also pass their check.
 
 `books.lost_calls_*`: under load, the gateway and then PostgreSQL are killed with SIGKILL so many times each, at random
@@ -85,7 +85,7 @@ def billed_nano(port: int) -> int:
 
 
 async def send_calls(client: Client, count: int, faults: tuple[str, ...], seed: int) -> int:
-    """Make calls, so many in flight; a share of them with faults and hang-ups. Returns how many were answered with 200."""
+    """Make calls, so many in flight, some with faults and hang-ups. Returns how many were answered with 200."""
     dice, answered = random.Random(seed), 0
     numbers = iter(range(count))
 
@@ -98,7 +98,8 @@ async def send_calls(client: Client, count: int, faults: tuple[str, ...], seed: 
             if dice.random() < 1 / 12:
                 await client.call_and_leave(body, dice.random() * 0.06)
             else:
-                answered += (await client.call(body)).status == 200
+                answer = await client.call(body)
+                answered += answer.status == 200
 
     await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
     return answered
@@ -172,7 +173,7 @@ def lost_calls(rounds: int, durability: str) -> Figure:
         undecided = local.query("select count(*) as n from calls where status = 5")[0]["n"]
     assert not checked.findings, checked.findings[0]
     lost = sum(1 for call in answered if call not in known)
-    note = f"{len(answered):,} answered, {2 * rounds} kills, {undecided:,} calls under way at a kill; the check finds nothing"
+    note = f"{len(answered):,} answered, {2 * rounds} kills, {undecided:,} under way at a kill; the check finds nothing"
     return Figure(f"books.lost_calls_{durability}", lost, "calls", note=note)
 
 

@@ -60,7 +60,8 @@ class Client:
         data = msgspec.json.encode(body)
         head = (
             f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            f"anthropic-version: 2023-06-01\r\nauthorization: Bearer {self._secret}\r\ncontent-length: {len(data)}\r\n\r\n"
+            f"anthropic-version: 2023-06-01\r\nauthorization: Bearer {self._secret}\r\n"
+            f"content-length: {len(data)}\r\n\r\n"
         )
         return connection.exchange((head.encode(), data), self._pool.timeouts)
 

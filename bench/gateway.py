@@ -6,8 +6,8 @@ The worker runs on core 0; PostgreSQL, the provider (bench.mock) and the load (b
 key with a budget, is priced, held, posted and journaled; at the end the books are checked.
 
 `gateway.rps_json_1core`: closed loop, 32 connections, a 640-byte chat request; median of the rounds.
-`gateway.added_*_ms`: open loop, 500 requests a second, a provider that takes 20 ms; each round's percentile less that of
-the same load sent straight to the provider; median of the rounds.
+`gateway.added_*_ms`: open loop, 500 requests a second, a provider that takes 20 ms; each round's percentile less that
+of the same load sent straight to the provider; median of the rounds.
 """
 
 import contextlib
@@ -93,7 +93,8 @@ def throughput(rounds: int, seconds: float) -> Figure:
         outcomes = [run(load) for _ in range(rounds)]
     assert not any(outcome.failures for outcome in outcomes)
     rates = [outcome.answers / outcome.seconds for outcome in outcomes]
-    note = f"p50 {middle(outcomes, 0.5):.2f} ms, p99 {middle(outcomes, 0.99):.2f} ms; rounds {min(rates):,.0f} to {max(rates):,.0f}"
+    note = f"p50 {middle(outcomes, 0.5):.2f} ms, p99 {middle(outcomes, 0.99):.2f} ms; "
+    note += f"rounds {min(rates):,.0f} to {max(rates):,.0f}"
     return Figure("gateway.rps_json_1core", round(statistics.median(rates)), "req/s", ANCHORS, note)
 
 
