@@ -127,7 +127,9 @@ usages = st.builds(
 
 @given(usages)
 def test_usage_survives_being_reported(usage: Usage) -> None:
-    assert usage_of(OPENAI_CHAT.usage_report(usage)) == usage
+    report = OPENAI_CHAT.usage_report(usage)
+    assert usage_of(report) == usage
+    assert report["total_tokens"] == report["prompt_tokens"] + report["completion_tokens"]
 
 
 @pytest.mark.parametrize(
