@@ -102,3 +102,9 @@ def test_a_call_that_is_not_in_the_books_gets_404(shared_bursar: LocalBursar) ->
 def test_nothing_is_changed_through_the_api(shared_bursar: LocalBursar, method: str) -> None:
     for path in ("/api/calls", "/api/keys", "/api/budgets", "/api/statement", "/"):
         assert fetch(shared_bursar, method, path, b"{}").status == 405
+
+
+def test_an_answer_without_content_announces_none(shared_bursar: LocalBursar) -> None:
+    answer = fetch(shared_bursar, "OPTIONS", "/api/calls")
+    assert (answer.status, answer.body) == (204, b"")
+    assert {"transfer-encoding", "content-length"} & set(answer.headers) == set()

@@ -32,6 +32,7 @@ UNREAD_S: Final = 60.0
 KEEP_ALIVE_S: Final = 75.0
 PIPELINE_MAX: Final = 16
 
+_WITHOUT_BODY: Final = (204, 304)  # a chunk after their heads would pass for the next answer
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
     for status in HTTPStatus
@@ -92,7 +93,7 @@ class Exchange:
 
     def _compose(self, status: int, headers: Headers) -> bytes:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        self._chunked = self.scope["http_version"] == "1.1"
+        self._chunked = self.scope["http_version"] == "1.1" and status not in _WITHOUT_BODY
         for name, value in headers:
             if name == b"content-length":
                 self._chunked = False
