@@ -209,3 +209,12 @@ async def test_whatever_the_order_spending_and_holds_never_exceed_the_limit(till
     assert limit_nano * 3 // 4 < spent
     # What was spent is still in the lease, for the journal to move on; all else is back in the budget.
     assert await till.free_in_budget(purse) == limit_nano - spent
+
+
+async def test_calls_that_read_the_same_budget_apart_all_get_their_money(till: Till) -> None:
+    """A key's first calls each look it up: the same budget, read several times."""
+    asked = asyncio.gather(*(till.hold(budget(100 * CENT), CENT // 100) for _ in range(12)))
+    held = await asyncio.wait_for(asked, 5)
+    assert len({lease for lease, _ in held}) == 1
+    assert held[0][0].held_nano == 12 * (CENT // 100)
+    assert till.purses.top_ups <= 2

@@ -87,8 +87,8 @@ class Supervisor:
         self._config = config
         self._config_path = config_path
         self._host = host
-        self._listener = listen(host, port)
-        self.port: int = self._listener.getsockname()[1]
+        self._listener: socket.socket | None = None
+        self.port = port
         self._postgres: Postgres | None = None
         self._children: list[Child] = []
         self._sockets: list[socket.socket] = []  # kept open across restarts of the children that serve them
@@ -99,6 +99,8 @@ class Supervisor:
         folder = self._folder
         folder.create()
         await _take(folder)
+        self._listener = listen(self._host, self.port)
+        self.port = self._listener.getsockname()[1]
         url, own = database_url(folder.url)
         prices = asyncio.create_task(self._compile_prices())
         if own:
@@ -113,16 +115,18 @@ class Supervisor:
         finally:
             await connection.close()
         await prices
-        await self._start_children(url)
+        await self._start_children(url, self._listener)
         await self._wait_ready()
+        # Only from now on: a worker that cannot start at all is not tried again and again.
+        self._tasks += [asyncio.create_task(child.keep_running()) for child in self._children]
 
-    async def _start_children(self, url: str) -> None:
+    async def _start_children(self, url: str, listener: socket.socket) -> None:
         folder = self._folder
         sandbox_url = ""
         if self._config.needs_sandbox:
-            listener = listen("127.0.0.1", 0)
-            sandbox_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-            await self._start("sandbox", Options(listener=listener.fileno()), listener)
+            sandbox = listen("127.0.0.1", 0)
+            sandbox_url = f"http://127.0.0.1:{sandbox.getsockname()[1]}/v1"
+            await self._start("sandbox", Options(listener=sandbox.fileno()), sandbox)
         if importlib.util.find_spec("litestar") is not None:
             control = _listen_unix(folder.control_socket)
             await self._start("control", Options(database_url=url, listener=control.fileno()), control)
@@ -130,18 +134,18 @@ class Supervisor:
             folder=str(folder.path),
             database_url=url,
             config=str(self._config_path or ""),
-            listener=self._listener.fileno(),
+            listener=listener.fileno(),
             control_socket=str(folder.control_socket),
             sandbox_url=sandbox_url,
         )
-        await self._start("worker", options, self._listener)
+        # The worker writes the spool: should this process die first, the folder is not free before the worker is gone.
+        await self._start("worker", options, listener, folder.lock)
 
-    async def _start(self, role: str, options: Options, listener: socket.socket) -> None:
-        child = Child(role, options, (listener.fileno(),))
+    async def _start(self, role: str, options: Options, listener: socket.socket, *inherited: int) -> None:
+        child = Child(role, options, (listener.fileno(), *inherited))
         self._sockets.append(listener)
         self._children.append(child)
         await child.start()
-        self._tasks.append(asyncio.create_task(child.keep_running()))
 
     async def stop(self) -> None:
         """Stop everything, the gateway first: it carries what it has into the books."""
@@ -152,7 +156,8 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._postgres is not None:
             await self._postgres.stop()
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
         self._folder.unlock()
 
     async def _compile_prices(self) -> None:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+import asyncpg
 import structlog
 
 from bursar.core.errors import BooksError
@@ -57,6 +58,8 @@ class Control:
             try:
                 return await act(connection)
             except AWAY as error:
+                if isinstance(error, asyncpg.InternalClientError):
+                    connection.terminate()  # it does not know that it is closed
                 raise BooksError(f"the database is away: {type(error).__name__}") from error
 
     async def run_until_done(self, act: Callable[[Connection], Awaitable[T]]) -> T:

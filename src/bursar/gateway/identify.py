@@ -63,8 +63,8 @@ class Keys:
             self._unknown[digest] = now + UNKNOWN_S
             raise Unauthorized("this key is not known here: create one with `bursar keys create`")
         self._learn(key)
-        self._by_secret[secret] = key
-        return key
+        known = self._by_secret[secret] = self._by_digest[digest]  # of several who looked, all get the same
+        return known
 
     def _learn(self, key: Key) -> None:
         known = self._by_digest.get(key.sha256)

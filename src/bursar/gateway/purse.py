@@ -108,7 +108,8 @@ class Purses:
         purse = self._purse_of(budget)
         while True:
             now_us = self._clock_us()
-            lease = self.try_hold(budget, call_id, amount_nano, now_us, expires_us)
+            # The budget may have been read again while this call waited: what the purse holds now is in force.
+            lease = self.try_hold(purse.budget, call_id, amount_nano, now_us, expires_us)
             if lease is not None:
                 return lease
             if purse.lease is not None and now_us < min(purse.dry_until_us, purse.end_us):

@@ -50,6 +50,9 @@ KEYS_READ_S: Final = 5.0
 
 _BACKLOG: Final = 4_096
 
+_BOOKS_S: Final = 5.0
+"""How long a stopping gateway waits for a database that is away: the spool keeps what it has not taken."""
+
 
 class WorkerOptions(msgspec.Struct, frozen=True):
     """Hold what the supervisor tells a worker."""
@@ -157,10 +160,12 @@ class Worker:
     async def _stop(self) -> None:
         """Give back the leases, write down that all is done, and carry everything into the books."""
         self._stopping = True
-        await self._books.purses.close()
+        # Leases that cannot go back now do so when the gateway starts again.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._books.purses.close(), _BOOKS_S)
         self._spool.append(Closed(clock_us()))
         try:
-            await asyncio.wait_for(self._journal.committed(), self._config.gateway.drain_s)
+            await asyncio.wait_for(self._journal.committed(), _BOOKS_S)
         except TimeoutError:
             log.warning("gateway.books_behind", reason="the database is away; the spool keeps what it has not taken")
         for task in self._tasks:

@@ -25,6 +25,7 @@ AWAY: Final = (
     TimeoutError,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,  # a server that died in the middle leaves a connection in a state it cannot leave
     asyncpg.OperatorInterventionError,  # shutting down, restarting, recovering
     asyncpg.InsufficientResourcesError,  # disk or connections full
     asyncpg.TransactionRollbackError,  # deadlock or serialisation: nothing was written

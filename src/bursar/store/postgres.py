@@ -30,6 +30,9 @@ _SOCKET_NAME: Final = ".s.PGSQL.5432"
 _SOCKET_PATH_MAX: Final = 103  # 107 bytes in Linux, 103 on macOS
 _START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 30.0
+_REMAINS: Final = ("already exists", "is still in use")
+"""What PostgreSQL says of the lock files and the shared memory of a server that has not quite ended."""
+
 _SETTINGS: Final = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -76,6 +79,12 @@ class DataFolder:
         self._lock = handle
         return True
 
+    @property
+    def lock(self) -> int:
+        """Return the descriptor of the lock, for a child that keeps the folder until it has ended as well."""
+        assert self._lock is not None
+        return self._lock
+
     def unlock(self) -> None:
         """Give the lock back."""
         if self._lock is not None:
@@ -108,11 +117,28 @@ class Postgres:
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start the server, making its cluster first where there is none. Returns once it answers."""
+        """Start the server, making its cluster first where there is none. Returns once it answers.
+
+        What is left of a server whose owner was killed ends by itself: it is waited for.
+        """
         folder = self.folder
         folder.socket_folder.mkdir(mode=0o700, exist_ok=True)
         if not (folder.postgres / "PG_VERSION").exists():
             await self._make_cluster()
+        deadline = asyncio.get_running_loop().time() + _STOP_TIMEOUT_S
+        while True:
+            try:
+                await self._launch()
+                break
+            except OperatorError as error:
+                remains = any(words in str(error) for words in _REMAINS)
+                if not remains or asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(0.1)
+
+    async def _launch(self) -> None:
+        """Start the server once."""
+        folder = self.folder
         arguments = [f"-c{name}={value}" for name, value in self._settings.items()]
         with folder.log.open("ab") as log_file:
             self.process = await asyncio.create_subprocess_exec(
@@ -143,7 +169,6 @@ class Postgres:
             code = await self.process.wait()
             log.warning("postgres.ended", code=code, log=str(self.folder.log))
             while True:
-                # After a kill its children need a moment to notice before the shared memory is free again.
                 try:
                     await self.start()
                     break
