@@ -141,30 +141,30 @@ kind = "openai"
 base_url = "{scripted_url}"
 api_key_env = "SCRIPTED_API_KEY"
 prices = "openai"
-first_byte_s = 0.5
-idle_s = 0.5
+first_byte_s = 1.0
+idle_s = 1.0
 
 [providers.remote]
 kind = "openai"
 base_url = "{remote_url}/v1"
 prices = "openai"
-first_byte_s = 0.5
-idle_s = 0.5
+first_byte_s = 1.0
+idle_s = 1.0
 
 [providers.claude]
 kind = "anthropic"
 base_url = "{remote_url}/v1"
 api_key = "{secret}"
 prices = "anthropic"
-first_byte_s = 0.5
-idle_s = 0.5
+first_byte_s = 1.0
+idle_s = 1.0
 
 [providers.scripted-claude]
 kind = "anthropic"
 base_url = "{scripted_url}"
 prices = "anthropic"
-first_byte_s = 0.5
-idle_s = 0.5
+first_byte_s = 1.0
+idle_s = 1.0
 
 [models."falls-back-from-the-dead"]
 targets = ["dead/gpt-4o-mini", "sandbox/gpt-4o-mini"]

@@ -140,7 +140,7 @@ async def test_beyond_the_most_connections_a_call_waits_for_one_and_then_gives_u
         writer.write(OK)
 
     port = await serve(waits)
-    async with pool_to(f"http://127.0.0.1:{port}", connections_max=2, timeouts=Timeouts(connect_s=0.1)) as pool:
+    async with pool_to(f"http://127.0.0.1:{port}", connections_max=2, timeouts=Timeouts(connect_s=0.5)) as pool:
         under_way = [asyncio.create_task(exchange(pool)) for _ in range(2)]
         await asyncio.sleep(0.02)
         with pytest.raises(UpstreamFault, match="all 2 connections are busy") as caught:
