@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from bench.harness import LocalBursar
 
 JOURNAL_S = 20.0
+HEARD_S = 10.0
 
 
 class Answer(NamedTuple):
@@ -63,3 +64,12 @@ def wait_booked(local: LocalBursar, call_id: str) -> None:
     while fetch(local, "GET", f"/api/calls/{call_id}").status != 200:
         assert time.monotonic() < deadline, f"{call_id} is not in the books: {local.last_words()}"
         time.sleep(0.02)
+
+
+def ask_until(local: LocalBursar, secret: str, status: int) -> Answer:
+    """Ask until a change that the gateway hears of shows in its answer, and return that answer."""
+    deadline = time.monotonic() + HEARD_S
+    while (answer := ask(local, secret)).status != status:
+        assert time.monotonic() < deadline, answer.body
+        time.sleep(0.02)
+    return answer

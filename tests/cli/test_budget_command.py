@@ -6,7 +6,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from bench.harness import LocalBursar
-from tests.asking import ask, ask_and_wait
+from tests.asking import ask, ask_and_wait, ask_until
 from tests.cli.outcome import Cli
 
 
@@ -47,7 +47,7 @@ def test_a_budget_of_nothing_refuses_until_it_is_raised(cli: Cli, shared_bursar:
     secret = shared_bursar.create_key("cli-poor", "0")
     assert ask(shared_bursar, secret).status == 402
     assert cli("budget", "set", "cli-poor", "unlimited", "--json").json() == {"key": "cli-poor", "budget": "unlimited"}
-    assert ask(shared_bursar, secret).status == 200
+    ask_until(shared_bursar, secret, 200)
     shown = cli("budget", "show", "cli-poor", "--json").json()[0]
     assert (shown["limit"], shown["limit_usd"], shown["left_usd"]) == ("unlimited", None, None)
 
