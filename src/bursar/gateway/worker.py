@@ -35,7 +35,7 @@ from bursar.gateway.settle import lost_facts
 from bursar.ledger.journal import Closed, Debt, Intent, Settled
 from bursar.prices.book import Book, with_prices
 from bursar.store.database import Connection
-from bursar.store.gateways import Place, gateway_name, idempotent_calls, open_leases
+from bursar.store.gateways import Place, gateway_name, idempotent_calls, open_leases, recovered
 from bursar.store.journal import GROUP_WAIT_S, Journal
 from bursar.store.keys import TENANT
 from bursar.store.leases import OpenLease, id_of, return_lease, set_aside
@@ -181,11 +181,12 @@ class Worker:
         for intent in lost:
             self._spool.append(self._settle_lost(intent))
         while self._journal.position < self._spool.end:
-            if not await self._journal.commit_group(clock_us()):
-                break
+            await self._journal.commit_group(clock_us())
         leases = await self._control.run(lambda connection: open_leases(connection, place.gateway))
         for lease in leases:
             await self._control.run(partial(_take_back, place, lease))
+        if place.may_have_lost:
+            await self._control.run(lambda connection: recovered(connection, place))
         if lost or leases:
             log.info("gateway.recovered", calls=len(lost), leases=len(leases), set_aside=place.may_have_lost)
 

@@ -20,6 +20,9 @@ _SQL: Final = load_statements("gateways")
 _LOCK_WAIT_S: Final = 10.0
 """A gateway that was killed holds its place until the database has noticed."""
 
+_LOST: Final = "lost"
+"""The boot of a gateway whose last life is not recovered yet: no real one has this name."""
+
 
 class Place(msgspec.Struct, frozen=True):
     """Say which gateway this is, in which epoch, and whether its last life may have lost the spool's end."""
@@ -72,10 +75,16 @@ async def take_place(connection: Connection, name: str, now_us: int, *, spool_is
     boot = boot_id()
     async with connection.transaction():
         before = await connection.fetchrow(_SQL["previous"], name)
-        begun = await connection.fetchrow(_SQL["begin"], name, socket.gethostname(), boot, now_us)
+        lost = before is not None and before["closed_us"] is None and (before["boot_id"] != boot or spool_is_new)
+        # What may be lost stays so, whatever happens to this life, until it is recovered.
+        begun = await connection.fetchrow(_SQL["begin"], name, socket.gethostname(), _LOST if lost else boot, now_us)
         assert begun is not None
-    lost = before is not None and before["closed_us"] is None and (before["boot_id"] != boot or spool_is_new)
     return Place(begun["gateway"], begun["epoch"], lost)
+
+
+async def recovered(connection: Connection, place: Place) -> None:
+    """Say that what the last life may have lost has been set aside."""
+    await connection.execute(_SQL["recovered"], place.gateway, place.epoch, boot_id())
 
 
 async def still_has_place(connection: Connection, place: Place) -> bool:

@@ -12,8 +12,12 @@ select boot_id, closed_us from gateways where name = $1 for update;
 insert into gateways (name, epoch, host, boot_id, started_us)
 values ($1, 1, $2, $3, $4)
 on conflict (name) do update
-set epoch = gateways.epoch + 1, host = excluded.host, boot_id = excluded.boot_id, started_us = excluded.started_us
+set epoch = gateways.epoch + 1, host = excluded.host, boot_id = excluded.boot_id, started_us = excluded.started_us,
+    closed_us = null
 returning gateway, epoch;
+
+-- name: recovered
+update gateways set boot_id = $3 where gateway = $1 and epoch = $2;
 
 -- name: epoch_is
 select epoch = $2 from gateways where gateway = $1;
