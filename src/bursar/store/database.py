@@ -46,7 +46,7 @@ async def connect(url: str, timeout_s: int = 10) -> Connection:
         connection = await asyncpg.connect(
             url, timeout=timeout_s, server_settings={"search_path": SCHEMA, "application_name": "bursar"}
         )
-    except (*AWAY, asyncpg.PostgresError) as error:
+    except (*AWAY, asyncpg.PostgresError, ValueError) as error:  # ValueError: an address that is none
         raise BooksError(f"cannot reach the database: {error or type(error).__name__}") from error
     return connection
 
@@ -87,9 +87,17 @@ async def migrate(connection: Connection, now_us: int) -> list[str]:
     """
     if connection.get_server_version().major * 10_000 < VERSION_MIN:
         raise OperatorError(f"PostgreSQL {connection.get_server_version().major} is too old: Bursar needs 15 or newer")
+    # Locked before the transaction begins: one that waited inside it could not see yet what the other has made.
+    await connection.execute("select pg_advisory_lock(hashtext('bursar.migrate'))")
+    try:
+        return await _apply(connection, now_us)
+    finally:
+        await connection.execute("select pg_advisory_unlock(hashtext('bursar.migrate'))")
+
+
+async def _apply(connection: Connection, now_us: int) -> list[str]:
     applied: list[str] = []
     async with connection.transaction():
-        await connection.execute("select pg_advisory_xact_lock(hashtext('bursar.migrate'))")
         await connection.execute(f"create schema if not exists {SCHEMA}")
         await connection.execute(
             "create table if not exists migrations"
