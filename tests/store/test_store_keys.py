@@ -1,0 +1,106 @@
+"""Keys are shown once and stored hashed; each has a budget that can be changed and looked at."""
+
+import asyncio
+
+import pytest
+from bookkeeping import NOW_US
+
+from bursar.budgets.budget import Budget, Window
+from bursar.core.errors import OperatorError
+from bursar.store.database import Connection, connect
+from bursar.store.keys import (
+    TENANT,
+    BudgetState,
+    Key,
+    Scope,
+    all_keys,
+    budget_states,
+    create_key,
+    key_by_digest,
+    revoke_key,
+    secret_digest,
+    set_budget,
+)
+from bursar.store.leases import id_of, open_lease
+
+DAILY = (5_000_000_000, Window.day)
+
+
+async def test_a_key_is_read_back_as_it_was_created(connection: Connection) -> None:
+    scope = Scope(("gpt-4o-mini",), ("/v1/messages",), {"team": "search"}, 256, NOW_US + 5)
+    key, secret = await create_key(connection, "app", DAILY, scope, NOW_US)
+    assert key == Key(
+        TENANT,
+        key.key_id,
+        "app",
+        secret_digest(secret),
+        Budget(key.budget.budget_id, TENANT, *DAILY),
+        NOW_US,
+        ("gpt-4o-mini",),
+        ("/v1/messages",),
+        {"team": "search"},
+        256,
+        NOW_US + 5,
+    )
+    assert await all_keys(connection) == [key]
+    assert await key_by_digest(connection, secret_digest(secret)) == key
+    assert await key_by_digest(connection, secret_digest(secret + "x")) is None
+
+
+async def test_secrets_are_long_differ_and_are_stored_nowhere(connection: Connection) -> None:
+    secrets = [(await create_key(connection, f"app {n}", DAILY, Scope(), NOW_US))[1] for n in range(20)]
+    assert len(set(secrets)) == 20
+    assert all(secret.startswith("bk_") and len(secret) == 46 and secret[3:].isalnum() for secret in secrets)
+    rows = await connection.fetch("select keys::text as text from keys union all select budgets::text from budgets")
+    stored = " ".join(row["text"] for row in rows)
+    assert not any(secret in stored or secret[3:] in stored for secret in secrets)
+
+
+async def test_a_name_is_given_once_and_a_refusal_leaves_nothing(connection: Connection) -> None:
+    await create_key(connection, "app", DAILY, Scope(), NOW_US)
+    with pytest.raises(OperatorError, match="a key named 'app' exists already: choose another name"):
+        await create_key(connection, "app", DAILY, Scope(), NOW_US)
+    assert await connection.fetchval("select count(*) from budgets") == 1
+
+
+async def test_a_revoked_key_stays_with_the_moment_of_its_end(connection: Connection) -> None:
+    key, _ = await create_key(connection, "app", DAILY, Scope(), NOW_US)
+    assert await revoke_key(connection, "app", NOW_US + 1) == key.key_id
+    assert await revoke_key(connection, key.key_id, NOW_US + 2) == key.key_id
+    (revoked,) = await all_keys(connection)
+    assert revoked.revoked_us == NOW_US + 1
+
+
+@pytest.mark.parametrize("act", ["revoke", "budget"])
+async def test_an_unknown_key_is_named(connection: Connection, act: str) -> None:
+    with pytest.raises(OperatorError, match="no key named 'app': see `bursar keys list`"):
+        await (revoke_key(connection, "app", 1) if act == "revoke" else set_budget(connection, "app", DAILY, NOW_US))
+
+
+async def test_every_change_is_announced(connection: Connection, database_url: str) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    listener = await connect(database_url)
+    await listener.add_listener("bursar_changed", lambda *args: heard.put_nowait(str(args[3])))
+    key, _ = await create_key(connection, "app", DAILY, Scope(), NOW_US)
+    await set_budget(connection, "app", (1, Window.total), NOW_US)
+    await revoke_key(connection, "app", NOW_US)
+    assert [await asyncio.wait_for(heard.get(), 5) for _ in range(3)] == [f"key:{key.key_id}"] * 3
+    await listener.close()
+
+
+async def test_a_budget_changes_by_name_or_id_and_keeps_its_id(connection: Connection) -> None:
+    key, _ = await create_key(connection, "app", DAILY, Scope(), NOW_US)
+    by_name = await set_budget(connection, "app", (7, Window.month), NOW_US)
+    assert by_name == Budget(key.budget.budget_id, TENANT, 7, Window.month)
+    by_id = await set_budget(connection, key.key_id, (None, Window.total), NOW_US)
+    assert (await all_keys(connection))[0].budget == by_id == Budget(key.budget.budget_id, TENANT, None)
+
+
+async def test_the_state_of_budgets_is_told_in_the_order_asked(connection: Connection) -> None:
+    keys = [(await create_key(connection, name, DAILY, Scope(), NOW_US))[0] for name in ("used", "fresh")]
+    await open_lease(connection, keys[0].budget, 1, 1_000, id_of("a"), NOW_US)
+    fresh = BudgetState(*DAILY, "2026-11-21", 0, 0, 0, 0, 0)
+    used = BudgetState(*DAILY, "2026-11-21", 0, 0, 1_000, 0, 0)
+    assert await budget_states(connection, [keys[1].budget, keys[0].budget], NOW_US) == [fresh, used]
+    assert used.left_nano == DAILY[0]
+    assert await budget_states(connection, [], NOW_US) == []
