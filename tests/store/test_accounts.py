@@ -1,0 +1,187 @@
+"""Transfers are booked under the ledger's rules, and what was decided once is decided for good."""
+
+import asyncio
+
+import pytest
+from bookkeeping import NOW_US
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bursar.core.money import MONEY_MAX
+from bursar.ledger.books import Account, Books
+from bursar.ledger.chart import Code
+from bursar.ledger.transfer import Kind, Reason, Status, Transfer
+from bursar.store.accounts import Opening, book, find_account, lock_accounts, open_account, transfer_amount
+from bursar.store.audit import audit
+from bursar.store.database import Connection, connect
+from bursar.store.leases import id_of
+
+CHAIN = 0
+
+
+async def accounts(connection: Connection, limited: bool = True) -> tuple[int, int]:
+    """Open an account that may owe and one that may not."""
+    source, _ = await open_account(connection, 1, Opening("source", Code.grants), NOW_US)
+    purse, _ = await open_account(connection, 1, Opening("purse", Code.budget, None, None, limited), NOW_US)
+    return source, purse
+
+
+def move(
+    name: str, debit: int, credit: int, amount: int, kind: Kind = Kind.post, hold: str = "", held: int = 0
+) -> Transfer:
+    hold_id = id_of(hold) if hold else b""
+    return Transfer(id_of(name), debit, credit, amount, kind, Reason.correction, NOW_US, hold_id, held)
+
+
+async def do(connection: Connection, *transfers: Transfer) -> list[Status]:
+    async with connection.transaction():
+        return await book(connection, 1, CHAIN, transfers)
+
+
+async def sums(connection: Connection, account: int) -> tuple[int, int, int, int]:
+    async with connection.transaction():
+        return (await lock_accounts(connection, 1, [account]))[account].sums()
+
+
+async def test_an_account_is_opened_once_by_its_name(connection: Connection) -> None:
+    first = await open_account(connection, 1, Opening("a", Code.budget, None, (5, 9), limited=True), NOW_US)
+    assert first == (1, True)
+    assert await open_account(connection, 1, Opening("a", Code.lease), NOW_US) == (1, False)
+    assert await find_account(connection, 1, "a") == 1
+    assert await find_account(connection, 1, "b") is None
+    assert await find_account(connection, 2, "a") is None
+    row = await connection.fetchrow("select code, limited, start_us, end_us, opened_us from accounts")
+    assert row is not None
+    assert tuple(row) == (Code.budget, True, 5, 9, NOW_US)
+
+
+async def test_many_who_open_an_account_at_once_get_the_same(connection: Connection, database_url: str) -> None:
+    others = [await connect(database_url) for _ in range(4)]
+    opened = await asyncio.gather(*(open_account(other, 1, Opening("a", Code.grants), NOW_US) for other in others))
+    for other in others:
+        await other.close()
+    assert len({account for account, _ in opened}) == 1
+    assert sum(new for _, new in opened) == 1
+
+
+async def test_a_transfer_moves_money_once(connection: Connection) -> None:
+    source, purse = await accounts(connection)
+    grant = move("grant", source, purse, 10)
+    assert await do(connection, grant) == [Status.created]
+    assert await do(connection, grant) == [Status.exists]
+    assert await do(connection, move("grant", source, purse, 11)) == [Status.exists_with_different_content]
+    assert await sums(connection, purse) == (0, 0, 0, 10)
+    assert await transfer_amount(connection, 1, id_of("grant")) == 10
+    assert await transfer_amount(connection, 1, id_of("other")) is None
+    assert (await audit(connection)).transfers == 1
+
+
+async def test_a_refused_id_stays_refused_although_there_would_be_money_now(connection: Connection) -> None:
+    source, purse = await accounts(connection)
+    spend = move("spend", purse, source, 5)
+    assert await do(connection, spend) == [Status.exceeds_credits]
+    assert await do(connection, move("grant", source, purse, 10)) == [Status.created]
+    assert await do(connection, spend) == [Status.id_already_failed]
+    assert await do(connection, move("spend again", purse, source, 5)) == [Status.created]
+    assert await sums(connection, purse) == (0, 5, 0, 10)
+    assert (await audit(connection)).findings == []
+
+
+async def test_holds_live_across_transactions_and_end_once(connection: Connection) -> None:
+    source, purse = await accounts(connection)
+    await do(connection, move("grant", source, purse, 10))
+    assert await do(connection, move("hold", purse, source, 8, Kind.hold)) == [Status.created]
+    assert await do(connection, move("more", purse, source, 3, Kind.hold)) == [Status.exceeds_credits]
+    assert await do(connection, move("post", purse, source, 6, Kind.post_hold, "hold", 8)) == [Status.created]
+    assert await do(connection, move("void", purse, source, 0, Kind.void_hold, "hold", 8)) == [
+        Status.hold_already_posted
+    ]
+    assert await do(connection, move("stray", purse, source, 0, Kind.void_hold, "none", 8)) == [Status.hold_not_found]
+    assert await sums(connection, purse) == (0, 6, 0, 10)
+    assert (await audit(connection)).findings == []
+
+
+async def test_a_batch_is_judged_in_order_and_each_for_itself(connection: Connection) -> None:
+    source, purse = await accounts(connection)
+    statuses = await do(
+        connection,
+        move("early", purse, source, 1),
+        move("grant", source, purse, 10),
+        move("same", purse, purse, 1),
+        move("negative", source, purse, -1),
+        move("huge", source, purse, MONEY_MAX + 1),
+        move("nowhere", source, 99, 1),
+        move("overflow", source, purse, MONEY_MAX),
+        move("spend", purse, source, 10),
+    )
+    assert [status.name for status in statuses] == [
+        "exceeds_credits",
+        "created",
+        "accounts_are_the_same",
+        "amount_is_negative",
+        "amount_exceeds_int64",
+        "credit_account_not_found",
+        "balance_exceeds_int64",
+        "created",
+    ]
+    assert (await audit(connection)).findings == []
+
+
+async def test_a_transaction_that_fails_leaves_nothing_behind(connection: Connection) -> None:
+    source, purse = await accounts(connection)
+
+    async def book_and_fail() -> None:
+        async with connection.transaction():
+            assert await book(connection, 1, CHAIN, [move("grant", source, purse, 10)]) == [Status.created]
+            raise RuntimeError("changed my mind")
+
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        await book_and_fail()
+    assert await sums(connection, purse) == (0, 0, 0, 0)
+    assert await do(connection, move("grant", source, purse, 10)) == [Status.created]
+    assert (await audit(connection)).findings == []
+
+
+moves = st.lists(
+    st.tuples(
+        st.integers(0, 6),  # few ids, so that they meet again
+        st.sampled_from([(0, 1), (1, 0), (1, 2), (2, 0)]),
+        st.integers(0, 20),
+        st.sampled_from(Kind),
+        st.integers(0, 6),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(moves, max_size=4))
+async def test_the_tables_say_what_the_rules_say_however_transfers_are_batched(
+    connection: Connection, batches: list[list[tuple[int, tuple[int, int], int, Kind, int]]]
+) -> None:
+    number = await connection.fetchval("select count(*) from accounts")
+    named = [Opening(f"{number} {n}", Code.budget, None, None, limited=n > 0) for n in range(3)]
+    ids = [(await open_account(connection, 1, opening, NOW_US))[0] for opening in named]
+    books = Books(Account(account_id, limited=n > 0) for n, account_id in enumerate(ids))
+    for batch in batches:
+        transfers = []
+        for name, (debit, credit), amount, kind, hold in batch:
+            ends = kind in (Kind.post_hold, Kind.void_hold, Kind.expire_hold)
+            known = books.transfers.get(id_of(f"{number} {hold}"))
+            held = known.amount_nano if known is not None else 0
+            amount = 0 if kind in (Kind.void_hold, Kind.expire_hold) else amount
+            transfers.append(
+                move(
+                    f"{number} {name}",
+                    ids[debit],
+                    ids[credit],
+                    amount,
+                    kind,
+                    f"{number} {hold}" if ends else "",
+                    held if ends else 0,
+                )
+            )
+        assert await do(connection, *transfers) == [books.apply(transfer) for transfer in transfers]
+        for account_id, account in books.accounts.items():
+            assert await sums(connection, account_id) == account.sums()
+    assert (await audit(connection)).findings == []
