@@ -39,7 +39,10 @@ def drive(candidates: list[Candidate], outcomes: list[Outcome]) -> tuple[list[Tr
         ([answered(200)], [Try(FIRST)], FIRST),
         ([answered(400)], [Try(FIRST)], FIRST),  # the client's own mistake: another would say the same
         ([answered(422)], [Try(FIRST)], FIRST),
-        *(([answered(status), answered(200)], [Try(FIRST), Try(SECOND)], SECOND) for status in (401, 403, 404, 408)),
+        *(
+            ([answered(status), answered(200)], [Try(FIRST), Try(SECOND)], SECOND)
+            for status in (302, 401, 403, 404, 408)
+        ),
         *(([answered(status), answered(200)], [Try(FIRST), Try(SECOND)], SECOND) for status in (429, 500, 503, 529)),
         ([failed(Fault.unreachable), answered(200)], [Try(FIRST), Try(SECOND)], SECOND),
         ([failed(Fault.lost)], [Try(FIRST)], FIRST),  # it may have been billed: never sent twice
@@ -74,7 +77,7 @@ def test_each_candidate_is_tried_at_most_twice_and_a_call_ends() -> None:
     ("outcome", "status"),
     [
         (answered(200), AttemptStatus.ok),
-        (answered(302), AttemptStatus.ok),
+        (answered(302), AttemptStatus.failed),
         (answered(400), AttemptStatus.refused),
         (answered(401), AttemptStatus.refused),
         (answered(429), AttemptStatus.throttled),

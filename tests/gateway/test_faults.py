@@ -200,6 +200,7 @@ OK_ANSWER = (
         (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 502, "upstream_failed"),
         (b'HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{"model":"\xff\xff"}', 502, "upstream_failed"),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n", 502, "upstream_failed"),
+        (b"HTTP/1.1 302 Found\r\nlocation: /there\r\ncontent-length: 0\r\n\r\n", 502, "upstream_failed"),
         (b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}", 502, "upstream_auth"),
     ],
 )

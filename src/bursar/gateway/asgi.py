@@ -1,7 +1,7 @@
 """Name the shapes of ASGI, and answer with them: whole bodies, refusals, bounded reading."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from bursar.core.errors import TooLarge
 from bursar.gateway.connection import Headers
@@ -11,6 +11,15 @@ Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
 JSON: Final = (b"content-type", b"application/json")
+
+CLIENT: Final = "bursar.client"
+"""Where a scope holds the client's connection, which tells when it is gone."""
+
+
+class Client(Protocol):
+    """Be whoever asked: `gone` is true once the connection is closed."""
+
+    gone: bool
 
 
 class ClientGone(Exception):

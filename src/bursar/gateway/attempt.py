@@ -36,7 +36,8 @@ class Outcome(msgspec.Struct):
         """Tell whether another candidate may do better, with nothing billed and nothing shown to the client yet."""
         if self.fault is not None:
             return self.fault.fault in (Fault.unreachable, Fault.stale)
-        return self.response is not None and (self.response.status in _NEXT or self.response.status >= 500)
+        status = self.response.status if self.response is not None else 0
+        return status in _NEXT or status >= 500 or 300 <= status < 400
 
     @property
     def status(self) -> AttemptStatus:
@@ -45,11 +46,11 @@ class Outcome(msgspec.Struct):
             return _FAULTS[self.fault.fault]
         assert self.response is not None
         http_status = self.response.status
-        if http_status < 400:
+        if http_status < 300:
             return AttemptStatus.ok
         if http_status == 429:
             return AttemptStatus.throttled
-        return AttemptStatus.refused if http_status < 500 else AttemptStatus.failed
+        return AttemptStatus.refused if 400 <= http_status < 500 else AttemptStatus.failed
 
     def attempt(self, candidate: Candidate) -> Attempt:
         """Describe the attempt as one that cost nothing."""

@@ -18,10 +18,10 @@ from bursar.core.errors import (
     UpstreamTimeout,
 )
 from bursar.core.ids import IdSource, call_name
-from bursar.core.money import NANO_PER_USD, Money, nano_to_usd, usd_to_nano
+from bursar.core.money import Money, nano_to_usd, usd_to_nano
 from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol, Record
 from bursar.core.times import SECOND_US
-from bursar.gateway.asgi import JSON, ClientGone, Receive, Scope, Send, body_of, send_whole
+from bursar.gateway.asgi import CLIENT, JSON, ClientGone, Receive, Scope, Send, body_of, send_whole
 from bursar.gateway.attempt import Outcome, send_attempts
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
@@ -43,6 +43,7 @@ ROUTE_OF: Final = {Protocol.openai_chat: "/v1/chat/completions", Protocol.anthro
 
 
 _NO_CACHE: Final = (b"x-bursar-cache", b"miss")
+_ANSWERED: Final = (CallStatus.ok, CallStatus.client_gone)
 
 
 class Calls:
@@ -70,6 +71,7 @@ class Calls:
             key = self._keys.find(headers.secret) or await self.key(headers)
             body = body_of(await receive(), headers.content_length, settings.body_bytes_max)
             passage = _open(wire, key, headers, body, call_id, now_us)
+            passage.client = scope[CLIENT]
             if headers.idempotency_key:
                 await self._make_once(passage, key, headers, send)
             else:
@@ -97,7 +99,7 @@ class Calls:
             await self._make(passage, key, headers, recorder.send)
         finally:
             record = passage.record
-            made = record is not None and (record.cost_nano > 0 or record.status is CallStatus.ok)
+            made = record is not None and (record.cost_nano > 0 or record.status in _ANSWERED)
             idempotency.end(key.key_id, name, recorder.replay(), charged=made)
 
     async def _make(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
@@ -108,7 +110,7 @@ class Calls:
         try:
             candidate, outcome = await send_attempts(passage, self._clock_us)
             response = outcome.response
-            if response is not None and response.stream is not None and response.status < 400:
+            if response is not None and response.stream is not None and response.status < 300:
                 stream = StreamPassage(passage, candidate, outcome, books)
                 await stream.run(response, _own_headers(passage.call, candidate), send)
                 return
@@ -120,7 +122,7 @@ class Calls:
                 await send_refusal(passage.wire, refusal, passage.call.call_id, send, record.cost_nano)
                 return
             headers_out = returned_headers(response.headers) + _own_headers(passage.call, candidate)
-            headers_out.append((b"x-bursar-cost-usd", b"%d.%09d" % divmod(record.cost_nano, NANO_PER_USD)))
+            headers_out.append((b"x-bursar-cost-usd", nano_to_usd(record.cost_nano).encode()))
             saved = record.counterfactual_nano - record.cost_nano
             headers_out.append((b"x-bursar-saved-usd", nano_to_usd(saved).encode()))
             await send_whole(send, response.status, headers_out, response.body)
@@ -147,11 +149,13 @@ class Calls:
         refusal: Refusal | None = None
         if response is None:
             attempt, refusal = self._fault(passage, candidate, outcome)
-        elif response.status >= 400:
+        elif response.status >= 300:
             attempt, passage.status = outcome.attempt(candidate), CallStatus.failed
             if response.stream is not None:
                 response.stream.abort()
                 refusal = UpstreamFailed(f"provider {name} answered {response.status} with a stream")
+            elif response.status < 400:
+                refusal = UpstreamFailed(f"provider {name} answered {response.status}: redirects are not followed")
             elif response.status in (401, 403):
                 refusal = UpstreamFailed(f"provider {name} refuses this gateway's own key", code="upstream_auth")
         else:

@@ -4,6 +4,7 @@ from typing import Final
 
 from bursar.core.money import Money
 from bursar.core.records import Attempt, Call, CallStatus, Record
+from bursar.gateway.asgi import Client
 from bursar.gateway.plan import Plan
 from bursar.gateway.purse import Slice
 from bursar.wires.wire import Facts, Wire
@@ -16,6 +17,7 @@ class Passage:
         "attempts",
         "body",
         "call",
+        "client",
         "expires_us",
         "facts",
         "forwarded",
@@ -35,6 +37,7 @@ class Passage:
         self.facts = facts
         self.body = body
         self.forwarded = forwarded  # header lines for the provider
+        self.client: Client | None = None  # of a call that a gateway's last life left, there is none
         self.plan = NO_PLAN
         self.held_nano: Money = 0
         self.expires_us = 0

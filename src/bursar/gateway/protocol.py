@@ -16,7 +16,7 @@ import httptools
 import msgspec
 import structlog
 
-from bursar.gateway.asgi import Scope
+from bursar.gateway.asgi import CLIENT, Scope
 from bursar.gateway.connection import Headers
 from bursar.gateway.outbox import Outbox
 
@@ -305,6 +305,7 @@ class ClientProtocol(asyncio.Protocol):
             "query_string": query,
             "headers": self._headers,
             "client": self._peer,
+            CLIENT: self,
         }
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []

@@ -152,21 +152,23 @@ class Routes:
         model = self._config.models.get(name)
         if model is not None:
             own = [model.price] * len(model.targets) if model.price else [None] * len(model.targets)
-            return tuple(self._candidate(*target, price) for target, price in zip(model.targets, own, strict=True))
+            return tuple(
+                self._candidate(name, *target, price) for target, price in zip(model.targets, own, strict=True)
+            )
         provider, _, rest = name.partition("/")
         if provider in self.upstreams and rest:
-            return (self._candidate(provider, rest, None),)
+            return (self._candidate(name, provider, rest, None),)
         near = near_names(name, [known for known, _ in self.names()])
         hint = f"; near: {', '.join(near)}" if near else "; see GET /v1/models"
         raise NotFound(f"no model {name!r} here{hint}", code="model_not_found", param="model")
 
-    def _candidate(self, provider: str, model: str, price: Price | None) -> Candidate:
+    def _candidate(self, name: str, provider: str, model: str, price: Price | None) -> Candidate:
         upstream = self.upstreams[provider]
         try:
             found = price or self._price(upstream, model)
         except UnknownModel as error:
             raise Unmetered(
-                f'{error}: give models.{model}.price in bursar.toml, or price = "free"', param="model"
+                f'{error}: give models."{name}".price in bursar.toml, or price = "free"', param="model"
             ) from None
         candidate = Candidate(upstream, model, found)
         candidate.ceiling(found.at(0), Traits())

@@ -8,7 +8,18 @@ import structlog
 
 from bursar.core.errors import UnpricedUsage
 from bursar.core.money import Money, nano_to_usd
-from bursar.core.records import NO_USAGE, Attempt, AttemptStatus, Call, Line, Record, Segments, Traits, UsageSource
+from bursar.core.records import (
+    NO_USAGE,
+    Attempt,
+    AttemptStatus,
+    Call,
+    CallStatus,
+    Line,
+    Record,
+    Segments,
+    Traits,
+    UsageSource,
+)
 from bursar.core.usage import Usage
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.config import Indeterminate
@@ -152,10 +163,13 @@ class Settler:
         cost = attempts[0].cost_nano if len(attempts) == 1 else sum(attempt.cost_nano for attempt in attempts)
         paid = lease.settle(call.call_id, cost)
         overage, ended_us = cost - paid, attempts[-1].ended_us
+        status = passage.status
+        if status is CallStatus.ok and passage.client is not None and passage.client.gone:
+            status = CallStatus.client_gone
         if overage:
             log.warning("settle.overage", overage_usd=nano_to_usd(overage), call=call.call_id.hex())
         record = Record(
-            call, passage.status, tuple(attempts), passage.held_nano, cost, overage, cost, ended_us, passage.plan.arms
+            call, status, tuple(attempts), passage.held_nano, cost, overage, cost, ended_us, passage.plan.arms
         )
         grant = lease.grant
         self._spool.append(
