@@ -1,42 +1,63 @@
 """Book transfers: load what they touch under lock, let the ledger's rules judge, write back what changed."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import msgspec
-from msgspec.structs import astuple
 
+from bursar.core.money import Money
 from bursar.ledger.books import Account, Books
 from bursar.ledger.chain import link
 from bursar.ledger.chart import Code, Unit
 from bursar.ledger.transfer import Kind, Reason, Status, Transfer
 from bursar.store.database import Connection, load_statements
+from bursar.store.rows import bytea, defaults_json, rows_json
 
 _SQL: Final = load_statements("ledger")
 
-TRANSFER_COLUMNS: Final = {
-    "tenant": "integer",
-    "chain": "integer",
-    "seq": "bigint",
-    "transfer_id": "bytea",
-    "debit_account": "bigint",
-    "credit_account": "bigint",
-    "amount_nano": "bigint",
-    "kind": "smallint",
-    "reason": "smallint",
-    "event_us": "bigint",
-    "hold_id": "bytea",
-    "held_nano": "bigint",
-    "unit": "smallint",
-    "hash": "bytea",
-}
-"""The columns of `transfers` with their types, in the order of `transfer_row`."""
+
+class TransferRow(msgspec.Struct, omit_defaults=True, gc=False):
+    """Be a row of `transfers`, its columns in any order."""
+
+    tenant: int
+    chain: int
+    seq: int
+    transfer_id: str
+    debit_account: int
+    credit_account: int
+    amount_nano: Money
+    kind: int
+    reason: int
+    event_us: int
+    unit: int
+    hash: str
+    held_nano: Money = 0
+    hold_id: str = ""
 
 
-def transfer_row(tenant: int, chain: int, seq: int, transfer: Transfer, digest: bytes) -> tuple[Any, ...]:
-    """Return a transfer as a row of `TRANSFER_COLUMNS`, in whose order its fields are."""
-    return (tenant, chain, seq, *astuple(transfer), digest)
+def transfer_row(tenant: int, chain: int, seq: int, transfer: Transfer, digest: bytes) -> TransferRow:
+    """Return a transfer as a row."""
+    return TransferRow(
+        tenant,
+        chain,
+        seq,
+        bytea(transfer.transfer_id),
+        transfer.debit_account,
+        transfer.credit_account,
+        transfer.amount_nano,
+        transfer.kind,
+        transfer.reason,
+        transfer.event_us,
+        transfer.unit,
+        bytea(digest),
+        transfer.held_nano,
+        bytea(transfer.hold_id) if transfer.hold_id else "",
+    )
+
+
+TRANSFER_DEFAULTS: Final = defaults_json(TransferRow)
+"""What a row of `transfers` leaves out."""
 
 
 def transfer_of_row(row: asyncpg.Record) -> Transfer:
@@ -126,13 +147,13 @@ async def book(connection: Connection, tenant: int, chain: int, transfers: Seque
     before = {account.account_id: account.sums() for account in books.accounts.values()}
     await _load_related(connection, tenant, transfers, books)
     judged = [(transfer, books.apply(transfer)) for transfer in transfers]
-    rows: list[tuple[Any, ...]] = []
+    rows: list[TransferRow] = []
     for transfer in (transfer for transfer, status in judged if status is Status.created):
         seq += 1
         digest = link(digest, seq, transfer)
         rows.append(transfer_row(tenant, chain, seq, transfer, digest))
     if rows:
-        await connection.copy_records_to_table("transfers", records=rows, columns=list(TRANSFER_COLUMNS))
+        await connection.execute(_SQL["insert_transfers"], TRANSFER_DEFAULTS, rows_json(rows))
         await connection.execute(_SQL["set_chain"], tenant, chain, seq, digest)
     changed = [account for account in books.accounts.values() if account.sums() != before[account.account_id]]
     if changed:

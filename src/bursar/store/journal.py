@@ -21,10 +21,10 @@ from bursar.core.times import SECOND_US
 from bursar.ledger.chain import GENESIS, link
 from bursar.ledger.journal import CardUsed, Entry, Intent, Settled, hold_transfer, settlement_transfers
 from bursar.ledger.transfer import Kind, Transfer
-from bursar.store.accounts import TRANSFER_COLUMNS, transfer_row
-from bursar.store.calls import COLUMNS as CALL_COLUMNS
-from bursar.store.calls import call_row
+from bursar.store.accounts import TRANSFER_DEFAULTS, TransferRow, transfer_row
+from bursar.store.calls import CallRow, call_row
 from bursar.store.database import AWAY, Connection, connect, load_statements
+from bursar.store.rows import defaults_json, rows_json
 from bursar.store.spool import Position, Spool
 
 log = structlog.get_logger()
@@ -40,7 +40,7 @@ HOLD_SHOWN_AFTER_US: Final = SECOND_US
 
 _RETRY_S: Final = 0.25
 _SQL: Final = load_statements("journal")
-_FIRST_ARRAY: Final = 15
+_CALL_DEFAULTS: Final = defaults_json(CallRow)
 
 
 class Fenced(BooksError):
@@ -53,7 +53,7 @@ class _Group(msgspec.Struct):
     end: Position
     count: int = 0
     transfers: list[tuple[int, Transfer]] = []
-    calls: list[tuple[Any, ...]] = []
+    calls: list[CallRow] = []
     cards: list[CardUsed] = []
     opened: dict[bytes, Intent] = {}
     ended: set[bytes] = set()
@@ -234,23 +234,20 @@ class Journal:
         position = (group.end.segment, group.end.offset, group.closed_us)
         changes = _changes(group.transfers)
         chained = [(tenant, *head) for tenant, head in heads.items()]
-        arrays = (*_arrays(changes, 6), *_arrays(chained, 3), *_arrays(rows, len(TRANSFER_COLUMNS)))
+        arrays = (*_arrays(changes, 6), *_arrays(chained, 3))
+        written = (TRANSFER_DEFAULTS, rows_json(rows), _CALL_DEFAULTS, rows_json(group.calls))
         try:
-            await connection.fetchrow(
-                _COMMIT, self._gateway, self._epoch, *position, *arrays, *_arrays(group.calls, len(CALL_COLUMNS))
-            )
+            await connection.fetchrow(_SQL["commit"], self._gateway, self._epoch, *position, *arrays, *written)
         except asyncpg.IntegrityConstraintViolationError as error:
             if str(error) == "fenced":
                 raise Fenced(f"gateway {self._gateway} has been replaced by a newer one") from None
             raise
         return heads
 
-    def _chain(
-        self, transfers: list[tuple[int, Transfer]]
-    ) -> tuple[dict[int, tuple[int, bytes]], list[tuple[Any, ...]]]:
+    def _chain(self, transfers: list[tuple[int, Transfer]]) -> tuple[dict[int, tuple[int, bytes]], list[TransferRow]]:
         """Put numbers and hashes to the transfers, each tenant's in a chain of this gateway."""
         heads: dict[int, tuple[int, bytes]] = {}
-        rows: list[tuple[Any, ...]] = []
+        rows: list[TransferRow] = []
         for tenant, transfer in transfers:
             seq, digest = heads.get(tenant) or self._heads.get(tenant) or (0, GENESIS)
             seq += 1
@@ -308,19 +305,3 @@ def _changes(transfers: list[tuple[int, Transfer]]) -> list[tuple[int, ...]]:
 def _arrays(rows: list[tuple[Any, ...]], count: int) -> list[list[Any]]:
     """Turn rows into the arrays `unnest` takes."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]
-
-
-def _commit_statement() -> str:
-    """Fill the columns of transfers and calls into the statement; jsonb travels as text."""
-    calls_from = _FIRST_ARRAY + len(TRANSFER_COLUMNS)
-    numbered = enumerate(CALL_COLUMNS.values(), calls_from)
-    return _SQL["commit"].format(
-        transfer_columns=", ".join(TRANSFER_COLUMNS),
-        transfer_arrays=", ".join(f"${n}::{kind}[]" for n, kind in enumerate(TRANSFER_COLUMNS.values(), _FIRST_ARRAY)),
-        call_columns=", ".join(CALL_COLUMNS),
-        call_selection=", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in CALL_COLUMNS.items()),
-        call_arrays=", ".join(f"${n}::{'text' if kind == 'jsonb' else kind}[]" for n, kind in numbered),
-    )
-
-
-_COMMIT: Final = _commit_statement()

@@ -29,11 +29,11 @@ with fence as (
     select tenant, $1, seq, hash from unnest($12::integer[], $13::bigint[], $14::bytea[]) as head (tenant, seq, hash)
     on conflict (tenant, chain) do update set seq = excluded.seq, hash = excluded.hash
 ), transferred as (
-    insert into transfers ({transfer_columns})
-    select {transfer_columns} from unnest({transfer_arrays}) as new ({transfer_columns})
+    insert into transfers
+    select * from json_populate_recordset(json_populate_record(null::transfers, $15::json), $16::json)
 ), recorded as (
-    insert into calls ({call_columns})
-    select {call_selection} from unnest({call_arrays}) as new ({call_columns})
+    insert into calls
+    select * from json_populate_recordset(json_populate_record(null::calls, $17::json), $18::json)
 )
 select require((select count(*) from fence) = 1, 'fenced'),
     require((select count(*) from moved) = (select count(*) from change), 'an account of the spool is not in the books');

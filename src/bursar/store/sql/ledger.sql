@@ -30,6 +30,10 @@ where tenant = $1 and (transfer_id = any($2) or hold_id <> '' and hold_id = any(
 -- name: related_failures
 select transfer_id, status from transfer_failures where tenant = $1 and transfer_id = any($2);
 
+-- name: insert_transfers
+insert into transfers
+select * from json_populate_recordset(json_populate_record(null::transfers, $1::json), $2::json);
+
 -- name: insert_failures
 insert into transfer_failures
 select $1, transfer_id, status, event_us
