@@ -16,8 +16,6 @@ import asyncio
 import contextlib
 import json
 import random
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Coroutine, Iterator
@@ -25,7 +23,7 @@ from typing import Any
 
 from bench.client import Client, chat
 from bench.figures import Figure, arguments, show
-from bench.harness import ROOT, LocalBursar, free_port
+from bench.harness import LocalBursar, bursar, free_port, serving
 from bursar.core.usage import usage_of
 from bursar.prices import load
 from bursar.prices.charge import cost
@@ -58,19 +56,8 @@ select (select coalesce(sum(cost_nano), 0)::bigint from calls) as calls_nano,
 def provider() -> Iterator[int]:
     """Run a sandbox of our own, to read its bill and to have it outlive the gateway; yield its port."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bursar", "sandbox", "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                _bill(port)
-                break
-            time.sleep(0.05)
+    with serving(["bursar", "sandbox", "--port", str(port)], port):
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _bill(port: int) -> dict[str, dict[str, int]]:
@@ -107,7 +94,7 @@ async def send_calls(client: Client, count: int, faults: tuple[str, ...], seed: 
 
 def imbalance(calls: int) -> list[Figure]:
     """Measure what faults and hang-ups do to the books."""
-    with provider() as port, _bursar(port, "fast") as local:
+    with provider() as port, bursar(CONFIG.format(port=port, durability="fast")) as local:
         secret = local.create_key("bench", "100000")
         answered = _run(local, secret, lambda client: send_calls(client, calls // 2, BILLED_FAULTS, SEED))
         _settle(local)
@@ -163,7 +150,7 @@ async def kill_under_load(local: LocalBursar, client: Client, rounds: int, seed:
 
 def lost_calls(rounds: int, durability: str) -> Figure:
     """Measure what kill -9 loses."""
-    with provider() as port, _bursar(port, durability) as local:
+    with provider() as port, bursar(CONFIG.format(port=port, durability=durability)) as local:
         secret = local.create_key("bench", "100000")
         answered = _run(local, secret, lambda client: kill_under_load(local, client, rounds, SEED))
         assert local.stop() == 0, local.last_words()
@@ -175,18 +162,6 @@ def lost_calls(rounds: int, durability: str) -> Figure:
     lost = sum(1 for call in answered if call not in known)
     note = f"{len(answered):,} answered, {2 * rounds} kills, {undecided:,} under way at a kill; the check finds nothing"
     return Figure(f"books.lost_calls_{durability}", lost, "calls", note=note)
-
-
-@contextlib.contextmanager
-def _bursar(port: int, durability: str) -> Iterator[LocalBursar]:
-    local = LocalBursar(CONFIG.format(port=port, durability=durability))
-    try:
-        local.start()
-        yield local
-    finally:
-        if local.process is not None and local.process.poll() is None:
-            local.stop()
-        local.remove()
 
 
 def _run(local: LocalBursar, secret: str, work: Any) -> Any:

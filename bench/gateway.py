@@ -12,15 +12,11 @@ of the same load sent straight to the provider; median of the rounds.
 
 import contextlib
 import os
-import socket
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 from bench.figures import Figure, arguments, show
-from bench.harness import ROOT, LocalBursar, free_port
+from bench.harness import LocalBursar, free_port, serving
 from bench.load import Load, Outcome, run
 
 WORKER_CORE, OTHER_CORE = 0, 1
@@ -55,17 +51,8 @@ def request(secret: str, port: int) -> bytes:
 def mock(delay_ms: int) -> Iterator[int]:
     """Run the provider on the other core, and yield its port."""
     port = free_port()
-    command = ["taskset", "-c", str(OTHER_CORE), sys.executable, "-m", "bench.mock", str(port), str(delay_ms)]
-    process = subprocess.Popen(command, cwd=ROOT)
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            time.sleep(0.05)
+    with serving(["bench.mock", str(port), str(delay_ms)], port, core=OTHER_CORE):
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextlib.contextmanager

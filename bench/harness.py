@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,6 @@ class LocalBursar:
             file = self.data / "bursar.toml"
             file.write_text(self._config)
             command += ["--config", str(file)]
-        core = self._core
         environment = {name: value for name, value in os.environ.items() if name != "BURSAR_DATABASE_URL"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -62,7 +61,7 @@ class LocalBursar:
                 stderr=log,
                 env=environment | self.environment,
                 cwd=self.data,
-                preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None,
+                preexec_fn=_pinned(self._core),
             )
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -170,6 +169,30 @@ class LocalBursar:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{count} of {calls} calls are in the books after {timeout_s} s")
             time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def serving(module: list[str], port: int, *, core: int | None = None) -> Iterator[None]:
+    """Run a module that serves on a port, for a while, on one core if that is named."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *module], cwd=ROOT, stdout=subprocess.DEVNULL, preexec_fn=_pinned(core)
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{module[0]} does not serve on port {port}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _pinned(core: int | None) -> Callable[[], None] | None:
+    return None if core is None else lambda: os.sched_setaffinity(0, {core})
 
 
 @contextlib.asynccontextmanager
