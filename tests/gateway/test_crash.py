@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Self
 
 import pytest
@@ -251,14 +254,17 @@ def slow_call(local: LocalBursar, key: str) -> Iterator[None]:
 
 def intents(local: LocalBursar) -> set[bytes]:
     """Return the calls the spool knows of and does not know the end of."""
-    spool = Spool(local.data / "spool")
     open_calls: set[bytes] = set()
-    for entry, _ in spool.scan(spool.start):
-        if isinstance(entry, Intent):
-            open_calls.add(entry.call.call_id)
-        elif isinstance(entry, Settled):
-            open_calls.discard(entry.record.call.call_id)
-    spool.close()
+    with tempfile.TemporaryDirectory() as folder:  # a spool has one owner
+        for file in (local.data / "spool").glob("*.spool"):
+            shutil.copy(file, folder)
+        spool = Spool(Path(folder))
+        for entry, _ in spool.scan(spool.start):
+            if isinstance(entry, Intent):
+                open_calls.add(entry.call.call_id)
+            elif isinstance(entry, Settled):
+                open_calls.discard(entry.record.call.call_id)
+        spool.close()
     return open_calls
 
 

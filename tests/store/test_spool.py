@@ -1,5 +1,6 @@
 """What was appended is read back whole and in order, whatever happened to the process that wrote it."""
 
+import os
 import resource
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from bursar.core.records import (
 from bursar.core.usage import Usage
 from bursar.ledger.journal import CardUsed, Closed, Debt, Entry, Intent, Settled
 from bursar.store import spool as spool_module
-from bursar.store.spool import Position, Spool, SpoolFull
+from bursar.store.spool import SPARES, Position, Spool, SpoolFull
 
 SMALL_BYTES = 512
 """A segment of the tests, so that a few entries fill several."""
@@ -218,29 +219,142 @@ def test_segments_follow_one_another_and_only_those_before_a_position_are_droppe
     spool = Spool(tmp_path)
     for mark in range(10):
         spool.append(card(200, mark))
-    files = sorted(path.name for path in tmp_path.iterdir())
+    files = sorted(path.name for path in tmp_path.glob("*.spool"))
     assert files == [f"{number:012d}.spool" for number in range(1, spool.segment + 1)]
     assert spool.segment == 5
     spool.drop_before(Position(4, 10))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000000004.spool", "000000000005.spool"]
+    assert sorted(path.name for path in tmp_path.glob("*.spool")) == ["000000000004.spool", "000000000005.spool"]
     assert spool.start == Position(4, 0)
     assert everything(spool) == [card(200, mark) for mark in range(6, 10)]
     spool.close()
 
 
-def test_a_full_spool_refuses_without_a_trace_and_takes_more_once_the_books_have_some(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, bytes_max=3 * SMALL_BYTES)
-    written = [card(150, mark) for mark in range(9)]
+def intent(size: int, mark: int = 0) -> Intent:
+    """Make a call's intent of about `size` bytes."""
+    call = Call(bytes(16), 1, "k" * size, Protocol.openai_chat, "", False, mark, Segments())
+    return Intent(call, "", 1, 2, 3, 4, 5)
+
+
+def settled(size: int, mark: int = 0) -> Settled:
+    """Make a settlement of about `size` bytes."""
+    attempt = Attempt("", "", AttemptStatus.ok, 200, 0, 0, 0)
+    record = Record(intent(size, mark).call, CallStatus.ok, (attempt,), 0, 0, 0, 0, mark)
+    return Settled(record, 1, 2, 3, 4, ())
+
+
+def test_a_full_spool_refuses_calls_without_a_trace_and_takes_more_once_the_books_have_some(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, bytes_max=(3 + SPARES) * SMALL_BYTES)
+    written: list[Entry] = [intent(100, mark) for mark in range(9)]
     for entry in written:
         spool.append(entry)
     end = spool.end
     with pytest.raises(SpoolFull, match="holds 1536 bytes the database has not taken yet"):
-        spool.append(card(150, 99))
+        spool.append(intent(100, 99))
     assert spool.end == end
     assert everything(spool) == written
     spool.drop_before(Position(2, 0))
-    spool.append(card(150, 99))
-    assert everything(spool) == [*written[3:], card(150, 99)]
+    spool.append(intent(100, 99))
+    assert everything(spool) == [*written[3:], intent(100, 99)]
+    spool.close()
+
+
+def test_a_full_spool_takes_the_settlements_of_calls_that_were_sent(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, bytes_max=(1 + SPARES) * SMALL_BYTES)
+    written: list[Entry] = [intent(100, mark) for mark in range(3)]
+    for entry in written:
+        spool.append(entry)
+    for mark in range(3):
+        with pytest.raises(SpoolFull):
+            spool.append(intent(100))
+        written.append(settled(80, mark))
+        spool.append(written[-1])
+    with pytest.raises(SpoolFull):  # though the newest segment has room for it
+        spool.append(intent(0))
+    assert everything(spool) == written
+    spool.close()
+
+
+def test_a_full_disk_leaves_room_for_settlements_and_calls_begin_again_with_the_disk_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path)
+    written: list[Entry] = [intent(100, mark) for mark in range(3)]
+    for entry in written:
+        spool.append(entry)
+
+    def fails(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("os.posix_fallocate", fails)
+        for size in (100, 0):
+            with pytest.raises(SpoolFull, match="cannot allocate a spool segment of 512 bytes: No space left"):
+                spool.append(intent(size))
+            written += [settled(300, 1), settled(20, 2)]
+            spool.append(written[-2])
+            spool.append(written[-1])
+        assert everything(spool) == written
+    spool.append(intent(100))
+    assert everything(spool) == [*written, intent(100)]
+    spool.close()
+
+
+def test_a_spool_opened_on_a_full_disk_is_read_and_begins_no_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path)
+    spool.append(intent(50))
+    spool.close()
+    real = os.posix_fallocate
+
+    def fails(file: int, start: int, length: int) -> None:
+        if os.fstat(file).st_size < length:
+            raise OSError(28, "No space left on device")
+        real(file, start, length)
+
+    monkeypatch.setattr("os.posix_fallocate", fails)
+    again = Spool(tmp_path)
+    assert everything(again) == [intent(50)]
+    with pytest.raises(SpoolFull):
+        again.append(intent(50))
+    again.append(settled(50))
+    assert everything(again) == [intent(50), settled(50)]
+    again.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000001.spool"]
+
+
+def test_spares_a_killed_gateway_left_are_not_taken_for_its_entries(tmp_path: Path) -> None:
+    (tmp_path / "1.spare").write_bytes(b"x" * SMALL_BYTES)
+    spool = Spool(tmp_path)
+    written = [card(300, mark) for mark in range(5)]
+    for entry in written:
+        spool.append(entry)
+    assert everything(spool) == written
+    spool.close()
+
+
+def test_a_sync_reaches_every_segment_written_since_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real = os.fdatasync
+
+    def watched(file: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{file}").readlink().name)
+        real(file)
+
+    monkeypatch.setattr("os.fdatasync", watched)
+    spool = Spool(tmp_path)
+    for mark in range(6):
+        spool.append(card(200, mark))
+    spool.sync()
+    assert synced == [f"{number:012d}.spool" for number in (1, 2, 3)]
+    spool.append(card(1))
+    spool.sync()
+    assert synced[3:] == ["000000000003.spool"]
+    for mark in range(4):
+        spool.append(card(200, mark))
+    spool.drop_before(Position(5, 0))  # those in the books need no sync
+    spool.sync()
+    assert synced[4:] == ["000000000005.spool"]
     spool.close()
 
 
@@ -253,18 +367,17 @@ def test_an_entry_larger_than_a_segment_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_an_error_and_not_a_signal(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
-    spool.append(card(400, 1))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_BYTES // 2, hard))  # as good as no space left
     try:
         with pytest.raises(SpoolFull, match="cannot allocate"):
-            spool.append(card(400, 2))
+            Spool(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert everything(spool) == [card(400, 1)]
+    assert list(tmp_path.iterdir()) == []
+    spool = Spool(tmp_path)
     spool.append(card(400, 3))
-    assert everything(spool) == [card(400, 1), card(400, 3)]
+    assert everything(spool) == [card(400, 3)]
     spool.sync()
     spool.close()
 

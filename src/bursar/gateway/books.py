@@ -1,6 +1,7 @@
 """Be the gateway's hand in the books: hold before a call, settle after it, wait for the commit where asked to."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -127,10 +128,11 @@ class GatewayBooks:
         """Do what time demands: expire, retire, and carry the oldest calls forward in the spool."""
         self.purses.sweep(now_us)
         newest = self._spool.segment
-        for passage in self.under_way.values():
-            if passage.segment < newest - _CARRY_AFTER:
-                self.settler.begin(passage, passage.plan.candidates[0])
-                passage.segment = newest
+        with contextlib.suppress(SpoolFull):  # then its segments stay until the books have taken what is in them
+            for passage in self.under_way.values():
+                if passage.segment < newest - _CARRY_AFTER:
+                    self.settler.begin(passage, passage.plan.candidates[0])
+                    passage.segment = newest
         self._journal.wake()
 
     async def payable(self, tenant: int, provider: str) -> int:

@@ -4,9 +4,13 @@ A segment is a file of fixed size, allocated in full and mapped into memory: an 
 and is safe from the death of the process from then on, without a system call. (`sync` makes it safe from loss of
 power.) A frame is `length, crc32, payload`; its header is written last, so a frame that was cut short is not there.
 
+A few segments are always allocated ahead. Calls begin only while these spares are whole, so that the settlement of a
+call that was sent finds room whatever becomes of the disk and the database.
+
 Readers see the same files: the journal in this process, and whoever replays them after a crash.
 """
 
+import contextlib
 import mmap
 import os
 import struct
@@ -20,17 +24,21 @@ from typing import Final
 import msgspec
 
 from bursar.core.errors import BooksError
-from bursar.ledger.journal import Entry
+from bursar.ledger.journal import Entry, Intent
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
 """What a spool may hold before it refuses more: hours of calls while the database is away."""
+
+SPARES: Final = 2
+"""Segments kept for the settlements of calls under way: more than a kilobyte for each of ten thousand."""
 
 RECENT_MAX: Final = 8_192
 """Entries kept in memory for the journal; when it falls behind further it reads the files."""
 
 _HEADER: Final = struct.Struct("<II")
 _SUFFIX: Final = ".spool"
+_SPARE_SUFFIX: Final = ".spare"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
@@ -52,10 +60,10 @@ class Segment:
 
     __slots__ = ("_file", "map", "number", "path")
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, path: Path, number: int = 0) -> None:
         self.number = number
-        self.path = folder / f"{number:012d}{_SUFFIX}"
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             # Allocated now, so that a full disk is an error here and not a signal in the middle of a copy.
             os.posix_fallocate(self._file, 0, SEGMENT_BYTES)
@@ -64,9 +72,11 @@ class Segment:
             os.close(self._file)
             raise SpoolFull(f"cannot allocate a spool segment of {SEGMENT_BYTES} bytes: {error.strerror}") from error
 
-    def sync(self) -> None:
-        """Make everything written so far safe from loss of power. Blocks: run it in a thread."""
-        os.fdatasync(self._file)
+    def put_to_use(self, number: int) -> None:
+        """Make a spare the segment of a number."""
+        path = self.path.with_name(_file_name(number))
+        self.path.rename(path)
+        self.number, self.path = number, path
 
     def close(self) -> None:
         """Unmap and close the file."""
@@ -80,23 +90,37 @@ class Spool:
     def __init__(self, folder: Path, bytes_max: int = BYTES_MAX) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
-        self._segments_max = max(2, bytes_max // SEGMENT_BYTES)
-        self._segments = {number: Segment(folder, number) for number in _numbers(folder)}
+        self._segments_max = max(1, bytes_max // SEGMENT_BYTES - SPARES)
+        self._segments = {number: Segment(folder / _file_name(number), number) for number in _numbers(folder)}
+        self._spares: list[Segment] = []
+        self._spares_made = 0
+        self._for_settlements = False  # there is room for these alone
+        self._left_unsynced: deque[Path] = deque()  # segments that are no longer the newest
+        for left in folder.glob(f"*{_SPARE_SUFFIX}"):  # by a last life
+            left.unlink()
         if not self._segments:
-            self._segments[1] = Segment(folder, 1)
+            self._make_spare()
+            self._open_segment(1)
         self._newest = self._segments[max(self._segments)]
         self._map = self._newest.map
         self._offset = _end_of(self._newest.map)
+        self._refill()
+        _sync_folder(folder)
         self._recent: deque[tuple[Entry, int, int]] = deque()
         self._recent_from = self.end
 
     def append(self, entry: Entry) -> None:
-        """Write one entry. Raises `SpoolFull` when there is no room, with nothing written."""
+        """Write one entry. Raises `SpoolFull` when there is no room, with nothing written.
+
+        A call's intent is refused while there is room for settlements yet.
+        """
+        if self._for_settlements and isinstance(entry, Intent):
+            self._check_room()
         payload = _encode(entry)
         start = self._offset
         end = start + 8 + len(payload)
         if end > SEGMENT_BYTES - 8:
-            self._begin_segment(len(payload))
+            self._begin_segment(entry, len(payload))
             start, end = 0, 8 + len(payload)
         self._map[start + 8 : end] = payload
         self._map[start : start + 8] = _HEADER.pack(len(payload), zlib.crc32(payload))
@@ -170,27 +194,94 @@ class Spool:
             segment.path.unlink()
 
     def sync(self) -> None:
-        """Make the newest segment safe from loss of power. Blocks: run it in a thread."""
-        self._newest.sync()
+        """Make everything written so far safe from loss of power. Blocks: run it in a thread, one at a time.
+
+        Files are opened anew: the loop may drop a segment meanwhile, whose entries are in the books then.
+        """
+        if self._left_unsynced:
+            _sync_folder(self._folder)
+        while self._left_unsynced:
+            _sync_file(self._left_unsynced[0])
+            self._left_unsynced.popleft()
+        _sync_file(self._newest.path)
 
     def close(self) -> None:
-        """Close every file."""
+        """Close every file, and delete the spares."""
         for segment in self._segments.values():
             segment.close()
+        for spare in self._spares:
+            spare.close()
+            spare.path.unlink(missing_ok=True)
         self._segments.clear()
+        self._spares.clear()
 
-    def _begin_segment(self, payload_len: int) -> None:
+    def _begin_segment(self, entry: Entry, payload_len: int) -> None:
         if payload_len > SEGMENT_BYTES - 16:
             raise SpoolFull(f"an entry of {payload_len} bytes does not fit a segment of {SEGMENT_BYTES}")
-        if len(self._segments) >= self._segments_max:
+        if isinstance(entry, Intent):
+            self._check_room(more=1)
+        elif not self._spares:
+            self._make_spare()
+        self._open_segment(self._newest.number + 1)
+        self._refill()
+
+    def _open_segment(self, number: int) -> None:
+        if not self._spares:
+            self._make_spare()
+        segment = self._spares.pop()
+        segment.put_to_use(number)
+        if self._segments:
+            self._left_unsynced.append(self._newest.path)
+        self._segments[number] = segment
+        self._newest, self._map, self._offset = segment, segment.map, 0
+
+    def _check_room(self, more: int = 0) -> None:
+        """Check that calls may begin in this segment, or in so many more. Raises `SpoolFull`."""
+        if len(self._segments) + more > self._segments_max:
             raise SpoolFull(
                 f"the spool holds {len(self._segments) * SEGMENT_BYTES} bytes the database has not taken yet"
             )
-        self._open_segment(self._newest.number + 1)
+        while len(self._spares) < SPARES + more:
+            self._make_spare()
+        self._for_settlements = False
 
-    def _open_segment(self, number: int) -> None:
-        segment = self._segments[number] = Segment(self._folder, number)
-        self._newest, self._map, self._offset = segment, segment.map, 0
+    def _refill(self) -> None:
+        """Find out whether calls may begin, and have the spares whole for that."""
+        self._for_settlements = True
+        with contextlib.suppress(SpoolFull):
+            self._check_room()
+
+    def _make_spare(self) -> None:
+        self._spares_made += 1
+        path = self._folder / f"{self._spares_made}{_SPARE_SUFFIX}"
+        try:
+            self._spares.append(Segment(path))
+        except SpoolFull:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _file_name(number: int) -> str:
+    return f"{number:012d}{_SUFFIX}"
+
+
+def _sync_file(path: Path) -> None:
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:  # dropped
+        return
+    try:
+        os.fdatasync(file)
+    finally:
+        os.close(file)
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _numbers(folder: Path) -> Iterator[int]:
