@@ -24,6 +24,7 @@ from bursar.store.audit import audit
 from bursar.store.database import Connection
 from bursar.store.gateways import take_place
 from bursar.store.journal import Fenced, Journal
+from bursar.store.leases import expire_holds
 from bursar.store.spool import Position, Spool
 
 LATER_US = NOW_US + 2 * SECOND_US
@@ -476,4 +477,17 @@ async def test_whatever_happens_the_books_are_the_sum_of_the_calls(
         assert sums[payable] == [0, 0, paid[provider]]
     assert sums[shop.grant.lease_account][:2] == [0, sum(paid.values()) - overrun]
     assert sums[shop.grant.overage_account][1] == overrun
+    assert await is_sound(connection)
+
+
+async def test_holds_of_calls_the_spool_has_forgotten_expire_once(
+    connection: Connection, database_url: str, shop: Shop, tmp_path: Path
+) -> None:
+    forgotten, ended = shop.intent(40), shop.intent(50)
+    await write(shop, tmp_path, database_url, forgotten, ended, now_us=LATER_US)
+    await write(shop, tmp_path, database_url, shop.settled(ended, attempt(30)))
+    assert await connection.fetchval("select sum(debits_pending) from accounts") == 40
+    assert await expire_holds(connection, shop.place.gateway, LATER_US) == 1
+    assert await expire_holds(connection, shop.place.gateway, LATER_US + 1) == 0
+    assert await connection.fetchval("select sum(debits_pending + credits_pending) from accounts") == 0
     assert await is_sound(connection)

@@ -38,7 +38,7 @@ from bursar.store.database import Connection
 from bursar.store.gateways import Place, gateway_name, idempotent_calls, open_leases, recovered
 from bursar.store.journal import GROUP_WAIT_S, Journal
 from bursar.store.keys import TENANT
-from bursar.store.leases import OpenLease, id_of, return_lease, set_aside
+from bursar.store.leases import OpenLease, expire_holds, id_of, return_lease, set_aside
 from bursar.store.postgres import DataFolder
 from bursar.store.spool import Position, Spool
 from bursar.wires.openai_chat import OPENAI_CHAT
@@ -182,6 +182,8 @@ class Worker:
             self._spool.append(self._settle_lost(intent))
         while self._journal.position < self._spool.end:
             await self._journal.commit_group(clock_us())
+        if place.may_have_lost:
+            await self._control.run(lambda connection: expire_holds(connection, place.gateway, clock_us()))
         leases = await self._control.run(lambda connection: open_leases(connection, place.gateway))
         for lease in leases:
             await self._control.run(partial(_take_back, place, lease))

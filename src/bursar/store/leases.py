@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from bursar.budgets.budget import Budget, period_at
+from bursar.core import ids
 from bursar.core.errors import BooksError
 from bursar.core.money import Money
 from bursar.ledger import chart
@@ -177,6 +178,23 @@ async def return_lease(connection: Connection, lease: OpenLease, transfer_id: by
     async with connection.transaction():
         transfer = Transfer(transfer_id, lease.account_id, lease.budget_account, amount, Kind.post, reason, at_us)
         await _book_all(connection, lease.tenant, [transfer])
+
+
+async def expire_holds(connection: Connection, gateway: int, at_us: int) -> int:
+    """Expire the holds of a gateway that are still open in the books, and return how many there were.
+
+    Once its spool has been carried into the books, these are of calls it has forgotten: what they held stays in the
+    lease, to be set aside with it.
+    """
+    async with connection.transaction():
+        rows = await connection.fetch(_SQL["open_holds"], gateway)
+        for row in rows:
+            hold_id, held = row["transfer_id"], row["amount_nano"]
+            accounts = row["debit_account"], row["credit_account"]
+            name = ids.transfer_id(ids.call_of_transfer(hold_id), ids.VOID)
+            transfer = Transfer(name, *accounts, 0, Kind.expire_hold, Reason.call, at_us, hold_id, held)
+            await _book_all(connection, row["tenant"], [transfer])
+    return len(rows)
 
 
 async def set_aside(connection: Connection, lease: OpenLease, at_us: int) -> None:
