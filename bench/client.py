@@ -68,7 +68,7 @@ class Client:
 
 async def _read(response: Response) -> Answer:
     """Read an answer to its end. A stream is whole when the gateway's last comment has come."""
-    answer = Answer(response.status, response.header(b"x-bursar-call-id").decode(), whole=True)
+    answer = Answer(response.status, dict(response.headers).get(b"x-bursar-call-id", b"").decode(), whole=True)
     if response.stream is not None:
         last = b""
         try:

@@ -17,6 +17,9 @@ _BUFFER_HIGH: Final = 256 * 1024
 _JOIN_MAX: Final = 64 * 1024  # a larger body is written beside its head rather than copied
 _BUFFER_LOW: Final = 64 * 1024
 
+STALE_S: Final = 2.0
+"""How soon a kept connection ends after a request when its provider had closed it before."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -24,7 +27,7 @@ class Fault(Enum):
     """Say what went wrong with an exchange, as far as money is concerned."""
 
     unreachable = "unreachable"  # nothing was sent
-    stale = "stale"  # a kept connection ended before the answer began: the provider had closed it
+    stale = "stale"  # a kept connection ended at once: the provider had closed it before the request
     lost = "lost"  # the request was sent and no answer began
     cut = "cut"  # the answer began and did not end
     malformed = "malformed"  # what came is not HTTP, or too large
@@ -46,10 +49,6 @@ class Response(msgspec.Struct):
     headers: Headers
     body: bytes
     stream: "Connection | None" = None
-
-    def header(self, name: bytes) -> bytes:
-        """Return a header's value by its lower-case name; empty without one."""
-        return next((value for key, value in self.headers if key == name), b"")
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -81,6 +80,7 @@ class Connection(asyncio.Protocol):
         self._fault: UpstreamFault | None = None
         self._paused = False
         self._kept = False
+        self._sent_at = 0.0
         self._may_stay = False
         self.closed = False
         self.used = 0
@@ -105,7 +105,8 @@ class Connection(asyncio.Protocol):
         self._chunks.clear()
         self.first_byte_at = 0.0
         self._answer = answer = self._loop.create_future()
-        self.deadline = self._loop.time() + timeouts.first_byte_s
+        self._sent_at = self._loop.time()
+        self.deadline = self._sent_at + timeouts.first_byte_s
         self._idle_s = timeouts.idle_s
         self._pool.outbox.write(self._transport, b"".join(request) if len(request[1]) < _JOIN_MAX else request[0])
         if len(request[1]) >= _JOIN_MAX:
@@ -173,7 +174,8 @@ class Connection(asyncio.Protocol):
             if self._until_close and self._fault is None:
                 self.on_message_complete()
             elif self._answer is not None and not self._answer.done() and not self._headers and not self.first_byte_at:
-                fault = Fault.stale if self._kept else Fault.lost
+                soon = self._loop.time() - self._sent_at < STALE_S  # later it may have been at work on it, and bill
+                fault = Fault.stale if self._kept and soon else Fault.lost
                 self._fail(UpstreamFault(fault, "the connection ended before an answer"))
             else:
                 self._fail(UpstreamFault(Fault.cut, "the connection ended within the answer"))
@@ -195,14 +197,17 @@ class Connection(asyncio.Protocol):
         if status < 200:  # 100 Continue and the like: the answer proper follows
             self._headers = []
             return
-        names = {name for name, _ in self._headers}
-        self._until_close = not names & {b"content-length", b"transfer-encoding"} and status not in (204, 304)
-        response = Response(status, self._headers, b"")
-        if self._streams_all or response.header(b"content-type").startswith(b"text/event-stream"):
+        framed, streams = status in (204, 304), self._streams_all
+        for name, value in self._headers:
+            if name in (b"content-length", b"transfer-encoding"):
+                framed = True
+            elif name == b"content-type" and value.startswith(b"text/event-stream"):
+                streams = True
+        self._until_close = not framed
+        if streams:
             self._streaming = True
-            response.stream = self
             self.deadline = self._loop.time() + self._idle_s
-            self._resolve(response)
+            self._resolve(Response(status, self._headers, b"", self))
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body, and hold the provider back when nobody takes it."""
