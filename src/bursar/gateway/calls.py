@@ -43,6 +43,7 @@ ROUTE_OF: Final = {Protocol.openai_chat: "/v1/chat/completions", Protocol.anthro
 
 
 _NO_CACHE: Final = (b"x-bursar-cache", b"miss")
+_NOTHING_SAVED: Final = (b"x-bursar-saved-usd", b"0.00")
 _ANSWERED: Final = (CallStatus.ok, CallStatus.client_gone)
 
 
@@ -94,7 +95,7 @@ class Calls:
             if replay is not None:
                 await send_whole(send, replay.status, [*replay.headers, (b"x-bursar-replayed", b"true")], replay.body)
                 return
-        recorder = _Recorder(send)
+        recorder = Recorder(send)
         try:
             await self._make(passage, key, headers, recorder.send)
         finally:
@@ -124,7 +125,7 @@ class Calls:
             headers_out = returned_headers(response.headers) + _own_headers(passage.call, candidate)
             headers_out.append((b"x-bursar-cost-usd", nano_to_usd(record.cost_nano).encode()))
             saved = record.counterfactual_nano - record.cost_nano
-            headers_out.append((b"x-bursar-saved-usd", nano_to_usd(saved).encode()))
+            headers_out.append((b"x-bursar-saved-usd", nano_to_usd(saved).encode()) if saved else _NOTHING_SAVED)
             await send_whole(send, response.status, headers_out, response.body)
         finally:
             if passage.record is None:
@@ -206,7 +207,7 @@ def _own_headers(call: Call, candidate: Candidate) -> Headers:
     ]
 
 
-class _Recorder:
+class Recorder:
     """Pass an answer on and keep it, to be given again."""
 
     def __init__(self, send: Send) -> None:
@@ -214,17 +215,21 @@ class _Recorder:
         self._status = 0
         self._headers: Headers = []
         self._pieces: list[bytes] = []
+        self._whole = False
 
     async def send(self, message: dict[str, Any]) -> None:
+        """Pass on a part of the answer."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._headers = [pair for pair in message["headers"] if pair[0] != b"content-length"]
         else:
             self._pieces.append(message["body"])
+            self._whole = not message["more_body"]
         await self._send(message)
 
-    def replay(self) -> Replay:
-        return Replay(self._status, self._headers, b"".join(self._pieces))
+    def replay(self) -> Replay | None:
+        """Return the answer; None when it was not given to its end."""
+        return Replay(self._status, self._headers, b"".join(self._pieces)) if self._whole else None
 
 
 def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: bytes, now_us: int) -> Passage:

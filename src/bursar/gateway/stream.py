@@ -48,6 +48,7 @@ class StreamPassage:
                     rest += self._error_event("the provider's answer ended early: " + self._fault, "upstream_cut")
                 await _send_piece(send, rest)
         except Unavailable as refusal:
+            response.stream.abort()
             await _send_piece(send, self._error_event(refusal.message, refusal.code))
         assert self._record is not None
         await send({"type": "http.response.body", "body": self._comment(self._record), "more_body": False})
