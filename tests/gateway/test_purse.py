@@ -172,6 +172,16 @@ async def test_a_hold_that_outlives_its_call_expires_and_its_money_returns(till:
     assert lease.settle(call_id, 3 * CENT) == 3 * CENT  # charged all the same
 
 
+async def test_a_call_under_way_keeps_its_hold_however_long_it_takes(till: Till) -> None:
+    purse = budget(10 * CENT, Window.day)
+    lease, call_id = await till.hold(purse, 10 * CENT, till.now_us + SECOND_US)
+    for _ in range(2):  # in the lease at hand, then in one of a past window
+        till.now_us += DAY_US
+        till.purses.sweep(till.now_us, {call_id})
+        assert lease.held_nano == 10 * CENT
+    assert lease.settle(call_id, 9 * CENT) == 9 * CENT
+
+
 async def test_at_the_end_every_lease_is_given_back(till: Till) -> None:
     budgets = [budget(50 * CENT, name=f"bud_{number}") for number in range(5)]
     for each in budgets:

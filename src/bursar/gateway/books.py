@@ -126,7 +126,7 @@ class GatewayBooks:
 
     def sweep(self, now_us: int) -> None:
         """Do what time demands: expire, retire, and carry the oldest calls forward in the spool."""
-        self.purses.sweep(now_us)
+        self.purses.sweep(now_us, self.under_way)
         newest = self._spool.segment
         with contextlib.suppress(SpoolFull):  # then its segments stay until the books have taken what is in them
             for passage in self.under_way.values():

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -126,16 +126,19 @@ class Purses:
             self._retire(purse)
             purse.budget = budget
 
-    def sweep(self, now_us: int) -> None:
-        """Retire the leases of past windows and of idle budgets; expire holds that have outlived their call."""
+    def sweep(self, now_us: int, under_way: Container[bytes] = ()) -> None:
+        """Retire the leases of past windows and of idle budgets; expire holds that have outlived their call.
+
+        The calls under way keep theirs, however long they take: what they cost is still to come.
+        """
         for purse in self._purses.values():
             if purse.lease is not None:
-                for call_id in purse.lease.expire(now_us):
+                for call_id in purse.lease.expire(now_us, under_way):
                     log.error("purse.hold_expired", call=call_id.hex())
                 if now_us >= purse.end_us or (not purse.lease.holds and now_us - purse.used_us > IDLE_US):
                     self._retire(purse)
             for lease in purse.old:
-                lease.expire(now_us)
+                lease.expire(now_us, under_way)
                 self._give_back(purse, lease)
             purse.old = [lease for lease in purse.old if lease.holds or lease.available_nano]
 

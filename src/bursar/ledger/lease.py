@@ -4,6 +4,7 @@ A lease is a slice of a budget's headroom that the database has moved to one gat
 two points at which the gateway could be interrupted, so no interleaving of calls can spend the same money twice.
 """
 
+from collections.abc import Container
 from enum import IntEnum
 from typing import Final
 
@@ -58,9 +59,13 @@ class Lease:
         self.spent_nano += paid
         return paid
 
-    def expire(self, now_us: int) -> list[bytes]:
-        """Release the holds whose time has passed and name their calls."""
-        expired = [call_id for call_id, (_, expires_us) in self.holds.items() if expires_us <= now_us]
+    def expire(self, now_us: int, under_way: Container[bytes] = ()) -> list[bytes]:
+        """Release the holds whose time has passed and name their calls; a call under way keeps its hold."""
+        expired = [
+            call_id
+            for call_id, (_, expires_us) in self.holds.items()
+            if expires_us <= now_us and call_id not in under_way
+        ]
         for call_id in expired:
             amount, _ = self.holds.pop(call_id)
             self.held_nano -= amount
