@@ -99,3 +99,11 @@ async def test_a_service_tier_is_quoted_where_it_has_a_price(tier: str, priced: 
 
 async def test_a_free_model_is_quoted_as_nothing() -> None:
     assert quote_plan(facts_of(), Plan((await candidate(price="free"),), 4_096), 0) == 0
+
+
+async def test_a_speed_is_quoted_where_it_has_a_price() -> None:
+    plan = Plan((await candidate(),), 100)
+    assert quote_plan(msgspec.structs.replace(facts_of(), speed="standard"), plan, 0) > 0
+    with pytest.raises(Unmetered, match="no price for speed 'fast'") as caught:
+        quote_plan(msgspec.structs.replace(facts_of(), speed="fast"), plan, 0)
+    assert caught.value.param == "speed"

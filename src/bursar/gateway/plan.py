@@ -71,6 +71,8 @@ def quote_plan(facts: Facts, plan: Plan, now_us: int) -> Money:
                     f"{candidate.price.model} has no price for service tier {facts.service_tier!r}",
                     param="service_tier",
                 )
+            if not candidate.priced_speed(facts.speed):
+                raise Unmetered(f"{candidate.price.model} has no price for speed {facts.speed!r}", param="speed")
             card = candidate.card(now_us, facts.service_tier, facts.speed)
             cost = max(cost, candidate.ceiling(card, facts.traits).cost(bound, output_max))
         most = max(most, cost)

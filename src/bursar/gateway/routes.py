@@ -36,10 +36,8 @@ class Upstream:
         self.kind = provider.kind
         timeouts = Timeouts(provider.connect_s, provider.first_byte_s, provider.idle_s)
         self.pool = Pool(base_url, outbox, connections_max=provider.connections_max, timeouts=timeouts)
-        own_field = (
-            "max_completion_tokens" if "api.openai.com" in base_url or provider.kind == "sandbox" else "max_tokens"
-        )
-        self.cap_field = provider.cap_field or own_field
+        openai = provider.kind == "sandbox" or "api.openai.com" in base_url or ".azure.com" in base_url
+        self.cap_field = provider.cap_field or ("max_completion_tokens" if openai else "max_tokens")
         secret = provider.secret(name)
         self._heads = {protocol: self._head(protocol, secret) for protocol in _SPEAKS[provider.kind]}
 
@@ -100,6 +98,10 @@ class Candidate:
     def priced_tier(self, service_tier: str) -> bool:
         """Tell whether a service tier has a price, be it the standard one."""
         return service_tier in _STANDARD_TIERS or self.price.free or self.price.knows("service_tier", service_tier)
+
+    def priced_speed(self, speed: str) -> bool:
+        """Tell whether a speed has a price, be it the standard one."""
+        return speed in ("", "standard") or self.price.free or self.price.knows("speed", speed)
 
 
 class Routes:
