@@ -261,6 +261,28 @@ async def test_a_kept_connection_that_ends_before_an_answer_is_stale_and_a_fresh
         assert (await exchange(pool)).status == 200
 
 
+async def test_a_kept_connection_that_ends_late_may_have_been_at_work_and_is_lost(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bursar.gateway.connection.STALE_S", 0.05)
+    seen = 0
+
+    async def leaves(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 2:
+            await asyncio.sleep(0.2)
+            writer.transport.abort()
+            return
+        writer.write(OK)
+
+    async with pool_to(f"http://127.0.0.1:{await serve(leaves)}") as pool:
+        await exchange(pool)
+        with pytest.raises(UpstreamFault) as caught:
+            await exchange(pool)
+        assert caught.value.fault is Fault.lost
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     (tmp_path / "key.pem").write_text(KEY)

@@ -121,6 +121,19 @@ async def test_an_idle_connection_is_kept_for_a_while_and_then_closed(server: Se
     writer.close()
 
 
+@pytest.mark.parametrize("before", [b"", GET])
+async def test_line_breaks_alone_do_not_keep_a_connection(server: Server, before: bytes) -> None:
+    reader, writer = await server.connect()
+    if before:
+        writer.write(before)
+        assert b"200 OK" in await reader.readuntil(b"/ 0")
+    writer.write(b"\r\n")
+    await asyncio.sleep(0.05)
+    await server.later(KEEP_ALIVE_S + 1)
+    assert await read(reader) == b""
+    writer.close()
+
+
 async def test_a_call_under_way_is_not_ended_by_time(server: Server) -> None:
     go = asyncio.Event()
 

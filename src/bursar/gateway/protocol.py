@@ -151,11 +151,12 @@ class ClientProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        self._idle_since = 0.0
         try:
             self._parser.feed_data(data)
             if self._arriving and not self._arriving_since:  # more of it is still to come
                 self._arriving_since = self._loop.time()
+            if self._arriving or self._current is not None:  # line breaks before a request are none of it
+                self._idle_since = 0.0
         except httptools.HttpParserUpgrade:
             self.refuse(501, "this server speaks HTTP/1.1 alone")
         except httptools.HttpParserError:
