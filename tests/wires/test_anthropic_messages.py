@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.core.errors import BadRequest, NoMoney, TooMany, Unavailable
+from bursar.core.errors import BadRequest, NoMoney, TooMany, Unavailable, Unmetered
 from bursar.core.usage import Usage, UsageContradiction
+from bursar.tokens.bounds import input_tokens_max
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES, usage_from_report
 from bursar.wires.sse import event_bytes
 from bursar.wires.wire import TOOLS_OVERHEAD_TOKENS, BadAnswer, Seen
@@ -105,7 +106,6 @@ def test_media_are_counted_wherever_they_stand(part: dict[str, Any], images: int
             False,
             False,
         ),
-        (request(tools={"type": "web_search_1"}), False, False, False),
         (request(system='"web_search_1"'), False, False, False),
         (request(system="caf\u00e9").replace("é".encode(), b"\\u00e9"), False, False, False),
     ],
@@ -136,6 +136,44 @@ def test_bad_requests_name_the_field_and_the_kind(body: bytes, complaint: str, p
     assert complaint in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]},
+        {"tools": [{"name": "mine"}, {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-6"}]},
+        {"inference_geo": "us"},
+        {"fallbacks": [{"model": "claude-opus-4-6"}]},
+    ],
+)
+def test_what_has_a_price_of_its_own_and_no_meter_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(Unmetered, match="no meter for it here") as caught:
+        ANTHROPIC_MESSAGES.facts(request(**fields))
+    assert caught.value.param == next(iter(fields))
+
+
+@pytest.mark.parametrize("tools", [{"type": "web_search_1"}, "web_search_1", [7], [{"type": 7}]])
+def test_tools_of_another_shape_are_refused(tools: Any) -> None:
+    with pytest.raises(BadRequest, match="expected a list of tools"):
+        ANTHROPIC_MESSAGES.facts(request(tools=tools))
+
+
+@pytest.mark.parametrize(
+    ("fields", "bounded"),
+    [
+        ({"tools": [{"name": "web_fetch"}, {"type": "bash_20250124", "name": "bash"}]}, True),
+        ({"tools": None, "mcp_servers": [], "fallbacks": None, "inference_geo": "global"}, True),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, False),
+        ({"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}, False),
+        ({"mcp_servers": [{"type": "url", "url": "https://example.com", "name": "x"}]}, False),
+    ],
+)
+def test_what_the_provider_reads_by_itself_only_the_context_window_bounds(
+    fields: dict[str, Any], bounded: bool
+) -> None:
+    facts = ANTHROPIC_MESSAGES.facts(request(**fields))
+    assert (input_tokens_max(facts, facts.model, 200_000) == 200_000) is not bounded
 
 
 def test_the_upstream_body_is_the_clients_with_the_model_as_decided() -> None:

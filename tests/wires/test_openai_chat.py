@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.core.errors import BadRequest, NoMoney
+from bursar.core.errors import BadRequest, NoMoney, Unmetered
 from bursar.core.usage import Usage, UsageContradiction
+from bursar.tokens.bounds import input_tokens_max
 from bursar.wires.openai_chat import OPENAI_CHAT, usage_from_json
 from bursar.wires.sse import event_bytes
 from bursar.wires.wire import BadAnswer, Seen
@@ -100,6 +101,61 @@ def test_the_upstream_body_is_the_clients_with_what_was_decided() -> None:
         "max_tokens": 77,
         "stream_options": {"include_usage": True},
     }
+
+
+@pytest.mark.parametrize(
+    ("caps", "cap_field", "sent"),
+    [
+        ({"max_completion_tokens": 5}, "max_tokens", {"max_tokens": 5}),
+        ({"max_tokens": 5}, "max_completion_tokens", {"max_completion_tokens": 5}),
+        ({"max_completion_tokens": 5, "max_tokens": None}, "max_tokens", {"max_tokens": 5}),
+        ({"max_tokens": 5}, "max_output_tokens", {"max_output_tokens": 5}),
+        ({"max_tokens": 5}, "max_tokens", {"max_tokens": 5}),
+    ],
+)
+def test_a_cap_reaches_the_provider_in_the_field_it_knows(
+    caps: dict[str, Any], cap_field: str, sent: dict[str, int]
+) -> None:
+    body = request(**caps)
+    facts = OPENAI_CHAT.facts(body)
+    read = msgspec.json.decode(OPENAI_CHAT.upstream_body(body, facts, facts.model, 5, cap_field))
+    assert {name: value for name, value in read.items() if name.startswith("max_")} == sent
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"models": ["openai/o1-pro"]},
+        {"fallbacks": ["dearer"]},
+        {"plugins": [{"id": "web"}]},
+        {"search_parameters": {"mode": "on"}},
+        {"enable_search": True},
+        {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "web_search"}]},
+        {"tools": [{"type": "builtin_function", "function": {"name": "$web_search"}}]},
+    ],
+)
+def test_what_is_billed_beside_the_tokens_and_has_no_meter_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(Unmetered, match="no meter for it here") as caught:
+        OPENAI_CHAT.facts(request(**fields))
+    assert caught.value.param == next(iter(fields))
+
+
+def test_what_asks_for_nothing_is_not_refused() -> None:
+    OPENAI_CHAT.facts(request(models=[], plugins=None, enable_search=False, search_parameters={}, tools=None))
+    OPENAI_CHAT.facts(request(tools=[{"type": "function"}, {"type": "custom"}, {"function": {"name": "f"}}]))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": [{"type": "video_url", "video_url": {"url": "https://example.com/v"}}]},
+        {"role": "assistant", "content": None, "audio": {"id": "audio_1"}},
+    ],
+)
+def test_what_neither_bytes_nor_images_bound_only_the_context_window_does(message: dict[str, Any]) -> None:
+    facts = OPENAI_CHAT.facts(request(messages=[message]))
+    assert input_tokens_max(facts, facts.model, 128_000) == 128_000
+    assert facts.traits.media
 
 
 def test_a_field_given_twice_reaches_the_provider_once_as_it_was_read() -> None:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from bursar.core.errors import Refusal
+from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_data
@@ -28,10 +28,15 @@ from bursar.wires.wire import (
     merge_reports,
     nested,
     unknown_counts,
+    unmetered,
     utf8_len,
 )
 
 _ABSENT: Final = msgspec.Raw(b"")
+# Kinds of tools: those at the client's, and those at the provider's that cost tokens and searches alone. Others have a
+# price of their own: code execution by the hour, an advisor by its model.
+_READ_MORE: Final = ("web_search_", "web_fetch_", "mcp_toolset")
+_METERED_TOOLS: Final = (*_READ_MORE, "bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_")
 # A plain letter written as an escape could hide a word that the hold depends on; then the dearest is assumed.
 _ESCAPED_LETTER: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u00(?:3[0-9]|5[fF]|[67])")
 
@@ -63,6 +68,9 @@ class _Request(msgspec.Struct):
     service_tier: str | None = None
     speed: str | None = None
     tools: msgspec.Raw = _ABSENT
+    mcp_servers: msgspec.Raw = _ABSENT
+    inference_geo: str | None = None
+    fallbacks: msgspec.Raw = _ABSENT
 
 
 class _Delta(msgspec.Struct):
@@ -95,7 +103,7 @@ _request = msgspec.json.Decoder(_Request)
 _answer = msgspec.json.Decoder(_Answer)
 _event = msgspec.json.Decoder(_Event)
 _result_parts = msgspec.json.Decoder(list[_Part])
-_tools = msgspec.json.Decoder(list[_Tool])
+_tools = msgspec.json.Decoder(list[_Tool] | None)
 _encode = msgspec.json.Encoder().encode
 
 _KNOWN: Final = frozenset(
@@ -238,13 +246,16 @@ class AnthropicMessages:
         text_bytes = len(body) - media.body_bytes
         if segments.tools:
             text_bytes += TOOLS_OVERHEAD_TOKENS
+        searches, reads_more = _at_provider(request)
+        if reads_more:
+            media = Media(media.images, media.others + 1, media.body_bytes)
         escaped = b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None
         caches = escaped or b'"cache_control"' in body
         traits = Traits(
             writes_cache_5m=caches,
             writes_cache_1h=caches and (escaped or b'"1h"' in body),
             media=media is not NO_MEDIA,
-            searches_web=(escaped or b'"web_search' in body) and _offers_search(request.tools),
+            searches_web=searches,
         )
         return Facts(
             request.model,
@@ -320,14 +331,31 @@ _ERROR_TYPES: Final = {
 }
 
 
-def _offers_search(tools: msgspec.Raw) -> bool:
-    """Tell whether the provider's own search is among the tools; a client's tool may have that name too."""
-    if not len(tools):
-        return False
+def _at_provider(request: _Request) -> tuple[bool, bool]:
+    """Tell whether the provider may search the web, and whether it may add to the prompt what it finds by itself.
+
+    A client's tool may have any name: the provider's own are told by their type. Raises `BadRequest`, and `Unmetered`
+    for what is billed at rates not known here.
+    """
+    if request.inference_geo not in (None, "global"):
+        raise unmetered("inference in one region alone", "inference_geo")
+    if len(request.fallbacks) > 4:  # more than null or []
+        raise unmetered("an answer of another model", "fallbacks")
+    searches, reads_more = False, len(request.mcp_servers) > 4
+    if request.tools is _ABSENT:
+        return searches, reads_more
     try:
-        return any(tool.type is not None and tool.type.startswith("web_search") for tool in _tools.decode(tools))
+        tools = _tools.decode(request.tools) or ()
     except UNREADABLE:
-        return False  # of another shape, which the provider refuses
+        raise BadRequest("expected a list of tools in `tools`", param="tools") from None
+    for tool in tools:
+        if tool.type is None or tool.type == "custom":
+            continue
+        if not tool.type.startswith(_METERED_TOOLS):
+            raise unmetered("a tool of this type at the provider's", "tools")
+        searches = searches or tool.type.startswith("web_search_")
+        reads_more = reads_more or tool.type.startswith(_READ_MORE)
+    return searches, reads_more
 
 
 def _measure(parts: list[_Part]) -> tuple[int, int, Media]:

@@ -2,7 +2,7 @@
 
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -25,10 +25,12 @@ from bursar.wires.wire import (
     believable,
     check_cap,
     check_model,
-    edit_body,
     merge_reports,
+    read_fields,
     unknown_counts,
+    unmetered,
     utf8_len,
+    write_fields,
 )
 
 CHOICES_MAX: Final = 128
@@ -49,6 +51,11 @@ class _Message(msgspec.Struct):
     role: str
     content: str | list[_Part] | None = None
     tool_calls: msgspec.Raw = _ABSENT
+    audio: msgspec.Raw = _ABSENT  # names an earlier answer's
+
+
+class _Tool(msgspec.Struct):
+    type: str = "function"
 
 
 class _StreamOptions(msgspec.Struct):
@@ -68,6 +75,12 @@ class _Request(msgspec.Struct):
     functions: msgspec.Raw = _ABSENT
     prediction: msgspec.Raw = _ABSENT
     web_search_options: msgspec.Raw = _ABSENT
+    # Resellers' own: other models to answer instead, and searches billed beside the tokens.
+    models: msgspec.Raw = _ABSENT
+    fallbacks: msgspec.Raw = _ABSENT
+    plugins: msgspec.Raw = _ABSENT
+    search_parameters: msgspec.Raw = _ABSENT
+    enable_search: msgspec.Raw = _ABSENT
 
 
 class _Answer(msgspec.Struct):
@@ -127,6 +140,7 @@ class _Chunk(msgspec.Struct):
 _request = msgspec.json.Decoder(_Request)
 _answer = msgspec.json.Decoder(_Answer)
 _choices = msgspec.json.Decoder(list[_Choice])
+_tools = msgspec.json.Decoder(list[_Tool] | None)
 _chunk = msgspec.json.Decoder(_Chunk)
 _usage = msgspec.json.Decoder(_Usage)
 _cost = msgspec.json.Decoder(Decimal | None)
@@ -319,6 +333,7 @@ class OpenAIChat:
             check_cap(cap, "max_completion_tokens")
         segments, media = _segments(request)
         text_bytes = len(body) - media.body_bytes
+        _check_metered(request)
         if segments.tools:
             text_bytes += TOOLS_OVERHEAD_TOKENS
         options = request.stream_options
@@ -339,14 +354,16 @@ class OpenAIChat:
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:
         """Return the body to send: the client's, with model, output cap and usage wish as decided."""
-        changes: dict[str, Any] = {}
+        fields = read_fields(body)
         if model != facts.model:
-            changes["model"] = model
-        if facts.output_cap is None:
-            changes[cap_field] = cap
+            fields["model"] = model
+        if bytes(fields.get(cap_field, _NULL)) == _NULL:  # a provider may not know the other, and answer without a cap
+            for name in _CAP_FIELDS:
+                fields.pop(name, None)
+            fields[cap_field] = cap
         if facts.stream and not facts.wants_usage:
-            changes["stream_options"] = {"include_usage": True}
-        return edit_body(body, changes)
+            fields["stream_options"] = {"include_usage": True}
+        return write_fields(fields)
 
     def answer(self, body: bytes) -> Answer:
         """Read a whole JSON answer. Raises `BadAnswer` when it is none."""
@@ -391,6 +408,31 @@ class OpenAIChat:
         return report
 
 
+_NULL: Final = b"null"
+_BOUNDED_PARTS: Final = ("text", "refusal", "image_url")  # by their bytes or by the model's size of images
+_CAP_FIELDS: Final = ("max_completion_tokens", "max_tokens")
+_OFF: Final = (b"null", b"false", b"[]", b"{}")
+_CLIENTS_TOOLS: Final = ("function", "custom")  # those that run at the client's
+
+
+def _check_metered(request: _Request) -> None:
+    """Check that nothing is asked for that would be billed beside the tokens or at another model's price."""
+    r = request
+    if not r.models is r.fallbacks is r.plugins is r.search_parameters is r.enable_search is _ABSENT:
+        for name in ("models", "fallbacks", "plugins", "search_parameters", "enable_search"):
+            value: msgspec.Raw = getattr(r, name)
+            if value is not _ABSENT and bytes(value) not in _OFF:
+                raise unmetered(f"what `{name}` asks for", name)
+    if r.tools is not _ABSENT:
+        try:
+            tools = _tools.decode(r.tools) or ()
+        except UNREADABLE:
+            raise BadRequest("expected a list of tools in `tools`", param="tools") from None
+        for tool in tools:
+            if tool.type not in _CLIENTS_TOOLS:
+                raise unmetered("a tool of this type at the provider's", "tools")
+
+
 # Prompt caches are written on the provider's own accord, where that is billed at all.
 _PLAIN: Final = Traits(writes_cache_5m=True)
 
@@ -422,8 +464,10 @@ def _segments(request: _Request) -> tuple[Segments, Media]:
             for part in content:
                 size += utf8_len(part.text) + utf8_len(part.refusal)
                 images += len(part.image_url) > 0
-                others += len(part.input_audio) > 0 or len(part.file) > 0
+                others += len(part.input_audio) > 0 or len(part.file) > 0 or part.type not in _BOUNDED_PARTS
                 media_bytes += len(part.image_url) + len(part.input_audio) + len(part.file)
+        if message.audio is not _ABSENT and bytes(message.audio) != _NULL:
+            others += 1
         role = message.role
         if role == "user":
             user += size
@@ -435,7 +479,7 @@ def _segments(request: _Request) -> tuple[Segments, Media]:
             history += size + user + len(message.tool_calls)
             user = 0
     tools = len(request.tools) + len(request.functions)
-    media = Media(images, others, media_bytes) if media_bytes else NO_MEDIA
+    media = Media(images, others, media_bytes) if media_bytes or others else NO_MEDIA
     return Segments(system, tools, history, retrieved, user), media
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeGuard
 import msgspec
 
 from bursar.core import records
-from bursar.core.errors import BadRequest, Refusal
+from bursar.core.errors import BadRequest, Refusal, Unmetered
 from bursar.core.records import Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 
@@ -101,7 +101,7 @@ class Wire(Protocol):
     protocol: ClassVar[records.Protocol]
 
     def facts(self, body: bytes) -> Facts:
-        """Read a request. Raises `BadRequest` naming the field and the kind of value expected."""
+        """Read a request. Raises `BadRequest` naming the field and the kind expected, `Unmetered` without a meter."""
         ...
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:
@@ -176,15 +176,28 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
 
-def edit_body(body: bytes, changes: Mapping[str, Any]) -> bytes:
-    """Set top-level fields of a JSON object; every other field's bytes stay as they came.
+def read_fields(body: bytes) -> dict[str, Any]:
+    """Read the top-level fields of a JSON object, their values as they came.
 
     A field given twice is collapsed to its last value, the one `facts` read: a provider that read the first
     would otherwise serve another model than the one priced.
     """
-    fields: dict[str, Any] = dict(_fields.decode(body))
-    fields.update(changes)
+    return dict(_fields.decode(body))
+
+
+def write_fields(fields: Mapping[str, Any]) -> bytes:
+    """Write a JSON object."""
     return _encoder.encode(fields)
+
+
+def edit_body(body: bytes, changes: Mapping[str, Any]) -> bytes:
+    """Set top-level fields of a JSON object; every other field's bytes stay as they came."""
+    return write_fields({**read_fields(body), **changes})
+
+
+def unmetered(what: str, param: str) -> Unmetered:
+    """Refuse what would be billed and cannot be bounded or charged here."""
+    return Unmetered(f"{what} would be billed, and there is no meter for it here", code="unmetered", param=param)
 
 
 def is_report(value: object) -> TypeGuard[UsageReport]:
