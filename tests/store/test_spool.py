@@ -201,6 +201,27 @@ def test_an_entry_cut_short_is_not_there_and_the_next_takes_its_place(tmp_path: 
     again.close()
 
 
+def test_entries_behind_a_lost_one_do_not_come_back(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.append(card(30, 1))
+    lost = spool.end.offset
+    spool.append(card(30, 2))
+    after = spool.end.offset
+    spool.append(card(30, 3))
+    spool.close()
+    path = tmp_path / "000000000001.spool"
+    data = bytearray(path.read_bytes())
+    data[lost:after] = bytes(after - lost)  # a page that was not on disk yet when the power went
+    path.write_bytes(data)
+    again = Spool(tmp_path)
+    again.append(card(30, 4))
+    assert everything(again) == [card(30, 1), card(30, 4)]
+    again.close()
+    once_more = Spool(tmp_path)
+    assert everything(once_more) == [card(30, 1), card(30, 4)]
+    once_more.close()
+
+
 def test_an_entry_with_one_changed_byte_is_not_believed(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.append(card(30, 1))

@@ -104,6 +104,7 @@ class Spool:
         self._newest = self._segments[max(self._segments)]
         self._map = self._newest.map
         self._offset = _end_of(self._newest.map)
+        _clear_from(self._newest.map, self._offset)
         self._refill()
         _sync_folder(folder)
         self._recent: deque[tuple[Entry, int, int]] = deque()
@@ -297,6 +298,16 @@ def _frame_at(data: mmap.mmap, offset: int) -> bytes | None:
         return None
     payload = data[offset + 8 : offset + 8 + length]
     return payload if zlib.crc32(payload) == checksum else None
+
+
+def _clear_from(data: mmap.mmap, offset: int) -> None:
+    """Clear what is left of a segment beyond its end: after a loss of power old frames may stand behind a lost one.
+
+    A new frame of the lost one's length would bring them back.
+    """
+    rest = SEGMENT_BYTES - offset
+    if data[offset:].count(0) != rest:
+        data[offset:] = bytes(rest)
 
 
 def _end_of(data: mmap.mmap) -> int:
