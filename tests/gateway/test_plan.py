@@ -12,6 +12,7 @@ from bursar.gateway.config import Provider
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.plan import LEVERS, Plan, drive, make_plan, quote_plan
 from bursar.gateway.routes import Candidate, Upstream
+from bursar.prices import load
 from bursar.prices.file import read_model_price
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.wire import Facts
@@ -107,3 +108,13 @@ async def test_a_speed_is_quoted_where_it_has_a_price() -> None:
     with pytest.raises(Unmetered, match="no price for speed 'fast'") as caught:
         quote_plan(msgspec.structs.replace(facts_of(), speed="fast"), plan, 0)
     assert caught.value.param == "speed"
+
+
+async def test_a_longer_context_asked_for_by_header_is_quoted_at_the_rates_beyond_the_models_own() -> None:
+    found = await candidate(price=PRICE)
+    price = msgspec.structs.replace(load().find("anthropic", "claude-sonnet-4-5"), provider="p")
+    own = Plan((Candidate(found.upstream, "claude-sonnet-4-5", price),), 100)
+    facts = facts_of(messages=[{"role": "user", "content": "x" * 900_000}])
+    assert quote_plan(facts, own, 0) < 200_000 * 3_750 + 100 * 15_000 + 1_000
+    most = quote_plan(facts, own, 0, b"anthropic-beta: context-1m-2025-08-07\r\n")
+    assert most >= facts.text_bytes * 7_500 + 100 * 22_500

@@ -138,7 +138,7 @@ class Calls:
         facts, call, settings = passage.facts, passage.call, self._settings
         candidates = self._routes.find(facts.model, call.protocol)
         passage.plan = plan = drive(make_plan(facts, candidates, key.output_cap or settings.output_cap))
-        amount = quote_plan(facts, plan, call.opened_us)
+        amount = quote_plan(facts, plan, call.opened_us, passage.forwarded)
         if headers.max_cost_usd is not None:
             _check_max_cost(headers.max_cost_usd, amount)
         passage.expires_us = call.opened_us + (settings.call_timeout_s + 60) * SECOND_US

@@ -27,6 +27,11 @@ class Plan(msgspec.Struct, frozen=True):
 
 Lever: TypeAlias = Callable[[Facts, Plan], Generator[Any, Any, Plan]]
 
+LONG_CONTEXT_TOKENS: Final = 1_000_000
+"""What a model takes under Anthropic's beta `context-1m-2025-08-07` ("Context windows", checked 2026-11-22)."""
+
+_LONG_CONTEXT: Final = b"context-1m"
+
 LEVERS: Final[tuple[Lever, ...]] = ()
 
 
@@ -49,14 +54,18 @@ def drive(flow: Generator[Any, Any, Plan]) -> Plan:
     raise TypeError(f"nobody here answers the wish {type(wish).__name__}")
 
 
-def quote_plan(facts: Facts, plan: Plan, now_us: int) -> Money:
+def quote_plan(facts: Facts, plan: Plan, now_us: int, betas: bytes = b"") -> Money:
     """Return the most a plan can cost over all its candidates, at the tier asked for or the standard one.
 
+    `betas` are the header lines sent on: they may ask for a longer context than a model has by itself.
     Raises `Unmetered` for what has no price or no bound.
     """
     most = 0
     for candidate in plan.candidates:
-        bound = input_tokens_max(facts, candidate.model, candidate.price.context_window)
+        window = candidate.price.context_window
+        if betas and _LONG_CONTEXT in betas:
+            window = max(window or 0, LONG_CONTEXT_TOKENS)
+        bound = input_tokens_max(facts, candidate.model, window)
         if bound is None:
             raise Unmetered(
                 f"nothing bounds the tokens of this audio or document for {candidate.model}: send its text instead",
