@@ -129,6 +129,8 @@ def test_a_cap_reaches_the_provider_in_the_field_it_knows(
         {"fallbacks": ["dearer"]},
         {"plugins": [{"id": "web"}]},
         {"search_parameters": {"mode": "on"}},
+        {"audio": {"voice": "alloy", "format": "wav"}},
+        {"modalities": ["text", "audio"]},
         {"enable_search": True},
         {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "web_search"}]},
         {"tools": [{"type": "builtin_function", "function": {"name": "$web_search"}}]},
@@ -142,6 +144,7 @@ def test_what_is_billed_beside_the_tokens_and_has_no_meter_is_refused(fields: di
 
 def test_what_asks_for_nothing_is_not_refused() -> None:
     OPENAI_CHAT.facts(request(models=[], plugins=None, enable_search=False, search_parameters={}, tools=None))
+    OPENAI_CHAT.facts(request(audio=None, modalities=["text"]))
     OPENAI_CHAT.facts(request(tools=[{"type": "function"}, {"type": "custom"}, {"function": {"name": "f"}}]))
 
 

@@ -81,6 +81,9 @@ class _Request(msgspec.Struct):
     plugins: msgspec.Raw = _ABSENT
     search_parameters: msgspec.Raw = _ABSENT
     enable_search: msgspec.Raw = _ABSENT
+    # Spoken answers cost many times what written ones do, and few prices say how much.
+    audio: msgspec.Raw = _ABSENT
+    modalities: list[str] | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -418,8 +421,10 @@ _CLIENTS_TOOLS: Final = ("function", "custom")  # those that run at the client's
 def _check_metered(request: _Request) -> None:
     """Check that nothing is asked for that would be billed beside the tokens or at another model's price."""
     r = request
-    if not r.models is r.fallbacks is r.plugins is r.search_parameters is r.enable_search is _ABSENT:
-        for name in ("models", "fallbacks", "plugins", "search_parameters", "enable_search"):
+    if r.modalities is not None and r.modalities != ["text"]:
+        raise unmetered("an answer that is not text", "modalities")
+    if not r.models is r.fallbacks is r.plugins is r.search_parameters is r.enable_search is r.audio is _ABSENT:
+        for name in ("models", "fallbacks", "plugins", "search_parameters", "enable_search", "audio"):
             value: msgspec.Raw = getattr(r, name)
             if value is not _ABSENT and bytes(value) not in _OFF:
                 raise unmetered(f"what `{name}` asks for", name)
