@@ -202,6 +202,23 @@ async def test_a_stream_is_given_time_between_its_chunks_and_cut_when_it_stalls(
     assert caught.value.fault is Fault.cut
 
 
+async def test_a_stream_that_never_ends_is_ended(serve: Serve) -> None:
+    async def begins(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM + chunk(b"data: 1\n\n"))
+
+    timeouts = Timeouts(idle_s=10_000, whole_s=2_000)
+    async with pool_to(f"http://127.0.0.1:{await serve(begins)}", timeouts=timeouts) as pool:
+        response = await exchange(pool)
+        assert response.stream is not None
+        assert await response.stream.chunk() == b"data: 1\n\n"
+        now = asyncio.get_running_loop().time()
+        pool.sweep(now + timeouts.whole_s - 60)
+        assert not response.stream.closed
+        pool.sweep(now + timeouts.whole_s + 1)
+        with pytest.raises(UpstreamFault, match="the answer took too long"):
+            await response.stream.chunk()
+
+
 async def test_a_provider_is_held_back_while_nobody_takes_its_stream(serve: Serve) -> None:
     sent = 0
 
@@ -219,7 +236,7 @@ async def test_a_provider_is_held_back_while_nobody_takes_its_stream(serve: Serv
         assert response.stream is not None
         await asyncio.sleep(0.2)
         assert 0 < sent < 400
-        pool.sweep(asyncio.get_running_loop().time() + 10_000)  # the client is slow, not the provider
+        pool.sweep(asyncio.get_running_loop().time() + 1_000)  # the client is slow, not the provider
         total = 0
         while piece := await response.stream.chunk():
             total += len(piece)

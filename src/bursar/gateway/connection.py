@@ -57,6 +57,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     connect_s: float = 10.0
     first_byte_s: float = 600.0
     idle_s: float = 120.0  # between two chunks of an answer
+    whole_s: float = 1_800.0  # from the request to the answer's end
 
 
 class Connection(asyncio.Protocol):
@@ -85,6 +86,7 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.used = 0
         self.deadline = 0.0  # of what it waits for now, in the loop's time; 0: nothing
+        self._end_by = 0.0
         self.idle_since = 0.0
         self.first_byte_at = 0.0
 
@@ -107,6 +109,7 @@ class Connection(asyncio.Protocol):
         self._answer = answer = self._loop.create_future()
         self._sent_at = self._loop.time()
         self.deadline = self._sent_at + timeouts.first_byte_s
+        self._end_by = self._sent_at + timeouts.whole_s
         self._idle_s = timeouts.idle_s
         self._pool.outbox.write(self._transport, b"".join(request) if len(request[1]) < _JOIN_MAX else request[0])
         if len(request[1]) >= _JOIN_MAX:
@@ -138,10 +141,14 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def expire(self) -> None:
+    def sweep(self, now: float) -> None:
         """End an exchange whose time has run out."""
+        if self._ended or (not 0 < self.deadline < now and self._end_by >= now):
+            return
         if self._answer is not None and not self._answer.done():
             self.abort(UpstreamFault(Fault.lost, "no answer in time", timed_out=True))
+        elif self._end_by < now:
+            self.abort(UpstreamFault(Fault.cut, "the answer took too long", timed_out=True))
         else:
             self.abort(UpstreamFault(Fault.cut, "the answer stalled", timed_out=True))
 

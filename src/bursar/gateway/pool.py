@@ -105,8 +105,7 @@ class Pool:
     def sweep(self, now: float) -> None:
         """End exchanges beyond their deadline and connections that have been idle for long."""
         for connection in list(self._all):
-            if 0 < connection.deadline < now:
-                connection.expire()
+            connection.sweep(now)
         fresh = [
             connection for connection in self._idle if now - connection.idle_since < IDLE_S and not connection.closed
         ]

@@ -31,10 +31,12 @@ _STANDARD_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "o
 class Upstream:
     """Be a provider as the gateway talks to it: its connections, the head of its requests, its dialect."""
 
-    def __init__(self, name: str, provider: Provider, base_url: str, outbox: Outbox) -> None:
+    def __init__(
+        self, name: str, provider: Provider, base_url: str, outbox: Outbox, call_timeout_s: float = 1_800.0
+    ) -> None:
         self.name = name
         self.kind = provider.kind
-        timeouts = Timeouts(provider.connect_s, provider.first_byte_s, provider.idle_s)
+        timeouts = Timeouts(provider.connect_s, provider.first_byte_s, provider.idle_s, call_timeout_s)
         self.pool = Pool(base_url, outbox, connections_max=provider.connections_max, timeouts=timeouts)
         openai = provider.kind == "sandbox" or "api.openai.com" in base_url or ".azure.com" in base_url
         self.cap_field = provider.cap_field or ("max_completion_tokens" if openai else "max_tokens")
@@ -111,7 +113,9 @@ class Routes:
         self._book = book
         self._config = config
         self.upstreams = {
-            name: Upstream(name, provider, provider.base_url or base_url_of(name), outbox)
+            name: Upstream(
+                name, provider, provider.base_url or base_url_of(name), outbox, config.gateway.call_timeout_s
+            )
             for name, provider in config.providers.items()
         }
         self._found: dict[tuple[str, Protocol], tuple[Candidate, ...]] = {}
