@@ -21,6 +21,8 @@ import urllib.request
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+import uvloop
+
 from bench.client import Client, chat
 from bench.figures import Figure, arguments, show
 from bench.harness import LocalBursar, bursar, free_port, serving
@@ -173,7 +175,7 @@ def _run(local: LocalBursar, secret: str, work: Any) -> Any:
         finally:
             client.close()
 
-    return asyncio.run(go())
+    return uvloop.run(go())  # asyncio's own loop complains of each write to a gateway that was killed
 
 
 def _settle(local: LocalBursar) -> None:
