@@ -38,14 +38,16 @@ def run(arguments: list[str] | None = None) -> None:
     """Run one command line and exit."""
     try:
         try:
-            app(arguments, exit_on_error=False, print_error=True)
+            app(arguments, exit_on_error=False, print_error=False)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
         # Who reads has enough, as `head` does; the interpreter must not try to write the rest once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except CycloptsError:
+    except CycloptsError as error:
+        command = " ".join(("bursar", *(error.command_chain or ())))
+        print(f"bursar: {' '.join(str(error).split())} See `{command} --help`.", file=sys.stderr)
         sys.exit(2)
     except BursarError as error:
         print(f"bursar: {error}", file=sys.stderr)

@@ -18,11 +18,12 @@ import structlog
 import uvicorn
 import uvloop
 
-from bursar.core.errors import BursarError
+from bursar.core.errors import BursarError, OperatorError
 from bursar.store.launch import end_with_parent
 
 ENVIRONMENT: Final = "BURSAR_CHILD"
 LEVEL: Final = "BURSAR_LOG_LEVEL"
+_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,8 +53,13 @@ def main() -> None:
 
 
 def set_up_logging(*, quiet: bool = False) -> None:
-    """Log one line of key=value or JSON to standard error. No secret, prompt or answer is ever an argument."""
+    """Log one line of key=value or JSON to standard error. No secret, prompt or answer is ever an argument.
+
+    Raises `OperatorError` for a level that does not exist.
+    """
     level = os.environ.setdefault(LEVEL, "warning" if quiet else "info")
+    if level.lower() not in _LEVELS:
+        raise OperatorError(f"{LEVEL}: expected {', '.join(_LEVELS)}; got {level!r}")
     terminal = sys.stderr.isatty()
     renderer = structlog.dev.ConsoleRenderer(colors=True) if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
