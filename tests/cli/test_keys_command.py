@@ -2,11 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from inline_snapshot import snapshot
 
 from bench.harness import LocalBursar
+from bursar.cli.keys import Route
+from bursar.gateway.calls import ROUTE_OF
 from bursar.store.keys import secret_digest
 from bursar.store.postgres import DataFolder
 from tests.asking import ask, ask_until
@@ -91,3 +94,7 @@ def test_a_key_may_be_made_before_the_first_start_and_leaves_nothing_running(bar
     lock = DataFolder(folder)
     assert lock.try_lock()
     lock.unlock()
+
+
+def test_a_key_may_be_limited_to_every_route_there_is() -> None:
+    assert sorted(get_args(Route)) == sorted(ROUTE_OF.values())

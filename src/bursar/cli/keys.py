@@ -1,7 +1,7 @@
 """`bursar keys`: create, list, revoke."""
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter, validators
 
@@ -12,6 +12,8 @@ from bursar.core.times import DAY_US, moment_from_text, to_datetime
 from bursar.gateway.headers import read_tags
 from bursar.store.keys import Key, Scope, all_keys, create_key, revoke_key
 from bursar.wires.wire import OUTPUT_CAP_MAX
+
+Route = Literal["/v1/chat/completions", "/v1/messages"]
 
 _DAYS: Final = re.compile(r"([1-9][0-9]{0,4})d")
 
@@ -27,7 +29,7 @@ def create(
         list[str] | None, Parameter(negative="", help="A model it may use; repeat for more. All without.")
     ] = None,
     route: Annotated[
-        list[str] | None, Parameter(negative="", help="A route it may use, such as /v1/messages; repeat for more.")
+        list[Route] | None, Parameter(negative="", help="A route it may use; repeat for more. All without.")
     ] = None,
     tags: Annotated[str | None, Parameter(help="Tags of its calls, such as team=search,stage=test.")] = None,
     output_cap: Annotated[
