@@ -52,7 +52,8 @@ def print_statement(by: By, lines: list[StatementLine], total: Totals, span: str
     into = total.input_tokens + total.cache_read_tokens + total.cache_write_tokens
     out = total.output_tokens + total.reasoning_tokens
     cost = nano_to_usd(total.cost_nano, 9)
-    rows.append(["total", f"{total.calls:,}", f"{into:,}", f"{total.cache_read_tokens:,}", f"{out:,}", cost, ""])
+    counts = [f"{count:,}" for count in (total.calls, into, total.cache_read_tokens, out)]
+    rows.append(["total", *counts, cost, f"{total.estimated:,}" if total.estimated else ""])
     columns = [str(by), "calls", "input", "cached", "output", "USD", "estimated"]
     print_table(columns, rows, right=(1, 2, 3, 4, 5, 6), title=f"Statement, {span}")
 
