@@ -1,6 +1,8 @@
 """`bursar up`: run everything on this machine."""
 
 import asyncio
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +50,7 @@ def _greet(host: str, port: int, folder: Path, config: Path | None) -> None:
     out.print(f"Bursar serves on [bold]http://{host}:{port}[/bold]   books in {folder}")
     if config is None:
         out.print("No bursar.toml: the sandbox answers, nothing is sent to a provider.")
+    command = "bursar" if shutil.which("bursar") else sys.argv[0]  # as it was called, where the shell does not find it
     out.print(
-        f'Create a key with [bold]bursar keys create --name me --data "{folder}"[/bold] and use it as an API key.'
+        f'Create a key with [bold]{command} keys create --name me --data "{folder}"[/bold] and use it as an API key.'
     )
