@@ -136,6 +136,11 @@ async def transfer_amount(connection: Connection, tenant: int, transfer_id: byte
     return next((row["amount_nano"] for row in rows if row["transfer_id"] == transfer_id), None)
 
 
+async def open_holds(connection: Connection, chain: int) -> list[asyncpg.Record]:
+    """Return the holds of a chain that have not ended: tenant, transfer id, both accounts and amount."""
+    return await connection.fetch(_SQL["open_holds"], chain)
+
+
 async def book(connection: Connection, tenant: int, chain: int, transfers: Sequence[Transfer]) -> list[Status]:
     """Book transfers within the caller's transaction and return the status of each.
 

@@ -21,7 +21,7 @@ from bursar.core.times import SECOND_US
 from bursar.ledger.chain import GENESIS, link
 from bursar.ledger.journal import CardUsed, Entry, Intent, Settled, hold_transfer, settlement_transfers
 from bursar.ledger.transfer import Kind, Transfer
-from bursar.store.accounts import TRANSFER_DEFAULTS, TransferRow, transfer_row
+from bursar.store.accounts import TRANSFER_DEFAULTS, TransferRow, open_holds, transfer_row
 from bursar.store.calls import CallRow, call_row
 from bursar.store.database import AWAY, Connection, connect, load_statements
 from bursar.store.rows import defaults_json, rows_json
@@ -100,7 +100,7 @@ class Journal:
         if row is None:
             raise Fenced(f"gateway {self._gateway} has been replaced by a newer one")
         heads = await connection.fetch(_SQL["chain_heads"], self._gateway)
-        holds = await connection.fetch(_SQL["holds_written"], self._gateway)
+        holds = await open_holds(connection, self._gateway)
         self.position = Position(row["segment"], row["segment_offset"])
         self._heads = {row["tenant"]: (row["seq"], row["hash"]) for row in heads}
         self._holds_written = {call_of_transfer(row["transfer_id"]): row["amount_nano"] for row in holds}

@@ -20,6 +20,7 @@ from bursar.store.accounts import (
     lock_accounts,
     lock_chain,
     open_account,
+    open_holds,
     set_limited,
     transfer_amount,
 )
@@ -187,7 +188,7 @@ async def expire_holds(connection: Connection, gateway: int, at_us: int) -> int:
     lease, to be set aside with it.
     """
     async with connection.transaction():
-        rows = await connection.fetch(_SQL["open_holds"], gateway)
+        rows = await open_holds(connection, gateway)
         for row in rows:
             hold_id, held = row["transfer_id"], row["amount_nano"]
             accounts = row["debit_account"], row["credit_account"]

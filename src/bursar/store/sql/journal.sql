@@ -49,13 +49,6 @@ insert into rate_cards (price_id, rates, source, checked, first_us)
 values ($1, $2, $3, $4, $5)
 on conflict do nothing;
 
--- name: holds_written
--- The holds of a gateway that stand in the books and have not ended.
-select hold.transfer_id, hold.amount_nano
-from transfers as hold
-where hold.chain = $1 and hold.kind = 2
-    and not exists (select from transfers as ended where ended.tenant = hold.tenant and ended.hold_id = hold.transfer_id);
-
 -- name: recorded
 -- Of these calls, those whose record is in the books.
 select call_id from calls where (tenant, call_id) in (select * from unnest($1::integer[], $2::bytea[]));

@@ -5,11 +5,3 @@ select (select coalesce(sum(amount_nano), 0) from transfers where tenant = $1 an
     - coalesce((select credits_posted - debits_posted from accounts where tenant = $1 and name = $5), 0) - limit_nano
 from budgets
 where tenant = $1 and budget_id = $2 and time_window = $3;
-
--- name: open_holds
--- The holds a gateway has written that have not ended.
-select hold.tenant, hold.transfer_id, hold.debit_account, hold.credit_account, hold.amount_nano
-from transfers as hold
-where hold.chain = $1 and hold.kind = 2
-    and not exists (select from transfers as ended where ended.tenant = hold.tenant and ended.hold_id = hold.transfer_id)
-order by hold.seq;

@@ -34,6 +34,14 @@ select transfer_id, status from transfer_failures where tenant = $1 and transfer
 insert into transfers
 select * from json_populate_recordset(json_populate_record(null::transfers, $1::json), $2::json);
 
+-- name: open_holds
+-- The holds a gateway has written that have not ended.
+select hold.tenant, hold.transfer_id, hold.debit_account, hold.credit_account, hold.amount_nano
+from transfers as hold
+where hold.chain = $1 and hold.kind = 2
+    and not exists (select from transfers as ended where ended.tenant = hold.tenant and ended.hold_id = hold.transfer_id)
+order by hold.seq;
+
 -- name: insert_failures
 insert into transfer_failures
 select $1, transfer_id, status, event_us
