@@ -18,6 +18,11 @@ class Unit(IntEnum):
     """Name what an account counts. Accounts of different units never meet in one transfer."""
 
     usd = 1  # nano-USD
+    credit = 2  # an organisation's own unit, in billionths
+    request = 3  # calls begun
+    token = 4  # input and output
+    call = 5  # calls under way at once
+    token_per_minute = 6  # capacity
 
 
 class Code(IntEnum):
@@ -29,6 +34,7 @@ class Code(IntEnum):
     overage = 2400  # spent beyond what was held; its debit balance is the overage
     indeterminate = 2500  # limited: it is not known whether this was spent
     withdrawn = 2600  # limited: taken out of a budget when its limit was lowered
+    used = 2700  # counted against the further limits of a call: money is owed once, by the lease that pays
     grants = 3100  # where budgets' money comes from
 
 
