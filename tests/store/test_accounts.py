@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bursar.core.money import MONEY_MAX
 from bursar.ledger.books import Account, Books
-from bursar.ledger.chart import Code
+from bursar.ledger.chart import Code, Unit
 from bursar.ledger.transfer import Kind, Reason, Status, Transfer
 from bursar.store.accounts import Opening, book, find_account, lock_accounts, open_account, transfer_amount
 from bursar.store.audit import audit
@@ -53,6 +53,18 @@ async def test_an_account_is_opened_once_by_its_name(connection: Connection) -> 
     row = await connection.fetchrow("select code, limited, start_us, end_us, opened_us from accounts")
     assert row is not None
     assert tuple(row) == (Code.budget, True, 5, 9, NOW_US)
+
+
+async def test_units_never_mix(connection: Connection) -> None:
+    source, purse = await accounts(connection)
+    tokens, _ = await open_account(connection, 1, Opening("tokens", Code.used, unit=Unit.token), NOW_US)
+    counted, _ = await open_account(connection, 1, Opening("counted", Code.used, unit=Unit.token), NOW_US)
+    count = Transfer(id_of("count"), tokens, counted, 7, Kind.post, Reason.call, NOW_US, unit=Unit.token)
+    assert await do(connection, count) == [Status.created]
+    assert await do(connection, move("mixed", source, tokens, 1)) == [Status.units_differ]
+    assert await do(connection, move("wrong", tokens, counted, 1)) == [Status.units_differ]
+    assert await sums(connection, purse) == (0, 0, 0, 0)
+    assert (await audit(connection)).findings == []
 
 
 async def test_many_who_open_an_account_at_once_get_the_same(connection: Connection, database_url: str) -> None:

@@ -84,6 +84,7 @@ class Opening(msgspec.Struct, frozen=True):
     parent_id: int | None = None
     period: tuple[int, int] | None = None
     limited: bool = False
+    unit: Unit = Unit.usd
 
 
 async def open_account(connection: Connection, tenant: int, opening: Opening, now_us: int) -> tuple[int, bool]:
@@ -93,7 +94,7 @@ async def open_account(connection: Connection, tenant: int, opening: Opening, no
     if account_id is not None:
         return account_id, False
     start_us, end_us = opening.period or (None, None)
-    values = (tenant, name, opening.code, opening.parent_id, opening.limited, start_us, end_us, now_us)
+    values = (tenant, name, opening.code, opening.unit, opening.parent_id, opening.limited, start_us, end_us, now_us)
     account_id = await connection.fetchval(_SQL["open_account"], *values)
     if account_id is not None:
         return account_id, True

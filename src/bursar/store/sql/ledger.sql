@@ -1,7 +1,7 @@
 -- name: open_account
 -- Make an account unless its name is taken; either way the name then leads to one account.
-insert into accounts (tenant, account_id, name, code, parent_id, limited, start_us, end_us, opened_us)
-values ($1, nextval('account_ids'), $2, $3, $4, $5, $6, $7, $8)
+insert into accounts (tenant, account_id, name, code, unit, parent_id, limited, start_us, end_us, opened_us)
+values ($1, nextval('account_ids'), $2, $3, $4, $5, $6, $7, $8, $9)
 on conflict (tenant, name) do nothing
 returning account_id;
 
