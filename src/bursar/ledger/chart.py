@@ -31,6 +31,7 @@ class Code(IntEnum):
     budget = 2100  # limited: what may still be spent in one window of one budget
     lease = 2200  # limited: a gateway's slice of a budget
     payable = 2300  # what is owed to a provider, one account a gateway so that gateways do not queue for it
+    adjustment = 2310  # what a provider billed beyond, or below, what its calls were booked with
     overage = 2400  # spent beyond what was held; its debit balance is the overage
     indeterminate = 2500  # limited: it is not known whether this was spent
     withdrawn = 2600  # limited: taken out of a budget when its limit was lowered
@@ -38,14 +39,24 @@ class Code(IntEnum):
     grants = 3100  # where budgets' money comes from
 
 
-def grants_name() -> str:
-    """Name the account all grants come from."""
-    return "grants"
+def grants_name(unit: Unit = Unit.usd) -> str:
+    """Name the account all grants of a unit come from."""
+    return "grants" if unit is Unit.usd else f"grants:{unit.name}"
 
 
 def budget_name(budget_id: str, window: str) -> str:
     """Name the account of one window of a budget."""
     return f"budget:{budget_id}:{window}"
+
+
+def overdraft_id(budget_id: str) -> str:
+    """Name the line a budget has for calls that cost more than was expected of them."""
+    return f"{budget_id}~overdraft"
+
+
+def used_name(unit: Unit, gateway: int) -> str:
+    """Name what was counted through one gateway against further limits."""
+    return f"used:{unit.name}:{gateway}"
 
 
 def lease_name(gateway: int, budget_account: str) -> str:
@@ -56,6 +67,11 @@ def lease_name(gateway: int, budget_account: str) -> str:
 def payable_name(provider: str, gateway: int) -> str:
     """Name what is owed to a provider for calls through one gateway."""
     return f"payable:{provider}:{gateway}"
+
+
+def correction_name(provider: str) -> str:
+    """Name the account of what a provider's invoices differed from its calls by."""
+    return f"correction:{provider}"
 
 
 def overage_name(budget_account: str) -> str:
