@@ -1,32 +1,66 @@
 """Predict how many output tokens a call will need at most: a calibrated quantile of what its stream has produced.
 
-A stream is what shares a distribution of lengths, usually `(key, model, route)`. For each, lengths are divided by a
-scale that belongs to the length of the input, and the ratios kept in a histogram that forgets (weighted conformal
-prediction: Barber et al. 2023, "Conformal prediction beyond exchangeability"). What was exceeded too often or too
-rarely is fed back as a debt that widens or narrows the prediction (Angelopoulos et al. 2023, "Conformal PID control").
+A stream is what shares a distribution of lengths, usually `(key, model, route)`. Three things make a prediction:
+
+- A scale that belongs to the input's length: its 90 % quantile of output, tracked online.
+- The ratio of output to scale that is exceeded at the promised rate, from a histogram that forgets: weighted conformal
+  prediction (Barber et al. 2023, "Conformal prediction beyond exchangeability").
+- Feedback: what was exceeded too often or too rarely is a debt or a credit that moves the next predictions (adaptive
+  conformal inference, Gibbs and Candes 2021; "Conformal PID control", Angelopoulos et al. 2023). Several predictions
+  exceeded in a row say that the stream has changed: they widen at once and let the histogram forget faster.
+
+Lengths are floats in here and never money: what comes out is a whole number of tokens.
 """
 
+from array import array
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from math import exp, log
 from typing import Final, cast
 
 import msgspec
 
-BUCKETS: Final = 192
-BUCKETS_PER_OCTAVE: Final = 8
-BUCKET_OF_ONE: Final = 96
-CALLS_REMEMBERED: Final = 2_000
+PER_MILLION: Final = 1_000_000
+TOKENS_MAX: Final = 1 << 40
+
+CALLS_FIRST: Final = 100
+"""Calls gathered before the first scales are set."""
+MEMORY_PER_EXCEEDED: Final = 20
+"""Exceeded calls that the histogram remembers: it takes about so many to know how rare they are."""
 SCALE_QUANTILE: Final = 0.9
 SCALE_STEP_MIN: Final = 0.02
-CALLS_BETWEEN_QUANTILES: Final = 8
-DEBT_MAX: Final = 40.0
-PER_MILLION: Final = 1_000_000
-_OCTAVE: Final = BUCKETS_PER_OCTAVE / log(2.0)
+SCALE_OFFSET: Final = 2.0
+"""Parts of the stream's scale added to output and scale: an input's length counts less where outputs are short."""
+SCALE_CALLS_HALF: Final = 10
+"""Calls after which the scale of an input's length counts as much as the stream's."""
+NOVELTY: Final = 1.4
+NOVELTY_CALLS: Final = 3
+"""Widening in log units for an input of a length never seen, and the calls after which half of it is left."""
+
+RATE_OF_GAINS: Final = 0.01
+"""Exceeded calls, in parts of all, for which the figures below are meant."""
+DEBT_MAX: Final = 20.0
+CREDIT_MAX: Final = 10.0
+DEBT_GAIN: Final = 0.05
+"""Widening in log units for each call exceeded beyond what was promised."""
+CREDIT_GAIN: Final = 0.2
+"""Rise of the rate aimed at, in parts of the promised one, for each call that was to be exceeded and was not."""
+BURST_FADE: Final = 0.95
+BURST_CALM: Final = 2.0
+BURST_CHANGED: Final = 2.5
+"""Exceeded calls of late up to which nothing is done, and beyond which the stream has changed."""
+CALLS_AFTER_CHANGE: Final = 10
+
+_BUCKETS: Final = 256
+_BUCKET_OF_ONE: Final = 100
+_BUCKETS_PER_LOG: Final = 32 / log(2.0)
+_CALLS_BETWEEN_RATIOS: Final = 8
+_LOG_MAX: Final = 40.0
+_WEIGHT_MAX: Final = 1e50
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """Hold what was promised and measured for a stream: calls observed, of them held at their cap, and exceeded."""
+    """Hold what was promised and measured: calls observed, of them held at their cap, and exceeded."""
 
     promised_ppm: int
     calls: int = 0
@@ -40,7 +74,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 class OutputPredictor:
-    """Predict the output tokens to hold, one predictor a worker; the most recently used streams are kept.
+    """Predict the output tokens to hold, one predictor a worker; the most recently observed streams are kept.
 
     A stream that is a tuple falls back to what its tail has seen, `(model, route)` of `(key, model, route)`, and that
     to the cap, until enough calls were observed for the promised coverage.
@@ -50,148 +84,300 @@ class OutputPredictor:
         if not 0 < coverage_ppm < PER_MILLION or streams_max < 1:
             raise ValueError("coverage is between 0 and 1,000,000 ppm, and one stream at least is kept")
         self._coverage_ppm = coverage_ppm
-        self._miss_rate = 1.0 - coverage_ppm / PER_MILLION
         self._streams_max = streams_max
-        self._streams: OrderedDict[Hashable, _Lengths] = OrderedDict()
-        self._parents: OrderedDict[Hashable, _Lengths] = OrderedDict()
+        self._streams: OrderedDict[Hashable, _Stream] = OrderedDict()
+        self._tails: OrderedDict[Hashable, _Stream] = OrderedDict()
+        self._all = _Counts()
 
     def predict(self, stream: Hashable, input_tokens: int, cap: int) -> int:
         """Give the output tokens to hold, from 1 to `cap`; `cap` itself until enough is known."""
         if cap <= 1:
             return 1
-        lengths = self._streams.get(stream)
-        if lengths is None or not lengths.warm:
-            lengths = self._parents.get(_parent(stream))
-            if lengths is None or not lengths.warm:
-                return cap
-        return max(1, int(min(float(cap), lengths.bound(_bin(input_tokens)))))
+        own = self._streams.get(stream)
+        known = own if own is not None and own.lengths.warm else self._tails.get(_tail(stream))
+        if known is None or not known.lengths.warm:
+            return cap
+        widening = known.feedback.widening
+        if own is not None and own is not known:
+            widening += own.feedback.widening
+        bound = known.lengths.bound(_bin(input_tokens), widening)
+        return cap if bound >= cap else max(1, int(bound))
 
     def observe(self, stream: Hashable, input_tokens: int, output_tokens: int, predicted: int, cap: int) -> None:
-        """Learn from a call that ended; calls may end in any order. An output of `cap` says only that it was no less.
+        """Learn from a call that ended. An output of `cap` says only that it would have been no less.
 
-        `predicted` is what `predict` gave for the call. Calls that never report are simply not learned from.
+        `predicted` is what `predict` gave for the call. Calls may end in any order; what never ends is not learned.
         """
-        output_tokens, cap = max(0, output_tokens), max(1, cap)
+        output_tokens = min(TOKENS_MAX, max(0, output_tokens))
+        exceeded, at_cap, cut = output_tokens > predicted, predicted >= cap, output_tokens >= cap
+        input_bin = _bin(input_tokens)
         own = self._kept(self._streams, stream)
-        input_bin, censored = _bin(input_tokens), output_tokens >= cap
-        own.count(output_tokens > predicted, predicted >= cap)
-        own.learn(input_bin, output_tokens, censored)
-        name = _parent(stream)
+        own.counts.add(exceeded, at_cap)
+        self._all.add(exceeded, at_cap)
+        name = _tail(stream)
         if name is not None:
-            parent = self._kept(self._parents, name)
-            parent.count(output_tokens > predicted, predicted >= cap)
-            parent.learn(input_bin, output_tokens, censored)
+            tail = self._kept(self._tails, name)
+            # Only calls of streams that know too little themselves were predicted by their tail.
+            if not own.lengths.warm:
+                tail.take(input_bin, output_tokens, exceeded, at_cap)
+            tail.lengths.learn(input_bin, output_tokens, cut, tail.feedback.credit)
+        own.take(input_bin, output_tokens, exceeded, at_cap)
+        own.lengths.learn(input_bin, output_tokens, cut, own.feedback.credit)
 
     def calibration(self, stream: Hashable) -> Calibration:
-        """Give what was promised and measured for a stream since it is kept."""
-        lengths = self._streams.get(stream)
-        if lengths is None:
-            return Calibration(self._coverage_ppm)
-        return Calibration(self._coverage_ppm, lengths.calls, lengths.at_cap, lengths.exceeded)
+        """Give what was promised and measured for a stream while it is kept; no calls where it is not."""
+        own = self._streams.get(stream)
+        return _Counts().calibration(self._coverage_ppm) if own is None else own.counts.calibration(self._coverage_ppm)
+
+    def calibrations(self) -> Iterator[tuple[Hashable, Calibration]]:
+        """Give each kept stream with its calibration, the least recently observed first."""
+        for stream, own in self._streams.items():
+            yield stream, own.counts.calibration(self._coverage_ppm)
+
+    def overall(self) -> Calibration:
+        """Give what was promised and measured for all calls, those of streams no longer kept too."""
+        return self._all.calibration(self._coverage_ppm)
 
     def __len__(self) -> int:
         return len(self._streams)
 
-    def _kept(self, kept: "OrderedDict[Hashable, _Lengths]", name: Hashable) -> "_Lengths":
-        lengths = kept.get(name)
-        if lengths is None:
-            lengths = kept[name] = _Lengths(self._miss_rate)
-            if len(kept) > self._streams_max:
-                kept.popitem(last=False)
-        else:
+    def _kept(self, kept: "OrderedDict[Hashable, _Stream]", name: Hashable) -> "_Stream":
+        found = kept.get(name)
+        if found is not None:
             kept.move_to_end(name)
-        return lengths
+            return found
+        if len(kept) >= self._streams_max:
+            kept.popitem(last=False)
+        found = kept[name] = _Stream(1.0 - self._coverage_ppm / PER_MILLION)
+        return found
 
 
-class _Lengths:
-    """Remember the lengths of one stream."""
+class _Counts:
+    """Count what came of predictions."""
 
-    __slots__ = (
-        "_debt",
-        "_miss_rate",
-        "_ratio",
-        "_ratios",
-        "_scales",
-        "_top",
-        "_total",
-        "_weight",
-        "at_cap",
-        "calls",
-        "exceeded",
-        "warm",
-    )
+    __slots__ = ("at_cap", "calls", "exceeded")
 
-    def __init__(self, miss_rate: float) -> None:
-        self._miss_rate = miss_rate
-        self._ratios = [0.0] * BUCKETS
-        self._scales: dict[int, tuple[float, int]] = {}
-        self._total = 0.0
-        self._weight = 1.0
-        self._top = 0
-        self._debt = 0.0
-        self._ratio = float("inf")
-        self.warm = False
+    def __init__(self) -> None:
         self.calls = self.at_cap = self.exceeded = 0
 
-    def bound(self, input_bin: int) -> float:
-        """Give the length that is exceeded at the rate that was promised."""
-        scale = self._scales.get(input_bin) or self._scales[-1]
-        return exp(scale[0] + self._ratio + 0.05 * self._debt)
-
-    def count(self, exceeded: bool, at_cap: bool) -> None:
-        """Take a call into the debt: calls exceeded beyond what was promised, of late.
-
-        A call held at its cap cannot exceed it, so it pays a debt back and earns no credit.
-        """
+    def add(self, exceeded: bool, at_cap: bool) -> None:
         self.calls += 1
         self.at_cap += at_cap
         self.exceeded += exceeded
-        if exceeded:
-            self._debt = min(DEBT_MAX, self._debt + 1.0)
-        elif self._debt > 0.0 or not at_cap:
-            self._debt = max(-DEBT_MAX, self._debt - self._miss_rate)
 
-    def learn(self, input_bin: int, output_tokens: int, censored: bool) -> None:
-        """Take a length into the histogram and move the scales towards it."""
+    def calibration(self, promised_ppm: int) -> Calibration:
+        return Calibration(promised_ppm, self.calls, self.at_cap, self.exceeded)
+
+
+class _Stream:
+    """Hold what is known of one stream: its counts, its lengths and the feedback on its predictions."""
+
+    __slots__ = ("counts", "feedback", "lengths")
+
+    def __init__(self, rate: float) -> None:
+        self.counts = _Counts()
+        self.feedback = _Feedback(rate)
+        self.lengths = _Lengths(rate)
+
+    def take(self, input_bin: int, output_tokens: int, exceeded: bool, at_cap: bool) -> None:
+        """Take the outcome of a prediction, and notice that the stream has changed."""
+        # A call predicted before a change was noticed is no news where today's prediction would have covered it.
+        surprising = exceeded and not (
+            self.lengths.warm and output_tokens <= self.lengths.bound(input_bin, self.feedback.widening)
+        )
+        self.feedback.take(exceeded, surprising, at_cap)
+        self.lengths.stale |= exceeded
+        if surprising and self.feedback.burst > BURST_CHANGED:
+            self.lengths.forget()
+
+
+class _Feedback:
+    """Balance what was exceeded against what was promised."""
+
+    __slots__ = ("_balance", "_hit", "_miss", "burst", "widening")
+
+    def __init__(self, rate: float) -> None:
+        # Where more is to be exceeded, chance moves the counts further; each says less.
+        weight = min(1.0, (RATE_OF_GAINS / rate) ** 0.5)
+        self._miss, self._hit = weight * (1.0 - rate), weight * rate
+        self._balance = 0.0
+        self.burst = 0.0
+        self.widening = 0.0
+
+    @property
+    def credit(self) -> float:
+        """Give the calls that were to be exceeded and were not."""
+        return max(0.0, -self._balance)
+
+    def take(self, exceeded: bool, surprising: bool, at_cap: bool) -> None:
+        """Take an outcome. A call held at its cap cannot exceed it: it pays a debt back and earns no credit."""
+        if exceeded:
+            self._balance = min(DEBT_MAX, self._balance + self._miss)
+        elif self._balance > 0.0 or not at_cap:
+            self._balance = max(-CREDIT_MAX, self._balance - self._hit)
+        self.burst = self.burst * BURST_FADE + (self._miss if surprising else -self._hit)
+        self.widening = DEBT_GAIN * max(0.0, self._balance) + max(0.0, self.burst - BURST_CALM)
+
+
+class _Lengths:
+    """Remember the lengths of one stream: a scale for each bin of input lengths, a histogram of ratios to it.
+
+    A call weighs a little more than the one before, which is to say that the older ones fade.
+    """
+
+    __slots__ = (
+        "_bins",
+        "_calls",
+        "_first",
+        "_growth",
+        "_rate",
+        "_ratio",
+        "_ratios",
+        "_scale",
+        "_total",
+        "_weight",
+        "stale",
+        "warm",
+    )
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._growth = 1.0 + min(0.002, rate / MEMORY_PER_EXCEEDED)
+        self._first: list[tuple[int, int, bool]] | None = []
+        self._ratios: array[float] = array("d")
+        self._bins: dict[int, _Scale] = {}
+        self._scale = _Scale(0.0)
+        self._calls = 0
+        self._total = 0.0
+        self._weight = 1.0
+        self._ratio = 0.0
+        self.stale = False
+        self.warm = False
+
+    def bound(self, input_bin: int, widening: float) -> float:
+        """Give the length that is exceeded at the promised rate, widened by so many log units."""
+        found = self._bins.get(input_bin)
+        novelty = NOVELTY if found is None else NOVELTY * NOVELTY_CALLS / (NOVELTY_CALLS + found.calls)
+        scale, offset = self._scales(found)
+        ratio = exp(self._ratio) * scale - offset
+        return ratio * exp(min(_LOG_MAX, widening + novelty))
+
+    def learn(self, input_bin: int, output_tokens: int, cut: bool, credit: float) -> None:
+        """Take a length; now and then find the ratio anew, for a rate that is higher by the credit."""
+        if self._first is not None:
+            self._first.append((input_bin, output_tokens, cut))
+            if len(self._first) == CALLS_FIRST:
+                self._begin(self._first)
+                self._first = None
+            return
+        self._remember(input_bin, output_tokens, cut)
+        self._move(input_bin, output_tokens, cut)
+        self._calls += 1
+        if self.stale or not self._calls % _CALLS_BETWEEN_RATIOS:
+            self._set_ratio(credit)
+            self.stale = False
+
+    def forget(self) -> None:
+        """Let the past count half, and the scales move faster, as long as enough is left to know the ratio."""
+        if self._total * self._rate > 2.0 * self._weight:
+            self._weight *= 2.0
+        for scale in (self._scale, *self._bins.values()):
+            scale.calls = min(scale.calls, CALLS_AFTER_CHANGE)
+
+    def _begin(self, first: list[tuple[int, int, bool]]) -> None:
+        """Set the scales from the first calls, then take the calls by these scales."""
+        lengths = sorted(output_tokens for _, output_tokens, _ in first)
+        self._scale = _Scale(log(lengths[int(SCALE_QUANTILE * len(lengths))] + 1.0))
+        self._ratios = array("d", bytes(8 * _BUCKETS))
+        for each in first:
+            self._move(*each)
+        for each in first:
+            self._remember(*each)
+        self._set_ratio(0.0)
+
+    def _scales(self, found: "_Scale | None") -> tuple[float, float]:
+        """Give the scale of a bin, drawn towards the stream's where few calls are known, and the offset within it."""
+        level = self._scale.level
+        offset = SCALE_OFFSET * exp(level)
+        if found is not None:
+            level += (found.level - level) * found.calls / (found.calls + SCALE_CALLS_HALF)
+        return exp(level) + offset, offset
+
+    def _move(self, input_bin: int, output_tokens: int, cut: bool) -> None:
+        """Move the scales of the stream and of the bin towards a length."""
+        found = self._bins.get(input_bin)
+        if found is None:
+            found = self._bins[input_bin] = _Scale(self._scale.level)
         length = log(output_tokens + 1.0)
-        scale = self._scales.get(input_bin) or self._scales.get(-1) or (length, 0)
-        bucket = min(BUCKETS - 1, max(0, int((length - scale[0]) * _OCTAVE + BUCKET_OF_ONE)))
-        if censored:
-            bucket = BUCKETS - 1
-        self._ratios[bucket] += self._weight
+        found.move(length, cut)
+        self._scale.move(length, cut)
+
+    def _remember(self, input_bin: int, output_tokens: int, cut: bool) -> None:
+        """Put a length into the histogram; one that was cut, among those that are longer (Efron 1967)."""
+        scale, offset = self._scales(self._bins.get(input_bin))
+        bucket = int(log((output_tokens + offset) / scale) * _BUCKETS_PER_LOG + _BUCKET_OF_ONE)
+        bucket = min(_BUCKETS - 1, max(0, bucket))
+        if cut:
+            self._spread(bucket)
+        else:
+            self._ratios[bucket] += self._weight
         self._total += self._weight
-        self._top = max(self._top, bucket)
-        self._weight *= 1.0 + 1.0 / CALLS_REMEMBERED
-        for name in (input_bin, -1):
-            level, seen = self._scales.get(name, (scale[0], 0))
-            step = max(SCALE_STEP_MIN, 1.0 / (seen + 1))
-            level += step * (SCALE_QUANTILE if length > level else SCALE_QUANTILE - 1.0)
-            self._scales[name] = (level, seen + 1)
-        if self._weight > 1e100:
-            self._ratios = [each / self._weight for each in self._ratios]
+        self._weight *= self._growth
+        if self._weight > _WEIGHT_MAX:
+            self._ratios = array("d", [each / self._weight for each in self._ratios])
             self._total /= self._weight
             self._weight = 1.0
-        if not self.calls % CALLS_BETWEEN_QUANTILES:
-            self._set_ratio()
 
-    def _set_ratio(self) -> None:
-        """Set the ratio that is exceeded at the promised rate, the call to come counted as exceeding it."""
-        above, bucket = self._weight, self._top + 1
-        allowed = self._miss_rate * (self._total + self._weight)
-        while bucket > 0 and above <= allowed:
+    def _spread(self, bucket: int) -> None:
+        """Share a call's weight among the ratios beyond a bucket as they are found there; the last has none beyond."""
+        beyond = sum(self._ratios[bucket + 1 :])
+        if beyond <= 0.0:
+            self._ratios[_BUCKETS - 1] += self._weight
+            return
+        for longer in range(bucket + 1, _BUCKETS):
+            self._ratios[longer] *= 1.0 + self._weight / beyond
+
+    def _set_ratio(self, credit: float) -> None:
+        """Find the ratio that is exceeded at the rate aimed at, the call to come counted among those exceeding it."""
+        calls = self._total + self._weight
+        self.warm = self._rate * calls > self._weight
+        rate = min(self._rate * (1.0 + CREDIT_GAIN * credit), (1.0 + self._rate) / 2.0)
+        allowed = rate * calls - self._weight
+        bucket = _BUCKETS - 1
+        beyond = self._ratios[bucket]
+        while bucket > 0 and beyond <= allowed:
             bucket -= 1
-            above += self._ratios[bucket]
-        self.warm = bucket <= self._top
-        self._ratio = (bucket + 1 - BUCKET_OF_ONE) / _OCTAVE
+            beyond += self._ratios[bucket]
+        unbounded = bucket == _BUCKETS - 1
+        self._ratio = _LOG_MAX if unbounded else (bucket + 1 - _BUCKET_OF_ONE) / _BUCKETS_PER_LOG
+
+
+class _Scale:
+    """Track a quantile of the logarithm of lengths, in ever smaller steps."""
+
+    __slots__ = ("calls", "level")
+
+    def __init__(self, level: float) -> None:
+        self.level = level
+        self.calls = 0
+
+    def move(self, length: float, cut: bool) -> None:
+        """Move towards a length; one cut below the level says nothing of which side it would have been on."""
+        step = max(SCALE_STEP_MIN, (self.calls + 1) ** -0.5)
+        self.calls += 1
+        if length > self.level:
+            self.level += step * SCALE_QUANTILE
+        elif not cut:
+            self.level -= step * (1.0 - SCALE_QUANTILE)
 
 
 def _bin(input_tokens: int) -> int:
-    """Give the quarter of an octave in which an input's length lies."""
-    size = max(0, input_tokens) + 4
+    """Give the half of an octave in which an input's length lies."""
+    size = min(TOKENS_MAX, max(0, input_tokens)) + 4
     octave = size.bit_length()
-    return octave * 4 + (size >> (octave - 3) & 3)
+    return octave * 2 + (size >> (octave - 2) & 1)
 
 
-def _parent(stream: Hashable) -> Hashable:
-    """Give the name of what a stream falls back to: its tail, or nothing."""
+def _tail(stream: Hashable) -> Hashable:
+    """Give the name of what a stream falls back to: all of a tuple but its first, or nothing."""
     return (cast(tuple[Hashable, ...], stream)[1:] or None) if isinstance(stream, tuple) else None
