@@ -30,6 +30,7 @@ def test_a_link_is_the_hash_an_auditor_computes() -> None:
         {"event_us": 1_701},
         {"hold_id": b""},
         {"held_nano": 201},
+        {"unit": Unit.credit},
     ],
 )
 def test_a_change_to_any_field_changes_the_link(change: dict[str, Any]) -> None:
@@ -44,7 +45,6 @@ def test_a_link_depends_on_its_place_and_on_what_came_before() -> None:
 def test_every_field_of_a_transfer_is_covered() -> None:
     changed = {"transfer_id", "debit_account", "credit_account", "amount_nano", "kind", "reason", "event_us"}
     assert set(Transfer.__struct_fields__) == changed | {"hold_id", "held_nano", "unit"}
-    assert list(Unit) == [Unit.usd]  # a second unit needs a row in the table above
 
 
 def test_digits_cannot_move_from_one_field_to_the_next() -> None:

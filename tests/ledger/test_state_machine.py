@@ -8,14 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bursar.core.money import MONEY_MAX
-from bursar.ledger.books import Account, Books
+from bursar.ledger.books import Account, Books, Closing, judge_closing
 from bursar.ledger.chain import GENESIS, link
-from bursar.ledger.chart import Unit
+from bursar.ledger.chart import Code, Unit
 from bursar.ledger.check import AccountFacts, Checker
-from bursar.ledger.transfer import NO_ID, Kind, Reason, Status, Transfer
+from bursar.ledger.transfer import EVENT_AHEAD_US_MAX, NO_ID, Kind, Linked, Reason, Status, Transfer
 
 PURSE, PROVIDER, OTHER = 1, 2, 3
 HOLD_ID = b"hold"
+NOW_US = 1_000
+ORDER = list(Status)
+"""Precedence is the order of the list, not of the numbers."""
 
 
 def transfer(
@@ -26,8 +29,9 @@ def transfer(
     credit: int = PROVIDER,
     hold_id: bytes = NO_ID,
     held: int = 0,
+    event: int = 0,
 ) -> Transfer:
-    return Transfer(transfer_id, debit, credit, amount, kind, Reason.call, 0, hold_id, held)
+    return Transfer(transfer_id, debit, credit, amount, kind, Reason.call, event, hold_id, held)
 
 
 def post_hold(transfer_id: bytes = b"t", amount: int = 50, kind: Kind = Kind.post_hold, **more: Any) -> Transfer:
@@ -36,7 +40,7 @@ def post_hold(transfer_id: bytes = b"t", amount: int = 50, kind: Kind = Kind.pos
 
 def open_books(credits_posted: int = 100) -> Books:
     """Make books with a limited purse that holds 100, a provider and one more account."""
-    books = Books([Account(PURSE, limited=True), Account(PROVIDER), Account(OTHER)])
+    books = Books([Account(PURSE, limited=True), Account(PROVIDER), Account(OTHER)], NOW_US)
     books.accounts[PURSE].credits_posted = credits_posted
     return books
 
@@ -45,8 +49,15 @@ def open_books(credits_posted: int = 100) -> Books:
 PLAIN_FAULTS: list[tuple[Status, dict[str, Any]]] = [
     (Status.id_already_failed, {"failed_before": True}),
     (Status.exists_with_different_content, {"other_content": True}),
+    (Status.linked_transfer_failed, {"after_a_refusal": True}),
     (Status.amount_is_negative, {"amount": -1}),
     (Status.amount_exceeds_int64, {"amount": MONEY_MAX + 1}),
+    (Status.held_amount_out_of_range, {"held": -1}),
+    (Status.held_amount_out_of_range, {"held": MONEY_MAX + 1}),
+    (Status.event_time_out_of_range, {"event": -1}),
+    (Status.event_time_out_of_range, {"event": NOW_US + EVENT_AHEAD_US_MAX + 1}),
+    (Status.event_time_out_of_range, {"event": MONEY_MAX + 1}),
+    (Status.hold_not_expected, {"hold_id": HOLD_ID}),
     (Status.accounts_are_the_same, {"debit": PURSE, "credit": PURSE}),
     (Status.debit_account_not_found, {"debit": 98}),
     (Status.credit_account_not_found, {"credit": 99}),
@@ -54,11 +65,14 @@ PLAIN_FAULTS: list[tuple[Status, dict[str, Any]]] = [
     (Status.debit_account_closed, {"debit_closed": True}),
     (Status.credit_account_closed, {"credit_closed": True}),
     (Status.exceeds_credits, {"amount": 101}),
+    (Status.exceeds_debits, {"credits_limited": True}),
     (Status.balance_exceeds_int64, {"credits_posted": MONEY_MAX}),
 ]
 # The same for the end of a hold of 60.
 HOLD_FAULTS: list[tuple[Status, dict[str, Any]]] = [
     (Status.amount_is_negative, {"amount": -1}),
+    (Status.held_amount_out_of_range, {"held": -1}),
+    (Status.event_time_out_of_range, {"event": NOW_US + EVENT_AHEAD_US_MAX + 1}),
     (Status.accounts_are_the_same, {"credit": PURSE}),
     (Status.units_differ, {"unit": 2}),
     (Status.hold_not_found, {"hold_id": b"nobody's"}),
@@ -85,6 +99,7 @@ def spoil(books: Books, faults: dict[str, Any]) -> dict[str, Any]:
     purse.closed = fields.pop("debit_closed", False)
     provider.closed = fields.pop("credit_closed", False)
     provider.credits_posted = fields.pop("credits_posted", provider.credits_posted)
+    provider.credits_limited = fields.pop("credits_limited", False)
     if fields.pop("failed_before", False):
         books.failures[b"t"] = Status.exceeds_credits
     if fields.pop("other_content", False):
@@ -95,11 +110,20 @@ def spoil(books: Books, faults: dict[str, Any]) -> dict[str, Any]:
 def pairs(faults: list[tuple[Status, dict[str, Any]]]) -> list[tuple[Status, dict[str, Any]]]:
     """Combine each two faults that can go together; the first status by precedence is expected."""
     found = [
-        (min(one, two), left | right)
+        (min(one, two, key=ORDER.index), left | right)
         for (one, left), (two, right) in combinations(faults, 2)
         if not left.keys() & right.keys() and {one, two} != {Status(2), Status(3)}
     ]
     return faults + found
+
+
+def judge(books: Books, wrong: Transfer, after_a_refusal: bool) -> Status:
+    """Apply a transfer by itself, or in a chain of which another link is refused first."""
+    if not after_a_refusal:
+        return books.apply(wrong)
+    refused, status = books.apply_linked(Linked((transfer(b"bad", debit=97), wrong)))
+    assert refused is Status.debit_account_not_found
+    return status
 
 
 def named(case: object) -> str | None:
@@ -109,9 +133,11 @@ def named(case: object) -> str | None:
 @pytest.mark.parametrize(("status", "faults"), pairs(PLAIN_FAULTS), ids=named)
 def test_a_transfer_is_refused_with_the_first_status_that_applies(status: Status, faults: dict[str, Any]) -> None:
     books = open_books()
-    wrong = transfer(**spoil(books, faults))
+    fields = spoil(books, faults)
+    after_a_refusal = fields.pop("after_a_refusal", False)
+    wrong = transfer(**fields)
     before = {name: account.sums() for name, account in books.accounts.items()}
-    assert books.apply(wrong) is status
+    assert judge(books, wrong, after_a_refusal) is status
     assert not status.ok
     assert {name: account.sums() for name, account in books.accounts.items()} == before
 
@@ -130,14 +156,16 @@ def test_a_hold_ends_with_the_first_status_that_applies(status: Status, faults: 
 def test_every_status_is_in_the_tables() -> None:
     tested = {status for status, _ in (*PLAIN_FAULTS, *HOLD_FAULTS)}
     assert tested == set(Status) - {Status.created, Status.exists}
-    assert [status for status, _ in PLAIN_FAULTS] == sorted(status for status, _ in PLAIN_FAULTS)
+    assert [status for status, _ in PLAIN_FAULTS] == sorted((status for status, _ in PLAIN_FAULTS), key=ORDER.index)
 
 
 @pytest.mark.parametrize(("status", "faults"), PLAIN_FAULTS[2:], ids=named)
 def test_a_refused_id_stays_refused_whatever_has_changed_since(status: Status, faults: dict[str, Any]) -> None:
     books = open_books()
-    wrong = transfer(**spoil(books, faults))
-    assert books.apply(wrong) is status
+    fields = spoil(books, faults)
+    after_a_refusal = fields.pop("after_a_refusal", False)
+    wrong = transfer(**fields)
+    assert judge(books, wrong, after_a_refusal) is status
     healed = open_books(credits_posted=1_000)
     healed.failures = books.failures
     assert healed.apply(wrong) is Status.id_already_failed
@@ -197,7 +225,7 @@ def test_holds_leave_room_for_all_of_them_to_be_posted() -> None:
 
 
 names = st.sampled_from([bytes((number,)) for number in range(12)])
-accounts = st.integers(1, 6)
+accounts = st.integers(1, 8)
 amounts = st.integers(-1, 40) | st.sampled_from([MONEY_MAX // 2, MONEY_MAX])
 any_transfer = st.builds(
     Transfer,
@@ -208,57 +236,121 @@ any_transfer = st.builds(
     st.sampled_from(Kind),
     st.just(Reason.call),
     st.just(0),
-    names,
-    amounts,
+    st.just(NO_ID) | names,
+    amounts | st.just(0),
+    st.sampled_from([Unit.usd, Unit.usd, Unit.token]),
 )
 # Most random endings fit no hold; these are fitted to one: (id, which hold, amount, how).
 ending = st.tuples(
     names, names, st.integers(0, 40), st.sampled_from([Kind.post_hold, Kind.void_hold, Kind.expire_hold])
 )
+# Most random transfers fail; these move a little between accounts that are there.
+small_move = st.builds(
+    Transfer,
+    names,
+    st.sampled_from([1, 2, 3, 4]),
+    st.sampled_from([1, 2, 3, 4]),
+    st.integers(0, 9),
+    st.sampled_from([Kind.post, Kind.post, Kind.hold]),
+    st.just(Reason.call),
+    st.just(0),
+)
+single = any_transfer | ending | small_move
+closing = st.integers(1, 8)
+steps_of_all_kinds = st.lists(single | st.lists(small_move | ending, min_size=1, max_size=4) | closing, max_size=30)
 
 
 def some_accounts() -> list[Account]:
-    return [Account(number, limited=number < 3, closed=number == 5) for number in range(1, 6)]
+    """Make accounts: 1 and 2 may not owe, 4 may not be owed, 5 is closed, 6 is missing, 7 and 8 count tokens."""
+    return [
+        Account(
+            number,
+            limited=number < 3,
+            credits_limited=number == 4,
+            closed=number == 5,
+            unit=Unit.token if number > 6 else Unit.usd,
+        )
+        for number in (1, 2, 3, 4, 5, 7, 8)
+    ]
 
 
-def fitted(books: Books, transfer_id: bytes, hold_id: bytes, amount: int, kind: Kind) -> Transfer:
+def fitted(books: Books, step: Any) -> Transfer:
+    if isinstance(step, Transfer):
+        return step
+    transfer_id, hold_id, amount, kind = step
     hold = books.transfers.get(hold_id, transfer(hold_id))
     moved = min(amount, hold.amount_nano) if kind is Kind.post_hold else 0
-    return Transfer(
-        transfer_id, hold.debit_account, hold.credit_account, moved, kind, Reason.call, 1, hold_id, hold.amount_nano
-    )
+    accounts_of_hold = hold.debit_account, hold.credit_account
+    return Transfer(transfer_id, *accounts_of_hold, moved, kind, Reason.call, 1, hold_id, hold.amount_nano, hold.unit)
 
 
 def sums_of(books: Books) -> dict[int, tuple[int, int, int, int]]:
     return {name: account.sums() for name, account in books.accounts.items()}
 
 
-@settings(max_examples=300)
-@given(st.lists(any_transfer | ending, max_size=30))
-def test_no_sequence_of_transfers_breaks_the_books(steps: list[Any]) -> None:
-    books = Books(some_accounts())
-    judged: list[tuple[Transfer, Status]] = []
-    for step in steps:
-        each = step if isinstance(step, Transfer) else fitted(books, *step)
-        before = sums_of(books)
-        status = books.apply(each)
-        judged.append((each, status))
-        assert (sums_of(books) != before) <= (status is Status.created)
+def close(books: Books, number: int) -> None:
+    account = books.accounts.get(number)
+    status = judge_closing(account, Code.budget)
+    if account is None:
+        assert status is Closing.account_not_found
+    elif status is Closing.closed:
+        pending, posted, credits_pending, credits_posted = account.sums()
+        assert (pending, credits_pending, posted) == (0, 0, credits_posted)
+        account.closed = True
 
-        for account in books.accounts.values():
-            pending, posted, credits_pending, credits_posted = account.sums()
-            assert min(account.sums()) >= 0
-            assert max(pending + posted, credits_pending + credits_posted) <= MONEY_MAX
-            assert account.available >= 0 or not account.limited
-        columns = list(zip(*sums_of(books).values(), strict=True))
+
+def assert_sound(books: Books) -> None:
+    """Check what holds after every step."""
+    for account in books.accounts.values():
+        pending, posted, credits_pending, credits_posted = account.sums()
+        assert min(account.sums()) >= 0
+        assert max(pending + posted, credits_pending + credits_posted) <= MONEY_MAX
+        assert account.available >= 0 or not account.limited
+        assert account.receivable >= 0 or not account.credits_limited
+        assert (pending, credits_pending, posted) == (0, 0, credits_posted) or not account.closed
+    for unit in Unit:
+        kept = [account.sums() for account in books.accounts.values() if account.unit is unit]
+        columns = list(zip(*kept, strict=True)) or [(0,)] * 4
         assert sum(columns[0]) == sum(columns[2])
         assert sum(columns[1]) == sum(columns[3])
         open_holds = [
             hold.amount_nano
             for name, hold in books.transfers.items()
-            if hold.kind is Kind.hold and name not in books.resolutions
+            if hold.kind is Kind.hold and hold.unit is unit and name not in books.resolutions
         ]
         assert sum(columns[0]) == sum(open_holds)
+
+
+def take(books: Books, step: Any) -> list[tuple[Transfer, Status]]:
+    """Apply one step of any kind and check that a chain stands whole or not at all."""
+    if isinstance(step, int):
+        close(books, step)
+        return []
+    if not isinstance(step, list):
+        each = fitted(books, step)
+        return [(each, books.apply(each))]
+    chain = Linked(tuple(fitted(books, link) for link in cast("list[Any]", step)))
+    stood = set(books.transfers)
+    statuses = books.apply_linked(chain)
+    if not all(status.ok for status in statuses):
+        assert set(books.transfers) == stood
+        assert Status.created not in statuses
+        refused = [status for status in statuses if not status.ok]
+        assert [status for status in refused if status is not Status.linked_transfer_failed]
+    return list(zip(chain.transfers, statuses, strict=True))
+
+
+@settings(max_examples=300)
+@given(steps_of_all_kinds)
+def test_no_sequence_of_transfers_breaks_the_books(steps: list[Any]) -> None:
+    books = Books(some_accounts())
+    judged: list[tuple[Transfer, Status]] = []
+    for step in steps:
+        before = sums_of(books)
+        taken = take(books, step)
+        judged += taken
+        assert (sums_of(books) != before) <= any(status is Status.created for _, status in taken)
+        assert_sound(books)
 
     accepted = list(books.transfers.values())
     replayed = Books(some_accounts())
@@ -273,7 +365,15 @@ def test_no_sequence_of_transfers_breaks_the_books(steps: list[Any]) -> None:
 def findings_of(accepted: list[Transfer], books: Books) -> list[str]:
     """Chain transfers and let the checker compare them with the accounts: two writings of one set of rules."""
     checker = Checker(
-        AccountFacts(number, f"account {number}", account.unit, account.limited, account.sums())
+        AccountFacts(
+            number,
+            f"account {number}",
+            account.unit,
+            account.limited,
+            account.sums(),
+            account.credits_limited,
+            account.closed,
+        )
         for number, account in books.accounts.items()
     )
     digest = GENESIS

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from bursar.ledger import chart
-from bursar.ledger.chart import Code
+from bursar.ledger.chart import Code, Unit
 from bursar.ledger.transfer import Kind, Reason, Status, Transfer
 
 
@@ -28,7 +28,7 @@ def test_numbers_that_databases_keep_do_not_change() -> None:
         "void_hold": 4,
         "expire_hold": 5,
     }
-    assert {reason.name: int(reason) for reason in Reason} == {
+    reasons = {
         "grant": 1,
         "lease": 2,
         "lease_return": 3,
@@ -37,20 +37,63 @@ def test_numbers_that_databases_keep_do_not_change() -> None:
         "indeterminate": 6,
         "correction": 7,
         "withdrawal": 8,
+        "exchange": 20,
+        "rounding": 21,
     }
-    assert {code.name: int(code) for code in Code} == {
+    assert reasons.items() <= {reason.name: int(reason) for reason in Reason}.items()
+    codes = {
+        "liquidity": 1200,
         "budget": 2100,
         "lease": 2200,
         "payable": 2300,
         "overage": 2400,
         "indeterminate": 2500,
         "withdrawn": 2600,
+        "used": 2700,
         "grants": 3100,
+        "rounding": 5900,
+    }
+    assert codes.items() <= {code.name: int(code) for code in Code}.items()
+    assert {unit.name: int(unit) for unit in Unit} == {
+        "usd": 1,
+        "credit": 2,
+        "request": 3,
+        "token": 4,
+        "call": 5,
+        "token_per_minute": 6,
+    }
+    assert {status.name: int(status) for status in Status} == {
+        "created": 0,
+        "exists": 1,
+        "id_already_failed": 2,
+        "exists_with_different_content": 3,
+        "linked_transfer_failed": 21,
+        "amount_is_negative": 4,
+        "amount_exceeds_int64": 5,
+        "held_amount_out_of_range": 22,
+        "event_time_out_of_range": 23,
+        "hold_not_expected": 24,
+        "accounts_are_the_same": 6,
+        "debit_account_not_found": 7,
+        "credit_account_not_found": 8,
+        "units_differ": 9,
+        "debit_account_closed": 10,
+        "credit_account_closed": 11,
+        "hold_not_found": 12,
+        "hold_already_posted": 13,
+        "hold_already_voided": 14,
+        "hold_expired": 15,
+        "hold_has_other_accounts": 16,
+        "hold_has_other_amount": 17,
+        "exceeds_hold": 18,
+        "exceeds_credits": 19,
+        "exceeds_debits": 25,
+        "balance_exceeds_int64": 20,
     }
 
 
 def test_the_drawing_of_the_chart_names_every_code() -> None:
-    drawn = {int(code) for code in re.findall(r"\b[23]\d00\b", chart.__doc__ or "")}
+    drawn = {int(code) for code in re.findall(r"\b[1-5]\d\d0\b", chart.__doc__ or "")}
     assert drawn == {int(code) for code in Code}
 
 
@@ -63,6 +106,8 @@ def test_accounts_of_different_things_have_different_names() -> None:
         chart.overage_name("budget:b:2026-11"),
         chart.indeterminate_name("budget:b:2026-11"),
         chart.withdrawn_name("budget:b:2026-11"),
+        chart.liquidity_name(Unit.token),
+        chart.rounding_name(Unit.token),
     ]
     assert len(set(names)) == len(names)
     assert [name.partition(":")[0] for name in names] == [
@@ -73,5 +118,7 @@ def test_accounts_of_different_things_have_different_names() -> None:
         "overage",
         "indeterminate",
         "withdrawn",
+        "liquidity",
+        "rounding",
     ]
     assert chart.budget_name("b", "2026-11") in chart.lease_name(1, chart.budget_name("b", "2026-11"))

@@ -7,11 +7,16 @@ cost from the lease to what is owed to the provider; the rest of a lease returns
                                     2400 overage ─▶ 2300 payable      a bill beyond its hold and its lease
                          2200 lease ──▶ 2500 indeterminate            a lease whose spool may have lost its end
                   2100 budget ──▶ 2600 withdrawn                      a limit that was lowered
+                         1200 liquidity ◀─▶ any                       one unit sold for another; the rest goes to
+                                                                      5900 rounding
+                         2200 lease ──▶ 2700 used                     a further limit a call counts against
+                    2310 adjustment ◀─▶ 2300 payable                  an invoice that differs from what was booked
 
 Names are paths, `budget:<budget>:<window>`, so that an account can be found again without a second key.
 """
 
 from enum import IntEnum
+from typing import Final
 
 
 class Unit(IntEnum):
@@ -28,6 +33,7 @@ class Unit(IntEnum):
 class Code(IntEnum):
     """Name an account's place in the chart."""
 
+    liquidity = 1200  # limited: what may be given out of a unit when another is sold for it
     budget = 2100  # limited: what may still be spent in one window of one budget
     lease = 2200  # limited: a gateway's slice of a budget
     payable = 2300  # what is owed to a provider, one account a gateway so that gateways do not queue for it
@@ -37,6 +43,11 @@ class Code(IntEnum):
     withdrawn = 2600  # limited: taken out of a budget when its limit was lowered
     used = 2700  # counted against the further limits of a call: money is owed once, by the lease that pays
     grants = 3100  # where budgets' money comes from
+    rounding = 5900  # what exchanges left over, less what they were short of
+
+
+WRITTEN_UNASKED: Final = frozenset({Code.lease, Code.payable, Code.overage, Code.used})
+"""Accounts gateways write to from memory, where nobody could be refused any more: they are not closed."""
 
 
 def grants_name(unit: Unit = Unit.usd) -> str:
@@ -87,3 +98,13 @@ def indeterminate_name(budget_account: str) -> str:
 def withdrawn_name(budget_account: str) -> str:
     """Name what was taken out of a budget account."""
     return f"withdrawn:{budget_account}"
+
+
+def liquidity_name(unit: Unit) -> str:
+    """Name the account that gives and takes a unit when it is exchanged."""
+    return f"liquidity:{unit.name}"
+
+
+def rounding_name(unit: Unit) -> str:
+    """Name the account of what exchanges of a unit could not divide."""
+    return f"rounding:{unit.name}"

@@ -7,7 +7,9 @@ The invariants, in the order in which they are reported:
 3. a hold ends at most once, with the accounts and the amount it began with, and is not exceeded;
 4. the balances of every account are the sums of its transfers;
 5. debits equal credits in every unit, posted and pending;
-6. a limited account does not owe, its pending debits included.
+6. a limited account does not owe, its pending debits included;
+7. an account whose credits are limited is not owed, its pending credits included;
+8. a closed account has nothing pending and no balance.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,6 +34,8 @@ class AccountFacts(msgspec.Struct, frozen=True):
     unit: int
     limited: bool
     sums: tuple[int, int, int, int]
+    credits_limited: bool = False
+    closed: bool = False
 
 
 class Checker:
@@ -134,6 +138,10 @@ class Checker:
         for side, kept, summed in zip(_SIDES, account.sums, folded, strict=True):
             if kept != summed:
                 yield f"account {account.name}: {side} are kept as {kept}, its transfers say {summed}"
-        pending, posted, _, credits_posted = folded
+        pending, posted, credits_pending, credits_posted = folded
         if account.limited and pending + posted > credits_posted:
             yield f"account {account.name} owes {pending + posted - credits_posted}, and may not"
+        if account.credits_limited and credits_pending + credits_posted > posted:
+            yield f"account {account.name} is owed {credits_pending + credits_posted - posted}, and may not be"
+        if account.closed and (pending or credits_pending or posted != credits_posted):
+            yield f"account {account.name} is closed, and holds {credits_posted - posted} with {pending} debits pending"

@@ -1,14 +1,19 @@
 """Describe transfers and what may become of one. A transfer is never changed or deleted; corrections are new ones."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final
 
 import msgspec
 
 from bursar.core.money import Money
+from bursar.core.times import SECOND_US
 from bursar.ledger.chart import Unit
 
 NO_ID: Final = b""
+
+EVENT_AHEAD_US_MAX: Final = 5 * 60 * SECOND_US
+"""How far a transfer's event may lie ahead of the ledger's clock: clocks differ, and nothing happens in the future."""
 
 
 class Kind(IntEnum):
@@ -32,21 +37,28 @@ class Reason(IntEnum):
     indeterminate = 6
     correction = 7
     withdrawal = 8
+    exchange = 20  # one unit sold for another
+    rounding = 21  # what an exchange left over, or was short of
 
 
 class Status(IntEnum):
-    """Say what became of a transfer. Ordered by precedence: of several that apply, the first is given.
+    """Say what became of a transfer. Listed by precedence: of several that apply, the first in this list is given.
 
     Everything from `id_already_failed` on is a refusal: nothing was written but the refusal itself, and the same id
-    is refused for ever, so that a retry cannot succeed because somebody topped up in between.
+    is refused for ever, so that a retry cannot succeed because somebody topped up in between. Databases keep the
+    numbers, so a status that comes later has a higher number wherever it stands.
     """
 
     created = 0
     exists = 1  # the same id with the same content came before: nothing to do
     id_already_failed = 2
     exists_with_different_content = 3
+    linked_transfer_failed = 21  # another transfer of the same chain was refused, and says why
     amount_is_negative = 4
     amount_exceeds_int64 = 5
+    held_amount_out_of_range = 22  # negative, or beyond int64
+    event_time_out_of_range = 23  # before 1970, beyond int64, or further ahead of the clock than EVENT_AHEAD_US_MAX
+    hold_not_expected = 24  # a transfer that ends no hold names one
     accounts_are_the_same = 6
     debit_account_not_found = 7
     credit_account_not_found = 8
@@ -60,7 +72,8 @@ class Status(IntEnum):
     hold_has_other_accounts = 16
     hold_has_other_amount = 17
     exceeds_hold = 18
-    exceeds_credits = 19
+    exceeds_credits = 19  # the debit account may not owe
+    exceeds_debits = 25  # the credit account may not be owed
     balance_exceeds_int64 = 20
 
     @property
@@ -91,3 +104,24 @@ class Transfer(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def resolves(self) -> bool:
         """Tell whether this transfer ends a hold."""
         return self.kind in (Kind.post_hold, Kind.void_hold, Kind.expire_hold)
+
+
+class Linked(msgspec.Struct, frozen=True, array_like=True):
+    """Bind transfers to one fate: each sees what those before it did, and either all stand or none.
+
+    One that stood before stays. Of a chain that fails, the first that was refused says why, and every id stays failed.
+    """
+
+    transfers: tuple[Transfer, ...]
+
+
+Step = Transfer | Linked
+"""What is booked at once: a transfer, or a chain of them."""
+
+
+def flatten(steps: Iterable[Step]) -> list[Transfer]:
+    """Return the transfers of steps, in order."""
+    transfers: list[Transfer] = []
+    for step in steps:
+        transfers.extend(step.transfers if isinstance(step, Linked) else (step,))
+    return transfers
