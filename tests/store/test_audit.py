@@ -35,6 +35,7 @@ async def shop(connection: Connection, database_url: str, tmp_path: Path) -> Sho
 async def tamper(connection: Connection, text: str) -> None:
     """Change the books as only the owner of the database could."""
     async with connection.transaction():
+        await connection.execute("set local role none")
         await connection.execute("set local session_replication_role = replica")  # triggers are silent
         await connection.execute(text)
 
@@ -43,7 +44,9 @@ async def findings(connection: Connection, shop: Shop) -> list[str]:
     """Check the books, with the ids that differ from run to run left out."""
     found, name = (await audit(connection)).findings, shop.budget.budget_id
     return [
-        re.sub("call_[0-9a-f]{32}", "call", text).replace(name, "bud").replace(":budget:bud:total", "")
+        re.sub("call_[0-9a-f]{32}", "call", re.sub(" at [0-9]{16} ", " at some moment ", text))
+        .replace(name, "bud")
+        .replace(":budget:bud:total", "")
         for text in found
     ]
 
@@ -57,6 +60,48 @@ async def test_empty_books_balance(connection: Connection) -> None:
 
 
 CHANGES = {
+    "a past balance": (
+        "update account_history set debits_posted = debits_posted - 1 where debits_posted = 9000000000",
+        snapshot(
+            [
+                "unit 1: at some moment the history moves 11999999999 debits and 12000000000 credits",
+                "unit 1: at some moment the history moves 10000000001 debits and 10000000000 credits",
+            ]
+        ),
+    ),
+    "a past balance that shrinks": (
+        "update account_history set debits_posted = 20000000000 where debits_posted = 9000000000",
+        snapshot(
+            [
+                "account lease:1: its history takes back at some moment what was posted",
+                "unit 1: at some moment the history moves 23000000000 debits and 12000000000 credits",
+                "unit 1: at some moment the history moves -1000000000 debits and 10000000000 credits",
+            ]
+        ),
+    ),
+    "an account's last moment": (
+        "update accounts set changed_us = changed_us + 1 where code = 3100",
+        snapshot(["account grants: its history does not end with its balance"]),
+    ),
+    "an account's history deleted": (
+        "delete from account_history where account_id = (select account_id from accounts where code = 2400)",
+        snapshot(
+            [
+                "account overage: its history does not end with its balance",
+                "unit 1: at some moment the history moves 11000000000 debits and 12000000000 credits",
+            ]
+        ),
+    ),
+    "a limit that was broken": (
+        "alter table accounts drop constraint credits_limited_account_is_never_owed;"
+        " update accounts set credits_limited = true where code = 2300",
+        snapshot(["account payable:openai:1 is owed 12000000000, and may not be"]),
+    ),
+    "an account that was closed with money": (
+        "alter table accounts drop constraint closed_account_holds_nothing;"
+        " update accounts set closed = true where code = 2300",
+        snapshot(["account payable:openai:1 is closed, and holds 10000000000 with 0 debits pending"]),
+    ),
     "an amount": (
         "update transfers set amount_nano = amount_nano + 1 where chain = 1 and seq = 2",
         snapshot(
@@ -152,6 +197,7 @@ CHANGES = {
             [
                 "account budget:bud:total: posted credits are kept as 110000000007, its transfers say 110000000000",
                 "unit 1: posted debits are 170000000000 and credits 170000000007",
+                "account budget:bud:total: its history does not end with its balance",
             ]
         ),
     ),
@@ -163,6 +209,8 @@ CHANGES = {
                 "account grants: posted debits are kept as 100000000014, its transfers say 100000000000",
                 "account grants: posted credits are kept as 7, its transfers say 0",
                 "account payable:openai:1: posted credits are kept as 10000000007, its transfers say 10000000000",
+                "account grants: its history does not end with its balance",
+                "account payable:openai:1: its history does not end with its balance",
             ]
         ),
     ),
@@ -179,6 +227,7 @@ CHANGES = {
                 "account overage: posted debits are kept as 1000000000, its transfers say 0",
                 "unit 1: pending debits are 2000000000 and credits 0",
                 "unit 1: posted debits are 170000000000 and credits 160000000000",
+                "unit 1: at some moment the history moves 12000000000 debits and 0 credits",
                 "call: recorded as 7000000000 nano-USD, its transfers say 0",
                 "call: recorded as 3000000000 nano-USD, its transfers say 0",
             ]
@@ -217,21 +266,6 @@ async def test_a_change_behind_the_books_back_is_found(connection: Connection, s
     seen = await findings(connection, shop)
     assert seen
     assert seen == found
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "update transfers set amount_nano = amount_nano",
-        "delete from transfers",
-        "delete from transfers where false",
-        "truncate transfers",
-    ],
-)
-async def test_transfers_are_append_only(connection: Connection, shop: Shop, change: str) -> None:
-    with pytest.raises(asyncpg.RestrictViolationError, match="append-only: book a correction"):
-        await connection.execute(change)
-    assert (await audit(connection)).findings == []
 
 
 ROW = "tenant, 9, 1, {id}, {accounts}, {amount}, 1, 4, 0, '', 0, 1, hash"

@@ -6,11 +6,11 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from bursar.core.money import Money
-from bursar.ledger.books import Account, Books
+from bursar.core.money import MONEY_MAX, Money
+from bursar.ledger.books import Account, Books, Closing, judge_closing
 from bursar.ledger.chain import link
 from bursar.ledger.chart import Code, Unit
-from bursar.ledger.transfer import Kind, Reason, Status, Transfer
+from bursar.ledger.transfer import Kind, Reason, Status, Step, Transfer, flatten
 from bursar.store.database import Connection, load_statements
 from bursar.store.rows import bytea, defaults_json, rows_json
 
@@ -85,6 +85,7 @@ class Opening(msgspec.Struct, frozen=True):
     period: tuple[int, int] | None = None
     limited: bool = False
     unit: Unit = Unit.usd
+    credits_limited: bool = False
 
 
 async def open_account(connection: Connection, tenant: int, opening: Opening, now_us: int) -> tuple[int, bool]:
@@ -94,7 +95,8 @@ async def open_account(connection: Connection, tenant: int, opening: Opening, no
     if account_id is not None:
         return account_id, False
     start_us, end_us = opening.period or (None, None)
-    values = (tenant, name, opening.code, opening.unit, opening.parent_id, opening.limited, start_us, end_us, now_us)
+    limits = (opening.limited, opening.credits_limited)
+    values = (tenant, name, opening.code, opening.unit, opening.parent_id, *limits, start_us, end_us, now_us)
     account_id = await connection.fetchval(_SQL["open_account"], *values)
     if account_id is not None:
         return account_id, True
@@ -118,8 +120,10 @@ async def lock_chain(connection: Connection, tenant: int, chain: int) -> tuple[i
 async def lock_accounts(connection: Connection, tenant: int, account_ids: Iterable[int]) -> dict[int, Account]:
     """Load accounts' balances and keep them from changing until the transaction ends."""
     accounts: dict[int, Account] = {}
-    for row in await connection.fetch(_SQL["lock_accounts"], tenant, sorted(account_ids)):
-        account = Account(row["account_id"], limited=row["limited"], unit=Unit(row["unit"]), closed=row["closed"])
+    known = sorted(account_id for account_id in account_ids if 0 < account_id <= MONEY_MAX)
+    for row in await connection.fetch(_SQL["lock_accounts"], tenant, known):
+        limits = {"limited": row["limited"], "credits_limited": row["credits_limited"]}
+        account = Account(row["account_id"], **limits, unit=Unit(row["unit"]), closed=row["closed"])
         account.debits_pending, account.debits_posted = row["debits_pending"], row["debits_posted"]
         account.credits_pending, account.credits_posted = row["credits_pending"], row["credits_posted"]
         accounts[account.account_id] = account
@@ -129,6 +133,21 @@ async def lock_accounts(connection: Connection, tenant: int, account_ids: Iterab
 async def set_limited(connection: Connection, tenant: int, account_id: int, *, limited: bool) -> None:
     """Say whether an account may owe."""
     await connection.execute(_SQL["set_limited"], tenant, account_id, limited)
+
+
+async def close_account(connection: Connection, tenant: int, account_id: int, now_us: int) -> Closing:
+    """Close an account for good, if nothing is pending on it, it holds nothing and neither do those below it."""
+    async with connection.transaction():
+        row = await connection.fetchrow(_SQL["closing"], tenant, account_id)
+        if row is None:
+            return Closing.account_not_found
+        account = Account(account_id, closed=row["closed"])
+        account.debits_pending, account.debits_posted = row["debits_pending"], row["debits_posted"]
+        account.credits_pending, account.credits_posted = row["credits_pending"], row["credits_posted"]
+        status = judge_closing(account, row["code"], children_hold=row["children_hold"])
+        if status is Closing.closed:
+            await connection.execute(_SQL["close_account"], tenant, account_id, now_us)
+    return status
 
 
 async def transfer_amount(connection: Connection, tenant: int, transfer_id: bytes) -> int | None:
@@ -142,17 +161,22 @@ async def open_holds(connection: Connection, chain: int) -> list[asyncpg.Record]
     return await connection.fetch(_SQL["open_holds"], chain)
 
 
-async def book(connection: Connection, tenant: int, chain: int, transfers: Sequence[Transfer]) -> list[Status]:
-    """Book transfers within the caller's transaction and return the status of each.
+async def book(
+    connection: Connection, tenant: int, chain: int, steps: Sequence[Step], now_us: int | None = None
+) -> list[Status]:
+    """Book transfers and linked transfers within the caller's transaction and return the status of each transfer.
 
-    A refused transfer changes no balance; its refusal is kept, so that its id stays refused.
+    A refused transfer changes no balance; its refusal is kept, so that its id stays refused. `now_us` is the ledger's
+    clock: what lies further ahead of it than clocks may differ is refused.
     """
+    transfers = flatten(steps)
     seq, digest = await lock_chain(connection, tenant, chain)
     account_ids = {account for t in transfers for account in (t.debit_account, t.credit_account)}
-    books = Books((await lock_accounts(connection, tenant, account_ids)).values())
+    books = Books((await lock_accounts(connection, tenant, account_ids)).values(), now_us)
     before = {account.account_id: account.sums() for account in books.accounts.values()}
     await _load_related(connection, tenant, transfers, books)
-    judged = [(transfer, books.apply(transfer)) for transfer in transfers]
+    known = set(books.failures)
+    judged = list(zip(transfers, books.apply_all(steps), strict=True))
     rows: list[TransferRow] = []
     for transfer in (transfer for transfer, status in judged if status is Status.created):
         seq += 1
@@ -167,7 +191,8 @@ async def book(connection: Connection, tenant: int, chain: int, transfers: Seque
         await connection.execute(
             _SQL["set_sums"], tenant, [account.account_id for account in changed], *map(list, sums)
         )
-    failed = [(t.transfer_id, s.value, t.event_us) for t, s in judged if s > Status.id_already_failed]
+    events = {transfer.transfer_id: min(max(transfer.event_us, 0), MONEY_MAX) for transfer in transfers}
+    failed = [(name, status.value, events[name]) for name, status in books.failures.items() if name not in known]
     if failed:
         await connection.execute(_SQL["insert_failures"], tenant, *map(list, zip(*failed, strict=True)))
     return [status for _, status in judged]

@@ -35,7 +35,15 @@ async def _audit_tenant(connection: Connection, tenant: int, result: Audit) -> N
     rows = await connection.fetch(_SQL["all_accounts"], tenant)
     sums = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
     accounts = [
-        AccountFacts(row["account_id"], row["name"], row["unit"], row["limited"], tuple(row[name] for name in sums))
+        AccountFacts(
+            row["account_id"],
+            row["name"],
+            row["unit"],
+            row["limited"],
+            tuple(row[name] for name in sums),
+            row["credits_limited"],
+            row["closed"],
+        )
         for row in rows
     ]
     checker = Checker(accounts)
@@ -49,9 +57,25 @@ async def _audit_tenant(connection: Connection, tenant: int, result: Audit) -> N
     if orphans:
         checker.findings.append(f"{orphans} transfers belong to no chain")
     result.findings += checker.finish()
+    result.findings += await _check_history(connection, tenant, {row["account_id"]: row["name"] for row in rows})
     for row in await connection.fetch(_SQL["calls_that_differ"], tenant):
         cost, posted = row["cost_nano"], row["posted_nano"]
         result.findings.append(f"{call_name(row['call_id'])}: recorded as {cost} nano-USD, its transfers say {posted}")
     result.accounts += len(accounts)
     result.transfers += checker.transfers
     result.calls += await connection.fetchval(_SQL["count_calls"], tenant) or 0
+
+
+async def _check_history(connection: Connection, tenant: int, names: dict[int, str]) -> list[str]:
+    """Check that what past balances are read from leads to the balances of now, never shrank and always balanced."""
+    findings = [
+        f"account {row['name']}: its history does not end with its balance"
+        for row in await connection.fetch(_SQL["histories_that_differ"], tenant)
+    ]
+    for row in await connection.fetch(_SQL["histories_that_shrink"], tenant):
+        name = names.get(row["account_id"], str(row["account_id"]))
+        findings.append(f"account {name}: its history takes back at {row['at_us']} what was posted")
+    for row in await connection.fetch(_SQL["moments_that_differ"], tenant):
+        moved = f"{row['debits']:.0f} debits and {row['credits']:.0f} credits"
+        findings.append(f"unit {row['unit']}: at {row['at_us']} the history moves {moved}")
+    return findings

@@ -40,15 +40,33 @@ def load_statements(name: str) -> dict[str, str]:
     return {parts[index]: parts[index + 2].strip().rstrip(";") for index in range(1, len(parts), 3)}
 
 
-async def connect(url: str, timeout_s: int = 10) -> Connection:
-    """Open one connection. Raises `BooksError` when the database cannot be reached."""
+_WRITER: Final = load_statements("writer")
+
+
+async def connect(url: str, timeout_s: int = 10, *, owner: bool = False) -> Connection:
+    """Open one connection, as the role that may add to the books and change nothing in them, unless as the owner.
+
+    Raises `BooksError` when the database cannot be reached.
+    """
     try:
         connection = await asyncpg.connect(
             url, timeout=timeout_s, server_settings={"search_path": SCHEMA, "application_name": "bursar"}
         )
+        if not owner:
+            await become_writer(connection)
     except (*AWAY, asyncpg.PostgresError, ValueError) as error:  # ValueError: an address that is none
         raise BooksError(f"cannot reach the database: {error or type(error).__name__}") from error
     return connection
+
+
+async def become_writer(connection: Connection) -> None:
+    """Give up the owner's rights for this session, where the database has a role for it."""
+    await connection.execute(_WRITER["become"])
+
+
+async def is_writer(connection: Connection) -> bool:
+    """Tell whether the database would refuse this connection a change of what is append-only, by its rights alone."""
+    return await connection.fetchval(_WRITER["is_writer"]) is True
 
 
 async def open_pool(url: str, size_max: int) -> Pool:
@@ -58,6 +76,7 @@ async def open_pool(url: str, size_max: int) -> Pool:
         min_size=0,
         max_size=size_max,
         server_settings={"search_path": SCHEMA, "application_name": "bursar"},
+        init=become_writer,
     )
 
 
@@ -80,7 +99,9 @@ async def ensure_database(url: str) -> None:
 
 
 async def migrate(connection: Connection, now_us: int) -> list[str]:
-    """Bring the schema up to date, in one transaction, and name the migrations that were applied.
+    """Bring the schema up to date as its owner, in one transaction, and name the migrations that were applied.
+
+    Afterwards the connection is the writer's, as any other.
 
     Raises `OperatorError` for a server that is too old, a schema that is newer than this version, or a migration
     whose text has changed since it was applied.
@@ -88,11 +109,14 @@ async def migrate(connection: Connection, now_us: int) -> list[str]:
     if connection.get_server_version().major * 10_000 < VERSION_MIN:
         raise OperatorError(f"PostgreSQL {connection.get_server_version().major} is too old: Bursar needs 15 or newer")
     # Locked before the transaction begins: one that waited inside it could not see yet what the other has made.
+    await connection.execute("reset role")
     await connection.execute("select pg_advisory_lock(hashtext('bursar.migrate'))")
     try:
-        return await _apply(connection, now_us)
+        applied = await _apply(connection, now_us)
     finally:
         await connection.execute("select pg_advisory_unlock(hashtext('bursar.migrate'))")
+    await become_writer(connection)
+    return applied
 
 
 async def _apply(connection: Connection, now_us: int) -> list[str]:
@@ -115,6 +139,8 @@ async def _apply(connection: Connection, now_us: int) -> list[str]:
                 applied.append(name)
             elif done[number] != digest:
                 raise OperatorError(f"migration {name} has changed since it was applied: restore its file")
+        await connection.execute(_WRITER["make"])
+        await connection.execute(_WRITER["grant"])
     return applied
 
 

@@ -11,19 +11,26 @@ with fence as (
         as change (tenant, account_id, debits_pending, debits_posted, credits_pending, credits_posted)
 ), locked as (
     -- In the order of their ids, as every writer does, so that two never wait for each other.
-    select tenant, account_id from accounts
+    select tenant, account_id, changed_us from accounts
     where (tenant, account_id) in (select tenant, account_id from change)
     order by tenant, account_id
     for update
+), moment as materialized (
+    -- Of all these accounts, so that the sums of all accounts balance at every moment; later than any before.
+    select greatest(max(changed_us) + 1, clock_us()) as at_us from locked
 ), moved as (
     update accounts
     set debits_pending = accounts.debits_pending + change.debits_pending,
         debits_posted = accounts.debits_posted + change.debits_posted,
         credits_pending = accounts.credits_pending + change.credits_pending,
-        credits_posted = accounts.credits_posted + change.credits_posted
-    from change join locked using (tenant, account_id)
+        credits_posted = accounts.credits_posted + change.credits_posted,
+        changed_us = moment.at_us
+    from moment, change join locked using (tenant, account_id)
     where accounts.tenant = change.tenant and accounts.account_id = change.account_id
-    returning 1
+    returning accounts.tenant, accounts.account_id, accounts.changed_us, accounts.debits_pending, accounts.debits_posted,
+        accounts.credits_pending, accounts.credits_posted
+), remembered as (
+    insert into account_history select * from moved
 ), chained as (
     insert into chains
     select tenant, $1, seq, hash from unnest($12::integer[], $13::bigint[], $14::bytea[]) as head (tenant, seq, hash)

@@ -1,9 +1,15 @@
 -- name: open_account
--- Make an account unless its name is taken; either way the name then leads to one account.
-insert into accounts (tenant, account_id, name, code, unit, parent_id, limited, start_us, end_us, opened_us)
-values ($1, nextval('account_ids'), $2, $3, $4, $5, $6, $7, $8, $9)
-on conflict (tenant, name) do nothing
-returning account_id;
+-- Make an account unless its name is taken; either way the name then leads to one account. Its history begins with it.
+with opened as (
+    insert into accounts
+        (tenant, account_id, name, code, unit, parent_id, limited, credits_limited, start_us, end_us, opened_us, changed_us)
+    values ($1, nextval('account_ids'), $2, $3, $4, $5, $6, $7, $8, $9, $10, clock_us())
+    on conflict (tenant, name) do nothing
+    returning tenant, account_id, changed_us
+), remembered as (
+    insert into account_history select tenant, account_id, changed_us, 0, 0, 0, 0 from opened
+)
+select account_id from opened;
 
 -- name: account_by_name
 select account_id from accounts where tenant = $1 and name = $2;
@@ -16,7 +22,7 @@ returning seq, hash;
 
 -- name: lock_accounts
 -- Locked in the order of their ids, as every writer does, so that two never wait for each other.
-select account_id, limited, unit, closed, debits_pending, debits_posted, credits_pending, credits_posted
+select account_id, limited, credits_limited, unit, closed, debits_pending, debits_posted, credits_pending, credits_posted
 from accounts
 where tenant = $1 and account_id = any($2)
 order by account_id
@@ -49,15 +55,58 @@ from unnest($2::bytea[], $3::smallint[], $4::bigint[]) as failure (transfer_id, 
 on conflict do nothing;
 
 -- name: set_sums
-update accounts
-set debits_pending = new.debits_pending, debits_posted = new.debits_posted,
-    credits_pending = new.credits_pending, credits_posted = new.credits_posted
-from unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-    as new (account_id, debits_pending, debits_posted, credits_pending, credits_posted)
-where accounts.tenant = $1 and accounts.account_id = new.account_id;
+-- The accounts are locked. Their history gets one row each, all of one moment.
+with moment as materialized (
+    select greatest(max(changed_us) + 1, clock_us()) as at_us from accounts where tenant = $1 and account_id = any($2)
+), moved as (
+    update accounts
+    set debits_pending = new.debits_pending, debits_posted = new.debits_posted,
+        credits_pending = new.credits_pending, credits_posted = new.credits_posted, changed_us = moment.at_us
+    from moment, unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+        as new (account_id, debits_pending, debits_posted, credits_pending, credits_posted)
+    where accounts.tenant = $1 and accounts.account_id = new.account_id
+    returning accounts.tenant, accounts.account_id, accounts.changed_us, accounts.debits_pending, accounts.debits_posted,
+        accounts.credits_pending, accounts.credits_posted
+)
+insert into account_history select * from moved;
 
 -- name: set_limited
 update accounts set limited = $3 where tenant = $1 and account_id = $2;
+
+-- name: closing
+-- Lock an account that is to be closed, and say whether an account below it holds anything.
+select account_id, code, closed, debits_pending, debits_posted, credits_pending, credits_posted,
+    exists (
+        select from accounts as child
+        where child.tenant = parent.tenant and child.parent_id = parent.account_id
+            and (child.debits_pending > 0 or child.credits_pending > 0 or child.debits_posted <> child.credits_posted)
+    ) as children_hold
+from accounts as parent
+where tenant = $1 and account_id = $2
+for update;
+
+-- name: close_account
+update accounts set closed = true, closed_us = $3 where tenant = $1 and account_id = $2;
+
+-- name: past_balance
+-- The books as they were known at a moment: the last row of the account's history by then.
+select at_us, debits_pending, debits_posted, credits_pending, credits_posted
+from account_history
+where tenant = $1 and account_id = $2 and at_us <= $3
+order by at_us desc
+limit 1;
+
+-- name: history_began
+select min(at_us) from account_history where tenant = $1 and account_id = $2;
+
+-- name: account
+-- An account by its name, or by its number where no name is like it.
+select account_id, name, code, unit, limited, credits_limited, closed, opened_us, closed_us, changed_us,
+    debits_pending, debits_posted, credits_pending, credits_posted
+from accounts
+where tenant = $1 and (name = $2 or account_id::text = $2)
+order by name = $2 desc
+limit 1;
 
 -- name: set_chain
 update chains set seq = $3, hash = $4 where tenant = $1 and chain = $2;
@@ -79,19 +128,67 @@ select count(*) from transfers
 where tenant = $1 and not exists (select from chains where chains.tenant = $1 and chains.chain = transfers.chain);
 
 -- name: all_accounts
-select account_id, name, unit, limited, debits_pending, debits_posted, credits_pending, credits_posted
+select account_id, name, code, unit, limited, credits_limited, closed, opened_us, closed_us, changed_us,
+    debits_pending, debits_posted, credits_pending, credits_posted
 from accounts
 where tenant = $1
 order by account_id;
 
+-- name: histories_that_differ
+-- Accounts whose history does not end with what they are.
+select name
+from accounts
+left join lateral (
+    select * from account_history as history
+    where history.tenant = accounts.tenant and history.account_id = accounts.account_id
+    order by at_us desc
+    limit 1
+) as latest on true
+where accounts.tenant = $1 and (latest.at_us, latest.debits_pending, latest.debits_posted, latest.credits_pending, latest.credits_posted)
+    is distinct from (accounts.changed_us, accounts.debits_pending, accounts.debits_posted, accounts.credits_pending, accounts.credits_posted)
+order by accounts.account_id
+limit 20;
+
+-- name: histories_that_shrink
+-- What was posted stays posted: no sum of posted amounts is ever smaller than before.
+select account_id, at_us
+from (
+    select account_id, at_us, debits_posted, credits_posted,
+        lag(debits_posted) over past as debits_before, lag(credits_posted) over past as credits_before
+    from account_history
+    where tenant = $1
+    window past as (partition by account_id order by at_us)
+) as step
+where debits_posted < debits_before or credits_posted < credits_before
+order by account_id, at_us
+limit 20;
+
+-- name: moments_that_differ
+-- At every moment debits equal credits in every unit: what one commit changes, it changes on both sides.
+select unit, at_us, sum(debits) as debits, sum(credits) as credits
+from (
+    select account_id, at_us,
+        debits_pending + debits_posted::numeric - coalesce(lag(debits_pending + debits_posted::numeric) over past, 0) as debits,
+        credits_pending + credits_posted::numeric - coalesce(lag(credits_pending + credits_posted::numeric) over past, 0) as credits
+    from account_history
+    where tenant = $1
+    window past as (partition by account_id order by at_us)
+) as step
+join accounts on accounts.tenant = $1 and accounts.account_id = step.account_id
+group by unit, at_us
+having sum(debits) <> sum(credits)
+order by at_us, unit
+limit 20;
+
 -- name: calls_that_differ
 -- What a call cost by its record, against what was posted to providers under its id (the low five bits of a transfer's
--- id number it within its call). 2300 is the code of what is owed to providers.
+-- id number it within its call). 2300 is the code of what is owed to providers. Corrections after an invoice (reason 7,
+-- on the chain of everything that is not a call) are of no call.
 with posted as (
     select set_byte(transfer_id, 15, get_byte(transfer_id, 15) & 224) as call_id, sum(amount_nano)::bigint as posted_nano
     from transfers
     join accounts on accounts.tenant = transfers.tenant and accounts.account_id = credit_account and accounts.code = 2300
-    where transfers.tenant = $1 and kind <> 2
+    where transfers.tenant = $1 and kind <> 2 and not (chain = 0 and reason = 7)
     group by 1
 )
 select call_id, coalesce(cost_nano, 0) as cost_nano, coalesce(posted_nano, 0) as posted_nano
