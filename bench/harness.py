@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from bursar.budgets.budget import read_limit
+from bursar.budgets.budget import UNLIMITED, read_limit
 from bursar.store.audit import Audit, audit
 from bursar.store.database import Connection, connect
 from bursar.store.keys import Scope, create_key
@@ -134,13 +134,13 @@ class LocalBursar:
         """Return the address of its database."""
         return self.environment.get("BURSAR_DATABASE_URL") or DataFolder(self.data).url
 
-    def create_key(self, name: str, budget: str | None = None, **scope: Any) -> str:
+    def create_key(self, name: str, *limits: str | None, parent: str | None = None, **scope: Any) -> str:
         """Create a key and return its secret."""
 
         async def work() -> str:
             async with database(self.database_url) as connection:
-                limit = read_limit(budget) if budget else (None, read_limit("1")[1])
-                return (await create_key(connection, name, limit, Scope(**scope), time.time_ns() // 1000))[1]
+                terms = [read_limit(each) for each in limits if each] or UNLIMITED
+                return (await create_key(connection, name, terms, Scope(**scope), time.time_ns() // 1000, parent))[1]
 
         return asyncio.run(work())
 

@@ -17,7 +17,7 @@ from bursar.store.keys import Key, Scope, create_key, revoke_key, set_budget
 
 NOW = 1_000_000
 CHAT = "/v1/chat/completions"
-DOLLAR = (NANO_PER_USD, Window.total)
+DOLLAR = Terms(NANO_PER_USD, Window.total)
 KEY = Key(1, "key_1", "ana", bytes(32), Budget("bud_1", 1, None), 0)
 
 
@@ -82,10 +82,10 @@ async def test_a_change_is_learned_by_loading_and_reported_once(desk: Desk, conn
     await desk.keys.ask(secret)
     await desk.keys.load()
     assert desk.changed == []
-    await set_budget(connection, "ana", (5 * NANO_PER_USD, Window.day), NOW)
+    await set_budget(connection, "ana", Terms(5 * NANO_PER_USD, Window.day), NOW)
     await desk.keys.load()
     await desk.keys.load()
-    assert [(key.budget.limit_nano, key.budget.window) for key in desk.changed] == [(5 * NANO_PER_USD, Window.day)]
+    assert [(key.budget.limit_nano, key.budget.window) for key in desk.changed] == [Terms(5 * NANO_PER_USD, Window.day)]
     await revoke_key(connection, "ana", NOW + 1)
     await desk.keys.load()
     assert (await desk.keys.ask(secret)).revoked_us == NOW + 1

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from bursar.budgets.budget import Budget, Window
+from bursar.budgets.budget import Budget, Terms, Window
+from bursar.budgets.purse import DRY_US, IDLE_US
 from bursar.core.errors import NoMoney
 from bursar.core.ids import IdSource
 from bursar.core.money import NANO_PER_USD
 from bursar.core.times import DAY_US, FOREVER_US, SECOND_US
 from bursar.gateway.control import Control
-from bursar.gateway.purse import DRY_US, IDLE_US, Purses
+from bursar.gateway.purse import Purses
 from bursar.store.database import Connection
-from bursar.store.keys import Scope, create_key, set_budget
+from bursar.store.keys import Scope, create_key
+from tests.store.bookkeeping import set_budget
 
 NOON = 20_000 * DAY_US + DAY_US // 2
 CENT = NANO_PER_USD // 100
@@ -33,7 +35,7 @@ class Till:
 
     async def hold(self, budget: Budget, amount_nano: int, expires_us: int = FOREVER_US) -> tuple[Any, bytes]:
         call_id = self._ids.next(self.now_us // 1_000)
-        return await self.purses.hold(budget, call_id, amount_nano, expires_us), call_id
+        return (await self.purses.hold([budget], call_id, [amount_nano], expires_us))[0], call_id
 
     async def free_in_budget(self, budget: Budget) -> int:
         """Return what the database says can still be leased, over all windows."""
@@ -59,7 +61,7 @@ async def till(database_url: str, connection: Connection) -> AsyncIterator[Till]
 
 
 def budget(limit_nano: int | None, window: Window = Window.total, name: str = "bud_1") -> Budget:
-    return Budget(name, 1, limit_nano, window)
+    return Budget(name, 1, Terms(limit_nano, window))
 
 
 async def test_a_hold_takes_a_slice_and_the_next_needs_no_database(till: Till) -> None:
@@ -84,6 +86,7 @@ async def test_a_hold_beyond_the_limit_is_refused_with_what_is_spent_held_and_ne
         "held_usd": "0.05",
         "limit_usd": "0.10",
         "needed_usd": "0.04",
+        "budget": "",
         "resets_at": "2024-10-05T00:00:00+00:00",
     }
     await till.hold(purse, 3 * CENT)  # exactly what is left
@@ -126,15 +129,15 @@ async def test_a_dry_budget_is_not_asked_again_for_a_while(till: Till) -> None:
 
 
 async def test_a_raised_limit_is_lent_at_once_and_a_lowered_one_keeps_what_is_spent(till: Till) -> None:
-    key, _ = await create_key(till.connection, "ana", (CENT, Window.total), Scope(), NOON)
+    key, _ = await create_key(till.connection, "ana", Terms(CENT, Window.total), Scope(), NOON)
     lease, call_id = await till.hold(key.budget, CENT)
     with pytest.raises(NoMoney):
         await till.hold(key.budget, CENT)
-    raised = await set_budget(till.connection, "ana", (10 * CENT, Window.total), NOON + 1)
+    raised = await set_budget(till.connection, "ana", Terms(10 * CENT, Window.total), NOON + 1)
     till.purses.changed(raised)
     await till.hold(raised, 9 * CENT)
     lease.settle(call_id, CENT)
-    lowered = await set_budget(till.connection, "ana", (5 * CENT, Window.total), NOON + 2)
+    lowered = await set_budget(till.connection, "ana", Terms(5 * CENT, Window.total), NOON + 2)
     till.purses.changed(lowered)
     with pytest.raises(NoMoney):
         await till.hold(lowered, 1)

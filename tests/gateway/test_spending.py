@@ -16,7 +16,7 @@ from bench.harness import LocalBursar, database
 from bursar.budgets.budget import read_limit
 from bursar.core.money import nano_to_usd, usd_to_nano
 from bursar.core.records import CallStatus, UsageSource
-from bursar.store.keys import set_budget
+from tests.store.bookkeeping import set_budget
 
 CHAT = "/v1/chat/completions"
 

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import msgspec
 
-from bursar.budgets.budget import Budget, Window
+from bursar.budgets.budget import Budget, Terms
+from bursar.budgets.purse import Ask
 from bursar.core.ids import IdSource
 from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol, Record, Segments, UsageSource
 from bursar.core.times import SECOND_US, from_datetime
@@ -16,8 +17,9 @@ from bursar.core.usage import Usage
 from bursar.ledger.journal import Debt, Intent, Settled
 from bursar.store.database import Connection
 from bursar.store.gateways import Place, take_place
+from bursar.store.holders import TENANT, set_budgets
 from bursar.store.journal import Journal
-from bursar.store.keys import TENANT, Key, Scope, create_key
+from bursar.store.keys import Key, Scope, create_key
 from bursar.store.leases import Grant, id_of, open_lease, payable_account
 from bursar.store.spool import Spool
 
@@ -127,12 +129,17 @@ async def open_shop(
 ) -> Shop:
     """Take the gateway's place and lease money for a new key."""
     place = await take_place(connection, gateway, NOW_US, spool_is_new=False)
-    key, _ = await create_key(connection, name, (limit_nano, Window.total), Scope(), NOW_US)
-    grant = await open_lease(connection, key.budget, place.gateway, 50 * USD, id_of(name), NOW_US)
+    key, _ = await create_key(connection, name, Terms(limit_nano), Scope(), NOW_US)
+    grant = await open_lease(connection, Ask(key.budget, want_nano, want_nano), place.gateway, id_of(name), NOW_US)
     payables = {
         provider: await payable_account(connection, TENANT, provider, place.gateway, NOW_US) for provider in PROVIDERS
     }
     return Shop(place, key, grant, payables)
+
+
+async def set_budget(connection: Connection, name: str, terms: Terms, now_us: int) -> Budget:
+    """Give a holder one budget in place of what it has."""
+    return (await set_budgets(connection, name, [terms], now_us)).budgets[0]
 
 
 async def write(shop: Shop, folder: Path, url: str, *entries: Any, now_us: int = NOW_US) -> None:

@@ -3,19 +3,21 @@
 import asyncio
 
 import pytest
-from bookkeeping import NOW_US, USD
+from bookkeeping import NOW_US, USD, set_budget
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bursar.budgets.budget import Budget, Window, period_at
+from bursar.budgets.budget import Budget, Terms, Window, period_at
+from bursar.budgets.purse import Ask
 from bursar.core.errors import BooksError
-from bursar.core.times import DAY_US
+from bursar.core.times import DAY_US, FOREVER_US
 from bursar.ledger.chart import Code
 from bursar.ledger.transfer import Kind, Reason, Status, Transfer
 from bursar.store.accounts import Opening, book, lock_accounts, open_account
 from bursar.store.audit import audit
 from bursar.store.database import Connection, connect
-from bursar.store.keys import TENANT, BudgetState, Scope, budget_states, create_key, set_budget
+from bursar.store.holders import TENANT, BudgetState, budget_states
+from bursar.store.keys import Scope, create_key
 from bursar.store.leases import (
     CONTROL_CHAIN,
     Grant,
@@ -30,14 +32,14 @@ GATEWAY = 1
 
 
 async def make_budget(connection: Connection, limit_nano: int | None, window: Window = Window.total) -> Budget:
-    key, _ = await create_key(connection, "app", (limit_nano, window), Scope(), NOW_US)
+    key, _ = await create_key(connection, "app", Terms(limit_nano, window), Scope(), NOW_US)
     return key.budget
 
 
 async def lease(
     connection: Connection, budget: Budget, want_nano: int, act: str, gateway: int = GATEWAY, at_us: int = NOW_US
 ) -> Grant:
-    return await open_lease(connection, budget, gateway, want_nano, id_of(act), at_us)
+    return await open_lease(connection, Ask(budget, want_nano, want_nano), gateway, id_of(act), at_us)
 
 
 async def give_back(connection: Connection, grant: Grant, amount_nano: int, act: str) -> None:
@@ -71,7 +73,6 @@ async def test_a_lease_gets_its_wish_and_then_what_is_left_and_then_nothing(conn
     budget = await make_budget(connection, 10)
     first, second, third = [await lease(connection, budget, want, f"{want}") for want in (6, 7, 8)]
     assert [(grant.granted_nano, grant.left_nano) for grant in (first, second, third)] == [(6, 4), (4, 0), (0, 0)]
-    assert [grant.in_lease_nano for grant in (first, second, third)] == [6, 10, 10]
     assert {grant.lease_account for grant in (first, second, third)} == {first.lease_account}
     assert await balances(connection)
 
@@ -89,7 +90,7 @@ async def test_an_unlimited_budget_is_metered_and_never_refuses(connection: Conn
     grant = await lease(connection, budget, 10**15, "much")
     await spend(connection, grant, 3 * USD, "call")
     state = await state_of(connection, budget)
-    assert (grant.granted_nano, grant.limit_nano) == (10**15, None)
+    assert (grant.granted_nano, grant.most_nano) == (10**15, None)
     assert (state.spent_nano, state.leased_nano, state.left_nano) == (3 * USD, 10**15 - 3 * USD, None)
     assert await balances(connection)
 
@@ -101,7 +102,7 @@ async def test_what_comes_back_can_be_leased_again(connection: Connection) -> No
     await give_back(connection, grant, 7, "back")
     await give_back(connection, grant, 7, "back")  # told twice, returned once
     assert (await lease(connection, budget, 10, "b")).granted_nano == 7
-    assert await state_of(connection, budget) == BudgetState(10, Window.total, "total", 3, 0, 7, 0, 0)
+    assert await state_of(connection, budget) == BudgetState(budget, "total", FOREVER_US, 3, 0, 7, 0, 0)
     assert await balances(connection)
 
 
@@ -126,7 +127,7 @@ async def test_gateways_have_leases_of_their_own_on_one_budget(connection: Conne
 @pytest.mark.parametrize("window", Window)
 async def test_each_window_has_its_own_account_and_money(connection: Connection, window: Window) -> None:
     budget = await make_budget(connection, 10, window)
-    period = period_at(window, NOW_US)
+    period = period_at(budget.terms, NOW_US)
     first = await lease(connection, budget, 8, "first")
     last = await lease(connection, budget, 8, "last", at_us=period.end_us - 1)
     assert (first.granted_nano, last.granted_nano, first.end_us) == (8, 2, period.end_us)
@@ -159,7 +160,7 @@ async def test_overage_beyond_the_budget_is_repaid_as_far_as_it_goes_and_the_res
     assert (await lease(connection, budget, 1, "b")).granted_nano == 0
     state = await state_of(connection, budget)
     assert (state.spent_nano, state.overage_nano, state.left_nano) == (12, 2, -2)
-    raised = await set_budget(connection, "app", (20, Window.total), NOW_US + 1)
+    raised = await set_budget(connection, "app", Terms(20, Window.total), NOW_US + 1)
     assert (await lease(connection, raised, 50, "c")).granted_nano == 8
     assert (await state_of(connection, raised)).overage_nano == 0
     assert await balances(connection)
@@ -171,7 +172,7 @@ async def test_a_lease_set_aside_is_undecided_money_nobody_can_spend(connection:
     await spend(connection, grant, 2, "call")
     name = await connection.fetchval("select name from accounts where account_id = $1", grant.budget_account)
     await set_aside(connection, OpenLease(TENANT, grant.lease_account, grant.budget_account, 4, name), NOW_US)
-    assert await state_of(connection, budget) == BudgetState(10, Window.total, "total", 2, 0, 0, 0, 4)
+    assert await state_of(connection, budget) == BudgetState(budget, "total", FOREVER_US, 2, 0, 0, 0, 4)
     assert (await state_of(connection, budget)).left_nano == 4
     assert (await lease(connection, budget, 10, "b")).granted_nano == 4
     assert await balances(connection)
@@ -196,7 +197,7 @@ async def test_a_new_limit_counts_what_was_granted_and_not_what_came_back(
     grant = await lease(connection, budget, 10, "a")
     await spend(connection, grant, 4, "call")
     await give_back(connection, grant, 6, "back")
-    changed = await set_budget(connection, "app", (limit, Window.total), NOW_US + 1)
+    changed = await set_budget(connection, "app", Terms(limit, Window.total), NOW_US + 1)
     assert (await state_of(connection, changed)).left_nano == left
     assert (await lease(connection, changed, 100, "b")).granted_nano == leasable
     assert await balances(connection)
@@ -206,11 +207,11 @@ async def test_a_limit_lowered_while_its_money_is_leased_holds_once_the_lease_is
     budget = await make_budget(connection, 10)
     grant = await lease(connection, budget, 10, "a")
     await spend(connection, grant, 4, "call")
-    lowered = await set_budget(connection, "app", (6, Window.total), NOW_US + 1)
+    lowered = await set_budget(connection, "app", Terms(6, Window.total), NOW_US + 1)
     assert (await state_of(connection, lowered)).left_nano == 2
     await give_back(connection, grant, 6, "back")
     assert (await lease(connection, lowered, 10, "b")).granted_nano == 2
-    raised = await set_budget(connection, "app", (12, Window.total), NOW_US + 2)
+    raised = await set_budget(connection, "app", Terms(12, Window.total), NOW_US + 2)
     assert (await lease(connection, raised, 10, "c")).granted_nano == 6
     assert await balances(connection)
 
@@ -218,7 +219,7 @@ async def test_a_limit_lowered_while_its_money_is_leased_holds_once_the_lease_is
 async def test_a_gateway_that_has_not_heard_of_a_new_limit_takes_nothing_from_it(connection: Connection) -> None:
     budget = await make_budget(connection, 10)
     await lease(connection, budget, 1, "a")
-    raised = await set_budget(connection, "app", (20, Window.total), NOW_US + 1)
+    raised = await set_budget(connection, "app", Terms(20, Window.total), NOW_US + 1)
     await lease(connection, budget, 1, "b")
     assert (await lease(connection, raised, 100, "c")).granted_nano == 18
     assert await balances(connection)
@@ -228,7 +229,7 @@ async def test_an_unlimited_budget_that_gets_a_limit_counts_what_it_has_spent(co
     budget = await make_budget(connection, None)
     grant = await lease(connection, budget, 15, "a")
     await spend(connection, grant, 3, "call")
-    limited = await set_budget(connection, "app", (10, Window.total), NOW_US + 1)
+    limited = await set_budget(connection, "app", Terms(10, Window.total), NOW_US + 1)
     await give_back(connection, grant, 12, "back")
     assert (await state_of(connection, limited)).left_nano == 7
     assert (await lease(connection, limited, 100, "b")).granted_nano == 7
@@ -238,7 +239,7 @@ async def test_an_unlimited_budget_that_gets_a_limit_counts_what_it_has_spent(co
 async def test_a_limit_changed_in_one_window_is_that_of_the_next(connection: Connection) -> None:
     budget = await make_budget(connection, 10, Window.day)
     await lease(connection, budget, 10, "today")
-    changed = await set_budget(connection, "app", (3, Window.day), NOW_US)
+    changed = await set_budget(connection, "app", Terms(3, Window.day), NOW_US)
     assert (await lease(connection, changed, 10, "tomorrow", at_us=NOW_US + DAY_US)).granted_nano == 3
 
 
@@ -281,7 +282,7 @@ async def test_whatever_is_done_a_budget_that_rests_has_its_limit_less_what_was_
     connection: Connection, steps: list[tuple[str, int]]
 ) -> None:
     number = await connection.fetchval("select count(*) from keys")
-    key, _ = await create_key(connection, f"key {number}", (40, Window.total), Scope(), NOW_US)
+    key, _ = await create_key(connection, f"key {number}", Terms(40, Window.total), Scope(), NOW_US)
     budget, spent, grant = key.budget, 0, None
     for step, (what, amount) in enumerate(steps, 1):
         act = f"{number} {step}"
@@ -289,7 +290,7 @@ async def test_whatever_is_done_a_budget_that_rests_has_its_limit_less_what_was_
             grant = await lease(connection, budget, amount, act)
         elif what in ("limit", "unlimited"):
             limit = amount if what == "limit" else None
-            budget = await set_budget(connection, key.name, (limit, Window.total), NOW_US + step)
+            budget = await set_budget(connection, key.name, Terms(limit, Window.total), NOW_US + step)
         elif grant is not None:
             free = await free_of(connection, grant.lease_account)
             if what == "spend":
@@ -302,9 +303,9 @@ async def test_whatever_is_done_a_budget_that_rests_has_its_limit_less_what_was_
                 await give_back(connection, grant, -(-free // amount), act)
         state = await state_of(connection, budget)
         assert state.spent_nano == spent
-        assert state.left_nano == (None if budget.limit_nano is None else budget.limit_nano - spent)
+        assert state.left_nano == (None if budget.terms.limit_nano is None else budget.terms.limit_nano - spent)
     if grant is not None and (free := await free_of(connection, grant.lease_account)):
         await give_back(connection, grant, free, f"{number} back")
     granted = (await lease(connection, budget, 1_000, f"{number} last")).granted_nano
-    assert granted == (1_000 if budget.limit_nano is None else max(0, budget.limit_nano - spent))
+    assert granted == (1_000 if budget.terms.limit_nano is None else max(0, budget.terms.limit_nano - spent))
     assert await balances(connection)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from bookkeeping import NOW_US
 
-from bursar.budgets.budget import Budget, Window
+from bursar.budgets.budget import Budget, Terms, Window
 from bursar.core.errors import OperatorError
 from bursar.store.database import Connection, connect
 from bursar.store.keys import (
@@ -23,7 +23,7 @@ from bursar.store.keys import (
 )
 from bursar.store.leases import id_of, open_lease
 
-DAILY = (5_000_000_000, Window.day)
+DAILY = Terms(5_000_000_000, Window.day)
 
 
 async def test_a_key_is_read_back_as_it_was_created(connection: Connection) -> None:
@@ -82,7 +82,7 @@ async def test_every_change_is_announced(connection: Connection, database_url: s
     listener = await connect(database_url)
     await listener.add_listener("bursar_changed", lambda *args: heard.put_nowait(str(args[3])))
     key, _ = await create_key(connection, "app", DAILY, Scope(), NOW_US)
-    await set_budget(connection, "app", (1, Window.total), NOW_US)
+    await set_budget(connection, "app", Terms(1, Window.total), NOW_US)
     await revoke_key(connection, "app", NOW_US)
     assert [await asyncio.wait_for(heard.get(), 5) for _ in range(3)] == [f"key:{key.key_id}"] * 3
     await listener.close()
@@ -90,9 +90,9 @@ async def test_every_change_is_announced(connection: Connection, database_url: s
 
 async def test_a_budget_changes_by_name_or_id_and_keeps_its_id(connection: Connection) -> None:
     key, _ = await create_key(connection, "app", DAILY, Scope(), NOW_US)
-    by_name = await set_budget(connection, "app", (7, Window.month), NOW_US)
+    by_name = await set_budget(connection, "app", Terms(7, Window.month), NOW_US)
     assert by_name == Budget(key.budget.budget_id, TENANT, 7, Window.month)
-    by_id = await set_budget(connection, key.key_id, (None, Window.total), NOW_US)
+    by_id = await set_budget(connection, key.key_id, Terms(None, Window.total), NOW_US)
     assert (await all_keys(connection))[0].budget == by_id == Budget(key.budget.budget_id, TENANT, None)
 
 

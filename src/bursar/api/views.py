@@ -4,11 +4,14 @@ from typing import Any
 
 import msgspec
 
-from bursar.budgets.budget import limit_text
+from bursar.budgets.budget import UNIT_WORDS, amount_text, limit_text
+from bursar.budgets.tree import Holder, Tree
 from bursar.core.money import nano_to_usd
 from bursar.core.times import HOUR_US, day_start_us, to_datetime
+from bursar.ledger.chart import Unit
 from bursar.store.database import Connection
-from bursar.store.keys import BudgetState, Key, all_keys, budget_states
+from bursar.store.holders import TENANT, BudgetState, budget_states, read_tree
+from bursar.store.keys import Key, all_keys
 from bursar.store.reports import By, StatementLine, Totals, recent_calls, statement, totals
 
 
@@ -49,17 +52,29 @@ class StatementView(msgspec.Struct, frozen=True):
 
 
 class BudgetView(msgspec.Struct, frozen=True):
-    """Say where the money of a key's budget is in its current window; limit and left are null when unlimited."""
+    """Say where a budget stands in the tree and where its money is in the current window.
 
-    key: str
+    Amounts are in its unit, as strings; null where nothing is limited. Those of money are in USD as well.
+    """
+
+    name: str
+    kind: str
+    parent: str | None
+    depth: int
+    frozen: bool
+    unit: str
     window: str
     limit: str
+    limit_amount: str | None
+    spent_amount: str
+    held_amount: str
+    left_amount: str | None
     limit_usd: str | None
-    spent_usd: str
-    held_usd: str
+    spent_usd: str | None
+    held_usd: str | None
     left_usd: str | None
-    overage_usd: str
-    undecided_usd: str
+    overage_usd: str | None
+    undecided_usd: str | None
 
 
 class KeyView(msgspec.Struct, frozen=True):
@@ -111,18 +126,31 @@ def line_view(line: StatementLine) -> LineView:
     return LineView(line.name, line.calls, cost, *counts)
 
 
-def budget_view(key: Key, state: BudgetState) -> BudgetView:
+def budget_view(holder: Holder, tree: Tree, state: BudgetState) -> BudgetView:
     """Shape a budget's state."""
+    terms = state.budget.terms
+    parent = tree.holders.get(holder.parent_id or "")
+
+    def text(amount: int | None) -> str | None:
+        return None if amount is None else amount_text(amount, terms.unit)
+
+    amounts = (terms.limit_nano, state.spent_nano, state.held_nano, state.left_nano)
+    more = (state.overage_nano, state.indeterminate_nano)
+    money = terms.unit is Unit.usd
     return BudgetView(
-        key.name,
+        holder.name,
+        holder.kind,
+        parent.name if parent is not None else None,
+        len(tree.line(holder.holder_id)) - 1,
+        holder.frozen,
+        UNIT_WORDS[terms.unit],
         state.period,
-        limit_text(state.limit_nano, state.window),
-        None if state.limit_nano is None else nano_to_usd(state.limit_nano),
-        nano_to_usd(state.spent_nano),
-        nano_to_usd(state.held_nano),
-        None if state.left_nano is None else nano_to_usd(state.left_nano),
-        nano_to_usd(state.overage_nano),
-        nano_to_usd(state.indeterminate_nano),
+        limit_text(terms),
+        text(terms.limit_nano),
+        amount_text(state.spent_nano, terms.unit),
+        amount_text(state.held_nano, terms.unit),
+        text(state.left_nano),
+        *(text(amount) if money else None for amount in (*amounts, *more)),
     )
 
 
@@ -131,7 +159,7 @@ def key_view(key: Key) -> KeyView:
     return KeyView(
         key.key_id,
         key.name,
-        limit_text(key.budget.limit_nano, key.budget.window),
+        ", ".join(limit_text(budget.terms) for budget in key.holder.budgets),
         list(key.models),
         list(key.routes),
         key.tags,
@@ -142,10 +170,13 @@ def key_view(key: Key) -> KeyView:
 
 
 async def read_budgets(connection: Connection, now_us: int) -> list[BudgetView]:
-    """Read the state of every key's budget."""
-    keys = [key for key in await all_keys(connection) if key.revoked_us is None]
-    states = await budget_states(connection, [key.budget for key in keys], now_us)
-    return [budget_view(key, state) for key, state in zip(keys, states, strict=True)]
+    """Read the state of every budget, those of revoked keys left out; each after what it is a part of."""
+    tree = await read_tree(connection, TENANT)
+    gone = {key.holder.holder_id for key in await all_keys(connection, tree) if key.revoked_us is not None}
+    shown = [holder for holder in tree.in_order() if holder.holder_id not in gone]
+    found = [(holder, budget) for holder in shown for budget in holder.budgets]
+    states = await budget_states(connection, [budget for _, budget in found], now_us)
+    return [budget_view(holder, tree, state) for (holder, _), state in zip(found, states, strict=True)]
 
 
 async def read_statement(connection: Connection, by: By, from_us: int, until_us: int) -> StatementView:

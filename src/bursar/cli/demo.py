@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import msgspec
 from cyclopts import Parameter
 
-from bursar.budgets.budget import read_limit
+from bursar.budgets.budget import UNLIMITED, read_limit
 from bursar.cli.child import set_up_logging
 from bursar.cli.common import now_us, print_table
 from bursar.cli.statement import print_statement
@@ -30,7 +30,8 @@ from bursar.gateway.pool import Pool
 from bursar.sandbox.play import TOKEN_BYTES
 from bursar.store.audit import Audit, audit
 from bursar.store.database import Connection, connect, database_url
-from bursar.store.keys import Key, Scope, all_keys, budget_states, create_key
+from bursar.store.holders import budget_states
+from bursar.store.keys import Key, Scope, all_keys, create_key
 from bursar.store.postgres import DataFolder
 from bursar.store.reports import By, statement, totals
 
@@ -167,9 +168,9 @@ async def _report(connection: Connection, keys: list[Key]) -> Audit:
         print()
     states = await budget_states(connection, [key.budget for key in keys], now)
     rows = [
-        [key.name, nano_to_usd(state.limit_nano), nano_to_usd(state.spent_nano), nano_to_usd(state.left_nano)]
+        [key.name, nano_to_usd(state.budget.terms.limit_nano), nano_to_usd(state.spent_nano), nano_to_usd(state.left_nano)]
         for key, state in zip(keys, states, strict=True)
-        if state.limit_nano is not None and state.left_nano is not None
+        if state.budget.terms.limit_nano is not None and state.left_nano is not None
     ]
     print_table(["budget", "limit USD", "spent", "left"], rows, right=(1, 2, 3))
     result = await audit(connection)
@@ -184,7 +185,7 @@ async def _report(connection: Connection, keys: list[Key]) -> Audit:
 
 
 async def _create_keys(connection: Connection) -> list[tuple[Key, str]]:
-    limits = [(name, read_limit(limit) if limit else (None, read_limit("1")[1])) for name, limit, *_ in _TEAMS]
+    limits = [(name, read_limit(limit) if limit else UNLIMITED) for name, limit, *_ in _TEAMS]
     return [await create_key(connection, name, limit, Scope(), now_us()) for name, limit in limits]
 
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter, validators
 
-from bursar.budgets.budget import Window, limit_text, read_limit
+from bursar.budgets.budget import limit_text
+from bursar.cli.budget import LIMIT_HELP, Zone, read_terms
 from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError, Refusal
 from bursar.core.times import DAY_US, moment_from_text, to_datetime
@@ -24,7 +25,11 @@ app = App(name="keys", help="Create, list and revoke virtual keys.")
 def create(
     *,
     name: Annotated[str, Parameter(help="A name, unique among keys.")],
-    budget: Annotated[str | None, Parameter(help="Limit in USD, such as 5.00/day or 5.00; unlimited without.")] = None,
+    budget: Annotated[
+        list[str] | None, Parameter(negative="", help=LIMIT_HELP + "; repeat for more. Unlimited without.")
+    ] = None,
+    parent: Annotated[str | None, Parameter(help="Whose key it is: a team's or a person's budget.")] = None,
+    zone: Zone = "UTC",
     model: Annotated[
         list[str] | None, Parameter(negative="", help="A model it may use; repeat for more. All without.")
     ] = None,
@@ -43,12 +48,15 @@ def create(
     json: Json = False,
 ) -> None:
     """Create a key and print it once: it is stored as a digest only. Works beside a running server."""
-    limit = _limit(budget)
+    try:
+        terms = read_terms(budget or ["unlimited"], zone)
+    except OperatorError as error:
+        raise OperatorError(f"--budget: {error}") from None
     scope = Scope(tuple(model or ()), tuple(route or ()), _tags(tags), output_cap, _expiry(expires))
 
     async def work() -> tuple[Key, str]:
         async with open_books(data) as connection:
-            return await create_key(connection, name, limit, scope, now_us())
+            return await create_key(connection, name, terms, scope, now_us(), parent)
 
     key, secret = run(work())
     if json:
@@ -73,7 +81,7 @@ def list_(*, data: Data = None, json: Json = False) -> None:
         [
             key.name,
             key.key_id,
-            limit_text(key.budget.limit_nano, key.budget.window),
+            limits_text(key),
             ", ".join(key.models) or "all",
             _status(key),
         ]
@@ -103,7 +111,7 @@ def _shown(key: Key) -> dict[str, Any]:
     return {
         "id": key.key_id,
         "name": key.name,
-        "budget": limit_text(key.budget.limit_nano, key.budget.window),
+        "budget": limits_text(key),
         "models": list(key.models),
         "routes": list(key.routes),
         "tags": key.tags,
@@ -114,19 +122,15 @@ def _shown(key: Key) -> dict[str, Any]:
     }
 
 
+def limits_text(key: Key) -> str:
+    """Write a key's own limits."""
+    return ", ".join(limit_text(budget.terms) for budget in key.holder.budgets)
+
+
 def _status(key: Key) -> str:
     if key.revoked_us is not None:
         return "revoked"
     return "expired" if key.expires_us is not None and key.expires_us <= now_us() else "active"
-
-
-def _limit(text: str | None) -> tuple[int | None, Window]:
-    if text is None:
-        return None, Window.total
-    try:
-        return read_limit(text)
-    except ValueError as error:
-        raise OperatorError(f"--budget: {error}") from None
 
 
 def _tags(text: str | None) -> dict[str, str]:

@@ -110,6 +110,7 @@ class NoMoney(Refusal):
 
     status = 402
     code = "budget_exhausted"
+    headroom_nano: int = 0  # what is left
 
 
 class Forbidden(Refusal):

@@ -2,18 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from bursar.budgets.budget import Budget
 from bursar.core.errors import BooksError, Unavailable
-from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record
 from bursar.gateway.config import Settings
 from bursar.gateway.control import Control
-from bursar.gateway.passage import Passage
-from bursar.gateway.purse import Purses, Slice
+from bursar.gateway.passage import Holding, Passage, Wish
+from bursar.gateway.purse import Purses
 from bursar.gateway.settle import Settler
+from bursar.ledger.lease import Slice
 from bursar.store.journal import Journal
 from bursar.store.leases import payable_account
 from bursar.store.spool import Spool, SpoolFull
@@ -44,8 +43,8 @@ class GatewayBooks:
         self.settler = Settler(spool, settings.indeterminate, clock_us)
         self.under_way: dict[bytes, Passage] = {}
 
-    def try_hold(self, passage: Passage, budget: Budget, amount_nano: Money) -> bool:
-        """Hold what a call may cost if the lease at hand covers it, and write down that it begins.
+    def try_hold(self, passage: Passage, wish: Wish) -> bool:
+        """Hold what a call may use if the leases at hand cover it, and write down that it begins.
 
         Raises `Unavailable` when the books cannot take it; then nothing is held.
         """
@@ -55,31 +54,33 @@ class GatewayBooks:
         for candidate in passage.plan.candidates:
             if (call.tenant, candidate.upstream.name) not in self._payables:
                 return False
-        lease = self.purses.try_hold(budget, call.call_id, amount_nano, call.opened_us, passage.expires_us)
-        if lease is None:
+        expires_us = passage.expires_us
+        slices = self.purses.try_hold(wish.budgets, call.call_id, wish.amounts, call.opened_us, expires_us)
+        if slices is None:
             return False
-        self._begin(passage, lease, amount_nano)
+        self._begin(passage, wish, slices)
         return True
 
-    async def hold(self, passage: Passage, budget: Budget, amount_nano: Money) -> None:
-        """Hold what a call may cost, asking the budget for more.
+    async def hold(self, passage: Passage, wish: Wish) -> None:
+        """Hold what a call may use, asking its budgets for more.
 
-        Raises `NoMoney`, or `Unavailable` when the books cannot take it; then nothing is held.
+        Raises `NoMoney` or `TooMany`, or `Unavailable` when the books cannot take it; then nothing is held.
         """
         call = passage.call
         for candidate in passage.plan.candidates:
             await self.payable(call.tenant, candidate.upstream.name)
-        lease = await self.purses.hold(budget, call.call_id, amount_nano, passage.expires_us)
-        self._begin(passage, lease, amount_nano)
+        slices = await self.purses.hold(wish.budgets, call.call_id, wish.amounts, passage.expires_us)
+        self._begin(passage, wish, slices)
 
-    def _begin(self, passage: Passage, lease: Slice, amount_nano: Money) -> None:
+    def _begin(self, passage: Passage, wish: Wish, slices: Sequence[Slice]) -> None:
         candidate, call = passage.plan.candidates[0], passage.call
         passage.payable_account = self._payables[call.tenant, candidate.upstream.name]
-        passage.lease, passage.held_nano = lease, amount_nano
+        passage.holding, passage.held_nano = Holding(wish, slices), wish.amounts[0]
         try:
             self.settler.begin(passage, candidate)
         except SpoolFull as error:
-            lease.settle(call.call_id, 0)
+            for lease in slices:
+                lease.release(call.call_id)
             raise Unavailable(f"the books cannot take more calls: {error}") from error
         passage.segment = self._spool.segment
         self.under_way[call.call_id] = passage

@@ -27,10 +27,11 @@ from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Headers
 from bursar.gateway.headers import CallHeaders, read_headers, returned_headers
+from bursar.gateway.holding import Holder
 from bursar.gateway.idempotency import Idempotency, Replay
 from bursar.gateway.identify import Keys, check_scope
 from bursar.gateway.passage import Passage
-from bursar.gateway.plan import drive, make_plan, quote_plan
+from bursar.gateway.plan import Quote, drive, make_plan, quote_plan
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.stats import Stats
 from bursar.gateway.stream import StreamPassage
@@ -58,6 +59,7 @@ class Calls:
         self._ids = ids
         self._clock_us: Callable[[], int] = books.clock_us
         self.idempotency = Idempotency(settings.idempotency_bytes_max)
+        self.holder = Holder(settings, books)
         self.stats = Stats()
 
     async def serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,9 +107,11 @@ class Calls:
 
     async def _make(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
         """Plan, hold, attempt, settle and answer."""
-        books, amount = self._books, self._plan(passage, key, headers)
-        if not books.try_hold(passage, key.budget, amount):
-            await books.hold(passage, key.budget, amount)
+        books, quote = self._books, self._plan(passage, key, headers)
+        call = passage.call
+        passage.claim = key.path.find(call.run, call.model, call.tags)
+        if not self.holder.try_hold(passage, quote):
+            await self.holder.hold(passage, quote)
         try:
             candidate, outcome = await send_attempts(passage, self._clock_us)
             response = outcome.response
@@ -132,17 +136,18 @@ class Calls:
                 books.abandon(passage)
             if passage.record is not None:
                 self.stats.count(passage.record)
+                self.holder.learn(passage, passage.record)
 
-    def _plan(self, passage: Passage, key: Key, headers: CallHeaders) -> Money:
-        """Plan a call and return the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""
+    def _plan(self, passage: Passage, key: Key, headers: CallHeaders) -> Quote:
+        """Plan a call and quote the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""
         facts, call, settings = passage.facts, passage.call, self._settings
         candidates = self._routes.find(facts.model, call.protocol)
         passage.plan = plan = drive(make_plan(facts, candidates, key.output_cap or settings.output_cap))
-        amount = quote_plan(facts, plan, call.opened_us, passage.forwarded)
+        quote = quote_plan(facts, plan, call.opened_us, passage.forwarded)
         if headers.max_cost_usd is not None:
-            _check_max_cost(headers.max_cost_usd, amount)
+            _check_max_cost(headers.max_cost_usd, quote.cost())
         passage.expires_us = call.opened_us + (settings.call_timeout_s + 60) * SECOND_US
-        return amount
+        return quote
 
     def _conclude(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> tuple[Record, Refusal | None]:
         """Settle a call that was answered in one piece, or not at all; a refusal if there is nothing to pass on."""

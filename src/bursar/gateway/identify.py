@@ -7,10 +7,13 @@ from typing import Final
 
 import structlog
 
+from bursar.budgets.budget import Budget
+from bursar.budgets.tree import Tree
 from bursar.core.errors import BooksError, Forbidden, Unauthorized, Unavailable
 from bursar.gateway.control import Control
 from bursar.store.database import Connection
-from bursar.store.keys import Key, all_keys, key_by_digest
+from bursar.store.holders import read_tree
+from bursar.store.keys import Key, all_keys, is_key
 
 log = structlog.get_logger()
 
@@ -23,17 +26,27 @@ _UNKNOWN_MAX: Final = 10_000
 class Keys:
     """Know every key by the digest of its secret; a new one is asked for when it is first used."""
 
-    def __init__(self, control: Control, changed: Callable[[Key], None]) -> None:
+    def __init__(self, control: Control, changed: Callable[[Budget], None]) -> None:
         self._control = control
         self._changed = changed
         self._by_digest: dict[bytes, Key] = {}
         self._by_secret: dict[str, Key] = {}  # of secrets that were used, to hash each but once
         self._unknown: dict[bytes, float] = {}
+        self._budgets: dict[str, Budget] = {}
 
     async def load(self) -> None:
-        """Read all keys again."""
-        for key in await self._control.run(all_keys):
+        """Read all keys and budgets again."""
+        tree, keys = await self._control.run(_read_all)
+        for key in keys:
             self._learn(key)
+        known, budgets = self._budgets, {}
+        for holder in tree.holders.values():
+            budgets |= {budget.budget_id: budget for budget in holder.budgets}
+        self._budgets = budgets
+        for budget in known.values():  # a budget that is gone is as good as one without a limit
+            now = budgets.get(budget.budget_id, budget)
+            if now != budget:
+                self._changed(now)
 
     def find(self, secret: str) -> Key | None:
         """Return the key of a secret that was used here before."""
@@ -50,20 +63,21 @@ class Keys:
         if self._unknown.get(digest, 0.0) > now:
             raise Unauthorized("this key is not known here: create one with `bursar keys create`")
 
-        async def look(connection: Connection) -> Key | None:
-            return await key_by_digest(connection, digest)
+        async def look(connection: Connection) -> bool:
+            return await is_key(connection, digest)
 
         try:
-            key = await self._control.run(look)
+            if await self._control.run(look):
+                await self.load()
         except BooksError as error:
             raise Unavailable(f"the key cannot be checked: {error}", retry_after_s=1) from error
-        if key is None:
+        known = self._by_digest.get(digest)
+        if known is None:
             if len(self._unknown) >= _UNKNOWN_MAX:
                 self._unknown.clear()
             self._unknown[digest] = now + UNKNOWN_S
             raise Unauthorized("this key is not known here: create one with `bursar keys create`")
-        self._learn(key)
-        known = self._by_secret[secret] = self._by_digest[digest]  # of several who looked, all get the same
+        self._by_secret[secret] = known  # of several who looked, all get the same
         return known
 
     def _learn(self, key: Key) -> None:
@@ -73,7 +87,11 @@ class Keys:
         self._by_digest[key.sha256] = key
         if known is not None:
             self._by_secret = {secret: each for secret, each in self._by_secret.items() if each is not known}
-            self._changed(key)
+
+
+async def _read_all(connection: Connection) -> tuple[Tree, list[Key]]:
+    tree = await read_tree(connection)
+    return tree, await all_keys(connection, tree)
 
 
 def check_scope(key: Key, model: str, route: str, now_us: int) -> None:

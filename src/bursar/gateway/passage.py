@@ -1,28 +1,34 @@
 """Carry what is known of one call from its arrival to its settlement."""
 
+from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
+from bursar.budgets.budget import Budget
+from bursar.budgets.tree import Claim
 from bursar.core.money import Money
 from bursar.core.records import Attempt, Call, CallStatus, Record
 from bursar.gateway.asgi import Client
 from bursar.gateway.plan import Plan
-from bursar.gateway.purse import Slice
+from bursar.ledger.lease import Slice
 from bursar.wires.wire import Facts, Wire
 
 
 class Passage:
-    """Hold one call's way through the house: what it is, what it may cost, where its money is held, how it went."""
+    """Hold one call's way through the house: what it is, what it may cost, where it is held, how it went."""
 
     __slots__ = (
         "attempts",
         "body",
         "call",
+        "claim",
         "client",
         "expires_us",
         "facts",
         "forwarded",
         "held_nano",
-        "lease",
+        "holding",
         "payable_account",
         "plan",
         "record",
@@ -39,9 +45,10 @@ class Passage:
         self.forwarded = forwarded  # header lines for the provider
         self.client: Client | None = None  # of a call that a gateway's last life left, there is none
         self.plan = NO_PLAN
+        self.claim = NO_CLAIM
         self.held_nano: Money = 0
         self.expires_us = 0
-        self.lease: Slice | None = None
+        self.holding = NO_HOLDING
         self.payable_account = 0
         self.segment = 0  # of the spool, where its beginning is written
         self.attempts: list[Attempt] = []
@@ -49,4 +56,27 @@ class Passage:
         self.record: Record | None = None  # once it is settled
 
 
+class Wish(msgspec.Struct, frozen=True):
+    """Say what a call holds: an amount of each budget it counts against, the one that pays first.
+
+    `lines` pair budgets with the overdraft lines behind them, by their places in the list. `output_tokens` are those
+    held for, of at most `output_cap`.
+    """
+
+    budgets: Sequence[Budget]
+    amounts: Sequence[int]
+    output_tokens: int
+    output_cap: int
+    lines: tuple[tuple[int, int], ...] = ()
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """Hold what a call holds, and in which leases."""
+
+    wish: Wish
+    slices: Sequence[Slice]
+
+
 NO_PLAN: Final = Plan((), 0)
+NO_CLAIM: Final = Claim(())
+NO_HOLDING: Final = Holding(Wish((), (), 0, 0), ())

@@ -13,6 +13,7 @@ import msgspec
 from bursar.core.errors import Unmetered
 from bursar.core.money import Money
 from bursar.gateway.routes import Candidate
+from bursar.prices.quote import Ceiling
 from bursar.tokens.bounds import input_tokens_max
 from bursar.wires.wire import Facts
 
@@ -54,13 +55,36 @@ def drive(flow: Generator[Any, Any, Plan]) -> Plan:
     raise TypeError(f"nobody here answers the wish {type(wish).__name__}")
 
 
-def quote_plan(facts: Facts, plan: Plan, now_us: int, betas: bytes = b"") -> Money:
-    """Return the most a plan can cost over all its candidates, at the tier asked for or the standard one.
+class Quote:
+    """Hold the most a plan can cost, as a straight line: what its input can cost, and each token of output.
+
+    `input_tokens` bounds the input, `output_tokens` the output at the plan's cap.
+    """
+
+    __slots__ = ("_costs", "input_tokens", "output_tokens")
+
+    def __init__(self, costs: list[tuple[Ceiling, int]], output_tokens: int) -> None:
+        self._costs = costs
+        self.input_tokens = max((bound for _, bound in costs), default=0)
+        self.output_tokens = output_tokens
+
+    def cost(self, output_tokens: int | None = None) -> Money:
+        """Return the most it costs with so much output, or with all the plan allows."""
+        output = self.output_tokens if output_tokens is None else output_tokens
+        costs = self._costs
+        if len(costs) == 1:
+            ceiling, bound = costs[0]
+            return ceiling.cost(bound, output)
+        return max((ceiling.cost(bound, output) for ceiling, bound in costs), default=0)
+
+
+def quote_plan(facts: Facts, plan: Plan, now_us: int, betas: bytes = b"") -> Quote:
+    """Quote the most a plan can cost over all its candidates, at the tier asked for or the standard one.
 
     `betas` are the header lines sent on: they may ask for a longer context than a model has by itself.
     Raises `Unmetered` for what has no price or no bound.
     """
-    most = 0
+    costs: list[tuple[Ceiling, int]] = []
     for candidate in plan.candidates:
         window = candidate.price.context_window
         if betas and _LONG_CONTEXT in betas:
@@ -72,8 +96,7 @@ def quote_plan(facts: Facts, plan: Plan, now_us: int, betas: bytes = b"") -> Mon
                 code="unmetered",
                 param="messages",
             )
-        output_max = facts.choices * plan.output_cap + facts.predicted_bytes
-        cost = candidate.ceiling(candidate.card(now_us), facts.traits).cost(bound, output_max)
+        costs.append((candidate.ceiling(candidate.card(now_us), facts.traits), bound))
         if facts.service_tier or facts.speed:
             if not candidate.priced_tier(facts.service_tier):
                 raise Unmetered(
@@ -83,6 +106,10 @@ def quote_plan(facts: Facts, plan: Plan, now_us: int, betas: bytes = b"") -> Mon
             if not candidate.priced_speed(facts.speed):
                 raise Unmetered(f"{candidate.price.model} has no price for speed {facts.speed!r}", param="speed")
             card = candidate.card(now_us, facts.service_tier, facts.speed)
-            cost = max(cost, candidate.ceiling(card, facts.traits).cost(bound, output_max))
-        most = max(most, cost)
-    return most
+            costs.append((candidate.ceiling(card, facts.traits), bound))
+    return Quote(costs, output_max(facts, plan))
+
+
+def output_max(facts: Facts, plan: Plan) -> int:
+    """Return the most output tokens a call can be billed for."""
+    return facts.choices * plan.output_cap + facts.predicted_bytes

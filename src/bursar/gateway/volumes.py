@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from bursar.budgets.budget import Window, period_at
+from bursar.budgets.budget import Terms, Window, period_at
 from bursar.core.usage import Usage
 from bursar.gateway.routes import Candidate
 from bursar.prices.charge import UsedSoFar, used_after
@@ -21,7 +21,7 @@ class Volumes:
         """Take in what was used in the current periods before this gateway started."""
         for price in prices:
             if price.volume is not None:
-                period = period_at(Window(price.volume.period), now_us)
+                period = period_at(Terms(None, Window(price.volume.period)), now_us)
                 for provider, usage in (await used_since(connection, period.start_us, price.model)).items():
                     self._used[provider, price.model, period.name] = used_after(usage, {})
 
@@ -29,7 +29,7 @@ class Volumes:
         """Count a call in, and return what had been used before it."""
         volume = candidate.price.volume
         assert volume is not None
-        key = candidate.upstream.name, candidate.model, period_at(Window(volume.period), at_us).name
+        key = candidate.upstream.name, candidate.model, period_at(Terms(None, Window(volume.period)), at_us).name
         used = self._used.get(key, {})
         self._used[key] = used_after(usage, used)
         return used

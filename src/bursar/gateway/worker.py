@@ -31,7 +31,7 @@ from bursar.gateway.pool import SWEEP_S
 from bursar.gateway.protocol import ClientProtocol, bound_to
 from bursar.gateway.proxy import Proxy
 from bursar.gateway.routes import Routes
-from bursar.gateway.settle import lost_facts
+from bursar.gateway.settle import lost_facts, used_of
 from bursar.ledger.journal import Closed, Debt, Intent, Settled
 from bursar.prices.book import Book, with_prices
 from bursar.store.database import Connection
@@ -110,7 +110,7 @@ class Worker:
         await self._recover(place)
         volumes, prices = self._books.settler.volumes, self._config.prices
         await self._control.run(lambda connection: volumes.load(connection, prices, clock_us()))
-        self._keys = Keys(self._control, lambda key: self._books.purses.changed(key.budget))
+        self._keys = Keys(self._control, self._books.purses.changed)
         calls = Calls(self._config.gateway, self._keys, self._routes, self._books, IdSource(secrets.randbits(47)))
         for call in await self._control.run(lambda connection: idempotent_calls(connection, clock_us())):
             calls.idempotency.remember(call.key_id, call.idempotency_key, call.body_sha256, call.call_id, clock_us())
@@ -216,7 +216,12 @@ class Worker:
         attempt = msgspec.structs.replace(attempt, cost_nano=cost)
         record = Record(call, CallStatus.indeterminate, (attempt,), held, cost, 0, cost, now_us)
         debts = (Debt(intent.payable_account, cost),) if cost else ()
-        return Settled(record, intent.lease_account, intent.budget_account, 0, intent.payable_account, debts)
+        shares = tuple(
+            msgspec.structs.replace(share, amount_nano=min(share.amount_nano, used))
+            for share in intent.shares
+            if (used := used_of(share.unit, record, share.amount_nano))
+        )
+        return Settled(record, intent.lease_account, intent.budget_account, 0, intent.payable_account, debts, shares)
 
     async def _sweep(self) -> None:
         """Keep time for everything that has a deadline."""
@@ -260,8 +265,12 @@ class Worker:
         except BursarError as error:
             log.debug("keys.not_read", error=str(error))
 
-    def _heard(self, _payload: str) -> None:
-        self._watch(self._load_keys(), forever=False)
+    def _heard(self, news: str) -> None:
+        what, _, name = news.partition(":")
+        if what == "recall":
+            self._books.purses.recall(name)
+        else:
+            self._watch(self._load_keys(), forever=False)
 
     def _watch(self, work: Coroutine[Any, Any, None], *, forever: bool = True) -> None:
         """Run something beside the server, which ends when it fails: a gateway without its books must not serve."""

@@ -50,6 +50,10 @@ WRITTEN_UNASKED: Final = frozenset({Code.lease, Code.payable, Code.overage, Code
 """Accounts gateways write to from memory, where nobody could be refused any more: they are not closed."""
 
 
+OVERDRAFT: Final = "~overdraft"
+"""What the name of a budget's overdraft line ends with."""
+
+
 def grants_name(unit: Unit = Unit.usd) -> str:
     """Name the account all grants of a unit come from."""
     return "grants" if unit is Unit.usd else f"grants:{unit.name}"
@@ -62,7 +66,7 @@ def budget_name(budget_id: str, window: str) -> str:
 
 def overdraft_id(budget_id: str) -> str:
     """Name the line a budget has for calls that cost more than was expected of them."""
-    return f"{budget_id}~overdraft"
+    return budget_id + OVERDRAFT
 
 
 def used_name(unit: Unit, gateway: int) -> str:

@@ -1,11 +1,29 @@
 """Say what a gateway writes down of a call, and which transfers follow from it."""
 
+from collections.abc import Callable, Iterator
+
 import msgspec
 
 from bursar.core.ids import EXTRA, HOLD, OVERAGE, POST, VOID, transfer_id
 from bursar.core.money import Money
 from bursar.core.records import Call, Record
+from bursar.ledger.chart import Unit
 from bursar.ledger.transfer import NO_ID, Kind, Reason, Transfer
+
+
+class Share(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Count a call against one more limit: what it holds there, or once it has ended, what it used.
+
+    Such limits count money that one lease pays, or requests and tokens. So they owe nobody: what is used is posted to
+    an account of this gateway's, for all calls of a commit at once.
+    """
+
+    unit: Unit
+    lease_account: int
+    used_account: int
+    overage_account: int
+    amount_nano: Money
+    overage_nano: Money = 0
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=1):
@@ -18,6 +36,7 @@ class Intent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=1):
     payable_account: int
     held_nano: Money
     expires_us: int
+    shares: tuple[Share, ...] = ()
 
 
 class Debt(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -36,6 +55,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=2):
     overage_account: int
     hold_payable_account: int
     debts: tuple[Debt, ...]
+    shares: tuple[Share, ...] = ()
 
 
 class CardUsed(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -112,3 +132,29 @@ def settlement_transfers(settled: Settled, hold_written_nano: Money | None) -> l
         account = settled.overage_account
         transfers.append(Transfer(name, account, payable, record.overage_nano, Kind.post, Reason.overage, event_us))
     return transfers
+
+
+class Uses:
+    """Sum what calls used of further limits, to be posted at once."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[int, int, int, Reason, Unit], tuple[Money, int]] = {}
+
+    def add(self, settled: Settled) -> None:
+        """Add a call's shares."""
+        call, at_us = settled.record.call, settled.record.ended_us
+        for share in settled.shares:
+            for account, amount, reason in (
+                (share.lease_account, share.amount_nano, Reason.call),
+                (share.overage_account, share.overage_nano, Reason.overage),
+            ):
+                if amount:
+                    key = (call.tenant, account, share.used_account, reason, share.unit)
+                    before, latest_us = self._sums.get(key, (0, 0))
+                    self._sums[key] = (before + amount, max(latest_us, at_us))
+
+    def transfers(self, name: Callable[[int, int, int], bytes]) -> Iterator[tuple[int, Transfer]]:
+        """Return each sum's tenant and transfer; `name` makes an id of tenant, debit account and reason."""
+        for (tenant, account, used, reason, unit), (amount, at_us) in self._sums.items():
+            transfer_name = name(tenant, account, reason)
+            yield tenant, Transfer(transfer_name, account, used, amount, Kind.post, reason, at_us, unit=unit)

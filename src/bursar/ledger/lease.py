@@ -8,9 +8,28 @@ from collections.abc import Container
 from enum import IntEnum
 from typing import Final
 
+import msgspec
+
 from bursar.core.money import Money
+from bursar.ledger.chart import Unit
 
 _NO_HOLD: Final = (0, 0)
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Say what a budget has leased out, and what it has left. `most_nano` is None for a budget that refuses nothing."""
+
+    lease_account: int
+    budget_account: int
+    overage_account: int
+    used_account: int
+    granted_nano: Money
+    left_nano: Money
+    most_nano: Money | None
+    end_us: int  # of the window
+    elsewhere_nano: Money = 0  # in other gateways' leases
+    unit: Unit = Unit.usd
+    asked_us: int = 0
 
 
 class HoldStatus(IntEnum):
@@ -59,6 +78,12 @@ class Lease:
         self.spent_nano += paid
         return paid
 
+    def release(self, call_id: bytes) -> None:
+        """Take back a hold of a call that is not made."""
+        amount, _ = self.holds.pop(call_id)
+        self.held_nano -= amount
+        self.available_nano += amount
+
     def expire(self, now_us: int, under_way: Container[bytes] = ()) -> list[bytes]:
         """Release the holds whose time has passed and name their calls; a call under way keeps its hold."""
         expired = [
@@ -67,9 +92,7 @@ class Lease:
             if expires_us <= now_us and call_id not in under_way
         ]
         for call_id in expired:
-            amount, _ = self.holds.pop(call_id)
-            self.held_nano -= amount
-            self.available_nano += amount
+            self.release(call_id)
         return expired
 
     def grow(self, amount_nano: Money) -> None:
@@ -81,3 +104,13 @@ class Lease:
         amount = max(0, self.available_nano - keep_nano)
         self.available_nano -= amount
         return amount
+
+
+class Slice(Lease):
+    """Be a lease together with the grant it came from, which names its accounts."""
+
+    __slots__ = ("grant",)
+
+    def __init__(self, grant: Grant, available_nano: Money = 0) -> None:
+        super().__init__(grant.lease_account, grant.budget_account, available_nano)
+        self.grant = grant

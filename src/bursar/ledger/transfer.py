@@ -37,6 +37,7 @@ class Reason(IntEnum):
     indeterminate = 6
     correction = 7
     withdrawal = 8
+    moved = 9  # from one budget to another
     exchange = 20  # one unit sold for another
     rounding = 21  # what an exchange left over, or was short of
 

@@ -14,12 +14,13 @@ import asyncpg
 import msgspec
 import structlog
 
+from bursar.budgets.slices import id_of
 from bursar.core.errors import BooksError
 from bursar.core.ids import call_of_transfer
 from bursar.core.money import Money
 from bursar.core.times import SECOND_US
 from bursar.ledger.chain import GENESIS, link
-from bursar.ledger.journal import CardUsed, Entry, Intent, Settled, hold_transfer, settlement_transfers
+from bursar.ledger.journal import CardUsed, Entry, Intent, Settled, Uses, hold_transfer, settlement_transfers
 from bursar.ledger.transfer import Kind, Transfer
 from bursar.store.accounts import TRANSFER_DEFAULTS, TransferRow, open_holds, transfer_row
 from bursar.store.calls import CallRow, call_row
@@ -200,12 +201,14 @@ class Journal:
 
     def _gather(self, now_us: int) -> _Group:
         entries, end = self._spool.read(self.position, GROUP_MAX)
-        group = _Group(end, len(entries))
+        group, uses = _Group(end, len(entries)), Uses()
         for entry in entries:
             if isinstance(entry, Settled):
                 call = entry.record.call
                 for transfer in settlement_transfers(entry, self._holds_written.get(call.call_id)):
                     group.transfers.append((call.tenant, transfer))
+                if entry.shares:
+                    uses.add(entry)
                 group.calls.append(call_row(entry, self._gateway))
                 group.ended.add(call.call_id)
                 group.opened.pop(call.call_id, None)
@@ -215,6 +218,12 @@ class Journal:
                 group.cards.append(entry)
             else:
                 group.closed_us = entry.at_us
+        at = self.position  # of which each commit has another
+
+        def name(tenant: int, account: int, reason: int) -> bytes:
+            return id_of("uses", self._gateway, at.segment, at.offset, tenant, account, reason)
+
+        group.transfers.extend(uses.transfers(name))
         for call_id, intent in chain(self._unshown.items(), group.opened.items()):
             if intent.call.opened_us + HOLD_SHOWN_AFTER_US > now_us:
                 break

@@ -1,17 +1,19 @@
 """Move money between budgets and the leases gateways spend from, each move one transaction."""
 
-import hashlib
 from typing import Final
 
 import msgspec
 
-from bursar.budgets.budget import Budget, period_at
+from bursar.budgets.budget import Budget, Enforcement, Terms, Window, base_id, period_at, pieces_before
+from bursar.budgets.purse import Ask
+from bursar.budgets.slices import Accounts, Moment, Move, id_of, lease_transfers, plan_lease, return_transfer
 from bursar.core import ids
 from bursar.core.errors import BooksError
 from bursar.core.money import Money
+from bursar.core.times import SECOND_US
 from bursar.ledger import chart
-from bursar.ledger.books import Account
-from bursar.ledger.chart import Code
+from bursar.ledger.chart import Code, Unit
+from bursar.ledger.lease import Grant
 from bursar.ledger.transfer import Kind, Reason, Transfer
 from bursar.store.accounts import (
     Opening,
@@ -26,7 +28,11 @@ from bursar.store.accounts import (
 )
 from bursar.store.database import Connection, load_statements
 
+__all__ = ["CONTROL_CHAIN", "Grant", "OpenLease", "id_of", "open_lease", "return_lease", "set_aside", "set_limit"]
+
 _SQL: Final = load_statements("leases")
+_SEEN_US: Final = 30 * SECOND_US
+"""A gateway seen within this time counts among those that share a budget."""
 
 CONTROL_CHAIN: Final = 0
 """The chain of everything that is not a call: grants, leases, returns, corrections."""
@@ -40,144 +46,149 @@ class OpenLease(msgspec.Struct, frozen=True):
     budget_account: int
     available_nano: Money
     budget_name: str = ""
+    unit: Unit = Unit.usd
 
 
-class Grant(msgspec.Struct, frozen=True):
-    """Say what a budget has leased out, and what it has left. `limit_nano` is None for an unlimited budget."""
-
-    lease_account: int
-    budget_account: int
-    overage_account: int
-    granted_nano: Money
-    left_nano: Money
+class _InForce(msgspec.Struct, frozen=True):
     limit_nano: Money | None
-    in_lease_nano: Money  # in this gateway's lease now, holds included
-    end_us: int  # of the window
+    grace_nano: Money
+    overdraft_nano: Money
+    enforcement: Enforcement
+
+    @property
+    def most_nano(self) -> Money | None:
+        """Return what is never exceeded."""
+        return Terms(self.limit_nano, enforcement=self.enforcement, grace_nano=self.grace_nano).most_nano
 
 
-def id_of(*words: object) -> bytes:
-    """Make an id of 16 bytes from words, so that the same act always has the same id."""
-    return hashlib.sha256("\x1f".join(map(str, words)).encode()).digest()[:16]
+class _Stand(msgspec.Struct, frozen=True):
+    """Hold a window's accounts, under lock, and where it stands."""
+
+    accounts: Accounts
+    used_account: int
+    moment: Moment
+    limited: bool  # as the account says, not yet the terms
+    elsewhere_nano: Money
+    name: str
+    end_us: int
 
 
-async def ensure_budget_account(connection: Connection, budget: Budget, at_us: int) -> tuple[int, int]:
-    """Find or open the account of a budget's window, granting its limit when it is new. Returns its id and end."""
-    tenant, period = budget.tenant, period_at(budget.window, at_us)
-    name, limited = chart.budget_name(budget.budget_id, period.name), budget.limit_nano is not None
-    span = (period.start_us, period.end_us)
-    account, new = await open_account(connection, tenant, Opening(name, Code.budget, None, span, limited), at_us)
-    if new and budget.limit_nano:
-        await grant(connection, tenant, account, budget.limit_nano, id_of("grant", tenant, name), at_us)
-    return account, period.end_us
-
-
-async def grant(
-    connection: Connection, tenant: int, account: int, amount_nano: Money, transfer_id: bytes, at_us: int
-) -> None:
-    """Grant money to a budget account."""
-    source, _ = await open_account(connection, tenant, Opening(chart.grants_name(), Code.grants), at_us)
-    transfer = Transfer(transfer_id, source, account, amount_nano, Kind.post, Reason.grant, at_us)
-    await _book_all(connection, tenant, [transfer])
-
-
-async def set_limit(connection: Connection, budget: Budget, at_us: int) -> None:
+async def set_limit(connection: Connection, budget: Budget, at_us: int, *, open_it: bool = False) -> None:
     """Bring the account of a budget's current window to the budget's limit, within the caller's transaction.
 
     A lower limit takes out what is free now. Gateways return their leases when they hear of it, and what comes back
-    beyond the limit is taken out before anything is leased again; what was spent beyond it stays spent.
+    beyond the limit is taken out before anything is leased again; what was spent beyond it stays spent. A window that
+    nobody has spent from has no account yet, and gets one only where that is asked for.
     """
-    tenant, name = budget.tenant, chart.budget_name(budget.budget_id, period_at(budget.window, at_us).name)
-    await lock_chain(connection, tenant, CONTROL_CHAIN)
-    account = await find_account(connection, tenant, name)
-    if account is None:
-        return
-    if budget.limit_nano is not None:
-        state = (await lock_accounts(connection, tenant, [account]))[account]
-        change = -await _beyond_limit(connection, budget, account, name)
-        if not state.limited:  # what is out already counts, but is not taken back
-            change = max(change, -state.available)
-        transfer_id = id_of("limit", account, at_us)
-        if change > 0:
-            await grant(connection, tenant, account, change, transfer_id, at_us)
-        elif (amount := min(-change, state.available)) > 0:
-            out = await _withdrawn_account(connection, tenant, account, name, at_us)
-            transfer = Transfer(transfer_id, account, out, amount, Kind.post, Reason.withdrawal, at_us)
-            await _book_all(connection, tenant, [transfer])
-    await set_limited(connection, tenant, account, limited=budget.limit_nano is not None)
+    name = chart.budget_name(budget.budget_id, period_at(budget.terms, at_us).name)
+    await lock_chain(connection, budget.tenant, CONTROL_CHAIN)
+    if open_it or await find_account(connection, budget.tenant, name) is not None:
+        stand = await _stand(connection, budget, None, at_us)
+        move = msgspec.structs.replace(plan_lease(stand.moment, 0, 0), repaid_nano=0)
+        await _book_move(connection, budget, stand, move, id_of("limit", budget.tenant, name, at_us), at_us)
 
 
-async def _beyond_limit(connection: Connection, budget: Budget, account: int, name: str) -> Money:
-    """Return how much more a budget's account was granted than the limit in force allows; negative when less."""
-    values = (budget.tenant, budget.budget_id, budget.window.value, account, chart.withdrawn_name(name))
-    return await connection.fetchval(_SQL["beyond_limit"], *values) or 0
+async def open_lease(connection: Connection, ask: Ask, gateway: int, transfer_id: bytes, at_us: int) -> Grant:
+    """Lease a slice of a budget's current window to a gateway: what there is, if it is less than is wanted.
 
-
-async def _withdrawn_account(connection: Connection, tenant: int, account: int, name: str, at_us: int) -> int:
-    """Find or open the account of what was taken out of a budget's account."""
-    opening = Opening(chart.withdrawn_name(name), Code.withdrawn, account, limited=True)
-    return (await open_account(connection, tenant, opening, at_us))[0]
-
-
-async def open_lease(
-    connection: Connection, budget: Budget, gateway: int, want_nano: Money, transfer_id: bytes, at_us: int
-) -> Grant:
-    """Lease up to `want_nano` of a budget's current window to a gateway: what there is, if it is less.
-
-    What the window overspent before is repaid first. The same transfer id leases once, however often it is asked.
+    The window is brought to the limit in force and what it overspent before is repaid first. The same transfer id
+    leases once, however often it is asked. Where other gateways have what the call at hand needs, they are told.
     """
-    tenant = budget.tenant
-    name = chart.budget_name(budget.budget_id, period_at(budget.window, at_us).name)
+    budget = ask.budget
     async with connection.transaction():
-        await lock_chain(connection, tenant, CONTROL_CHAIN)
-        account, end_us = await ensure_budget_account(connection, budget, at_us)
-        lease_name = chart.lease_name(gateway, name)
-        lease, _ = await open_account(connection, tenant, Opening(lease_name, Code.lease, account, limited=True), at_us)
-        overage, _ = await open_account(
-            connection, tenant, Opening(chart.overage_name(name), Code.overage, account), at_us
-        )
-        locked = await lock_accounts(connection, tenant, [account, lease, overage])
-        state, own, owed = locked[account], locked[lease], locked[overage]
-        before = await transfer_amount(connection, tenant, transfer_id)
-        beyond = 0 if before is not None else await _beyond_limit(connection, budget, account, name)
-        out, repaid, leased = (0, 0, before) if before is not None else _shares(state, owed, beyond, want_nano)
-        transfers = [
-            Transfer(id_of("repay", transfer_id.hex()), account, overage, repaid, Kind.post, Reason.overage, at_us),
-            Transfer(transfer_id, account, lease, leased, Kind.post, Reason.lease, at_us),
-        ]
-        if out:
-            name_out, reason = id_of("withdraw", transfer_id.hex()), Reason.withdrawal
-            withdrawn = await _withdrawn_account(connection, tenant, account, name, at_us)
-            transfers.insert(0, Transfer(name_out, account, withdrawn, out, Kind.post, reason, at_us))
+        await lock_chain(connection, budget.tenant, CONTROL_CHAIN)
+        stand = await _stand(connection, budget, gateway, at_us)
+        before = await transfer_amount(connection, budget.tenant, transfer_id)
         if before is None:
-            await _book_all(connection, tenant, [transfer for transfer in transfers if transfer.amount_nano])
-    moved = 0 if before is not None else leased
+            move = plan_lease(stand.moment, ask.need_nano, ask.want_nano)
+            await _book_move(connection, budget, stand, move, transfer_id, at_us)
+        else:
+            move = Move(0, 0, 0, before, stand.moment.available_nano)
+        if move.leased_nano < ask.need_nano and stand.elsewhere_nano:
+            await connection.execute(_SQL["recall"], f"recall:{budget.budget_id}")
+    accounts = stand.accounts
     return Grant(
-        lease,
-        account,
-        overage,
-        granted_nano=leased,
-        left_nano=state.available - out - repaid - moved,
-        limit_nano=budget.limit_nano,
-        in_lease_nano=own.available + own.debits_pending + moved,
-        end_us=end_us,
+        accounts.lease,
+        accounts.budget,
+        accounts.overage,
+        stand.used_account,
+        move.leased_nano,
+        move.left_nano,
+        stand.moment.most_nano,
+        stand.end_us,
+        stand.elsewhere_nano,
+        accounts.unit,
+        at_us,
     )
 
 
-def _shares(budget: Account, overage: Account, beyond_nano: Money, want_nano: Money) -> tuple[Money, Money, Money]:
-    """Divide what a budget has left: what is beyond its limit goes out, then what it overspent before is repaid."""
-    owed = overage.debits_posted - overage.credits_posted
-    if not budget.limited:
-        return 0, owed, want_nano
-    out = min(max(0, beyond_nano), budget.available)
-    repaid = min(owed, budget.available - out)
-    return out, repaid, min(want_nano, budget.available - out - repaid)
+async def _stand(connection: Connection, budget: Budget, gateway: int | None, at_us: int) -> _Stand:
+    """Open the accounts of a budget's window, lock them and see where it stands."""
+    tenant, terms, period = budget.tenant, budget.terms, period_at(budget.terms, at_us)
+    unit, name = terms.unit, chart.budget_name(budget.budget_id, period.name)
+    span, limited = (period.start_us, period.end_us), terms.most_nano is not None
+    account, _ = await open_account(connection, tenant, Opening(name, Code.budget, None, span, limited, unit), at_us)
+
+    async def opened(word: str, code: Code, *, limited: bool = False, parent: int | None = None) -> int:
+        opening = Opening(word, code, parent, None, limited, unit)
+        return (await open_account(connection, tenant, opening, at_us))[0]
+
+    lasting = not terms.rolling and terms.window is not Window.minute
+    overage_name = chart.overage_name(name if lasting else chart.budget_name(budget.budget_id, "all"))
+    overage = await opened(overage_name, Code.overage, parent=account if lasting else None)
+    lease = used = 0
+    if gateway is not None:
+        lease = await opened(chart.lease_name(gateway, name), Code.lease, limited=True, parent=account)
+        used = await opened(chart.used_name(unit, gateway), Code.used)
+    grants = await opened(chart.grants_name(unit), Code.grants)
+    locked = await lock_accounts(connection, tenant, [account, overage, *([lease] if lease else [])])
+    pieces = [chart.budget_name(budget.budget_id, piece.name) for piece in pieces_before(terms, at_us)]
+    row = await connection.fetchrow(
+        _SQL["moment"], tenant, base_id(budget.budget_id), terms.window.value, account, lease, pieces, at_us - _SEEN_US
+    )
+    assert row is not None
+    most = terms.most_nano
+    if row["terms"] is not None:  # in force; what the gateway knows may be older
+        in_force = msgspec.json.decode(row["terms"], type=_InForce)
+        most = in_force.overdraft_nano if budget.budget_id.endswith(chart.OVERDRAFT) else in_force.most_nano
+    state, owed = locked[account], locked[overage].debits_posted - locked[overage].credits_posted
+    moment = Moment(
+        state.available,
+        owed if lasting else 0,
+        row["granted_nano"] - row["withdrawn_nano"],
+        most,
+        row["earlier_nano"],
+        max(1, row["gateways"]),
+    )
+    accounts = Accounts(unit, grants, account, overage, lease)
+    return _Stand(accounts, used, moment, state.limited, row["elsewhere_nano"], name, period.end_us)
+
+
+async def _book_move(
+    connection: Connection, budget: Budget, stand: _Stand, move: Move, transfer_id: bytes, at_us: int
+) -> None:
+    """Book a move, the account's limit being lifted before it and set after it, as the terms say."""
+    tenant, accounts = budget.tenant, stand.accounts
+    limited = stand.moment.most_nano is not None
+    if stand.limited and not limited:
+        await set_limited(connection, tenant, accounts.budget, limited=False)
+    withdrawn = 0
+    if move.withdrawn_nano:
+        name = chart.withdrawn_name(stand.name)
+        opening = Opening(name, Code.withdrawn, accounts.budget, limited=True, unit=accounts.unit)
+        withdrawn, _ = await open_account(connection, tenant, opening, at_us)
+    transfers = lease_transfers(accounts, withdrawn, move, transfer_id, at_us)
+    if transfers:
+        await _book_all(connection, tenant, transfers)
+    if limited and not stand.limited:
+        await set_limited(connection, tenant, accounts.budget, limited=True)
 
 
 async def return_lease(connection: Connection, lease: OpenLease, transfer_id: bytes, at_us: int) -> None:
     """Return a lease's unspent money to its budget."""
-    reason, amount = Reason.lease_return, lease.available_nano
     async with connection.transaction():
-        transfer = Transfer(transfer_id, lease.account_id, lease.budget_account, amount, Kind.post, reason, at_us)
+        moved = (lease.account_id, lease.budget_account, lease.available_nano)
+        transfer = return_transfer(lease.unit, moved, transfer_id, at_us)
         await _book_all(connection, lease.tenant, [transfer])
 
 
@@ -200,17 +211,17 @@ async def expire_holds(connection: Connection, gateway: int, at_us: int) -> int:
 
 async def set_aside(connection: Connection, lease: OpenLease, at_us: int) -> None:
     """Move a lease's rest to where undecided money lies: it may have been spent by calls nobody remembers."""
-    tenant = lease.tenant
+    tenant, unit = lease.tenant, lease.unit
     async with connection.transaction():
         await lock_chain(connection, tenant, CONTROL_CHAIN)
         name = chart.indeterminate_name(lease.budget_name)
         parent = lease.budget_account
         account, _ = await open_account(
-            connection, tenant, Opening(name, Code.indeterminate, parent, limited=True), at_us
+            connection, tenant, Opening(name, Code.indeterminate, parent, limited=True, unit=unit), at_us
         )
         transfer_id = id_of("set aside", tenant, lease.account_id, at_us)
         reason, amount = Reason.indeterminate, lease.available_nano
-        transfer = Transfer(transfer_id, lease.account_id, account, amount, Kind.post, reason, at_us)
+        transfer = Transfer(transfer_id, lease.account_id, account, amount, Kind.post, reason, at_us, unit=unit)
         await _book_all(connection, tenant, [transfer])
 
 

@@ -273,8 +273,9 @@ class AnthropicMessages:
         )
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:  # noqa: ARG002
-        """Return the body to send: the client's, with the model as decided; the protocol demands a cap itself."""
-        return edit_body(body, {"model": model} if model != facts.model else {})
+        """Return the body to send: the client's, with model and output cap as decided; the protocol demands a cap."""
+        edits: dict[str, Any] = {"model": model} if model != facts.model else {}
+        return edit_body(body, edits if cap == facts.output_cap else edits | {"max_tokens": cap})
 
     def answer(self, body: bytes) -> Answer:
         """Read a whole JSON answer. Raises `BadAnswer` when it is none."""

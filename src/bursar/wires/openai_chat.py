@@ -360,7 +360,8 @@ class OpenAIChat:
         fields = read_fields(body)
         if model != facts.model:
             fields["model"] = model
-        if bytes(fields.get(cap_field, _NULL)) == _NULL:  # a provider may not know the other, and answer without a cap
+        unset = bytes(fields.get(cap_field, _NULL)) == _NULL  # a provider may not know the other one
+        if unset or cap != facts.output_cap:
             for name in _CAP_FIELDS:
                 fields.pop(name, None)
             fields[cap_field] = cap

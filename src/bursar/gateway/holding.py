@@ -1,0 +1,140 @@
+"""Decide what a call holds: of which budgets, how much, and what is tried when that does not fit."""
+
+from typing import Final
+
+import msgspec
+
+from bursar.budgets.budget import Budget
+from bursar.budgets.predict import OutputPredictor
+from bursar.budgets.tree import Claim, Exhausted, Holds
+from bursar.core.errors import NoMoney
+from bursar.core.money import Money
+from bursar.core.records import Record, UsageSource
+from bursar.gateway.books import GatewayBooks
+from bursar.gateway.config import Settings
+from bursar.gateway.passage import Passage, Wish
+from bursar.gateway.plan import Quote, output_max
+from bursar.gateway.settle import estimated_input
+from bursar.ledger.chart import Unit, overdraft_id
+
+_PERCENT: Final = 100
+
+
+class Holder:
+    """Hold for calls in their budgets, by the most they can use or by what such calls are expected to."""
+
+    def __init__(self, settings: Settings, books: GatewayBooks) -> None:
+        self._settings = settings
+        self._books = books
+        self._lines: dict[Budget, Budget] = {}
+        self.predictor = OutputPredictor(settings.expected_coverage_ppm)
+
+    def try_hold(self, passage: Passage, quote: Quote) -> bool:
+        """Hold the most a call can use if the leases at hand cover it; nearly every call needs no more.
+
+        Raises `NoMoney` for a frozen budget.
+        """
+        claim = passage.claim
+        if claim.frozen:
+            raise NoMoney(f"{claim.frozen} is frozen: nothing is spent until it is thawed", code="budget_frozen")
+        return claim.holds is Holds.strict and self._books.try_hold(passage, _strict(claim, quote))
+
+    async def hold(self, passage: Passage, quote: Quote) -> None:
+        """Hold what a call may use. Raises `NoMoney`, `TooMany` or `Unavailable`; then nothing is held."""
+        claim, books = passage.claim, self._books
+        if claim.holds is not Holds.strict:
+            wish = self._expected(passage, quote)
+            if books.try_hold(passage, wish):
+                return
+            try:
+                await books.hold(passage, wish)
+            except NoMoney:
+                if claim.holds is Holds.soft:
+                    raise
+            else:
+                return
+        try:
+            await books.hold(passage, _strict(claim, quote))
+        except NoMoney as refusal:
+            if claim.exhausted is not Exhausted.smaller:
+                raise
+            await self._hold_smaller(passage, quote, refusal)
+
+    def learn(self, passage: Passage, record: Record) -> None:
+        """Learn how long an answer was, for the calls to come."""
+        wish, source = passage.holding.wish, record.attempts[-1].usage_source
+        if passage.claim.holds is not Holds.strict and source in (UsageSource.provider, UsageSource.counted):
+            output, tokens_in = record.usage.output_total, estimated_input(passage.facts.segments)
+            self.predictor.observe(_stream(passage), tokens_in, output, wish.output_tokens, wish.output_cap)
+
+    def _expected(self, passage: Passage, quote: Quote) -> Wish:
+        """Hold for as much output as such calls have, and the rest in the overdraft lines of their budgets."""
+        cap = quote.output_tokens
+        output = self.predictor.predict(_stream(passage), estimated_input(passage.facts.segments), cap)
+        cost, most = quote.cost(output), quote.cost()
+        strict = _strict(passage.claim, quote)
+        if passage.claim.holds is Holds.soft or most == cost:
+            amounts = _amounts(passage.claim, quote, cost)
+            return Wish(strict.budgets, amounts, output, cap)
+        budgets, lines = list(strict.budgets), list[tuple[int, int]]()
+        amounts = list(strict.amounts)
+        for place, budget in enumerate(strict.budgets):
+            terms = budget.terms
+            if terms.unit is Unit.usd and terms.most_nano is not None and terms.overdraft_nano:
+                lines.append((place, len(budgets)))
+                budgets.append(self._line(budget))
+                amounts.append(most - cost)
+                amounts[place] = cost
+            elif terms.unit is Unit.usd and terms.most_nano is None:
+                amounts[place] = cost
+        return Wish(budgets, amounts, output, cap, tuple(lines))
+
+    async def _hold_smaller(self, passage: Passage, quote: Quote, refusal: NoMoney) -> None:
+        """Lower the output cap so far that the call takes a share of what is left, or refuse it after all."""
+        settings, facts, plan = self._settings, passage.facts, passage.plan
+        at_most = refusal.headroom_nano * settings.smaller_share_percent // _PERCENT
+        cap = quote_cap(quote, at_most) // facts.choices
+        if cap < min(settings.smaller_floor, plan.output_cap) or facts.predicted_bytes:
+            raise refusal
+        smaller = msgspec.structs.replace(plan, output_cap=min(cap, plan.output_cap))
+        passage.plan, quote.output_tokens = smaller, output_max(facts, smaller)
+        await self._books.hold(passage, _strict(passage.claim, quote))
+
+    def _line(self, budget: Budget) -> Budget:
+        """Return the overdraft line behind a budget."""
+        line = self._lines.get(budget)
+        if line is None:
+            if len(self._lines) >= _LINES_MAX:
+                self._lines.clear()
+            terms = msgspec.structs.replace(budget.terms, limit_nano=budget.terms.overdraft_nano, grace_nano=0)
+            line = self._lines[budget] = Budget(overdraft_id(budget.budget_id), budget.tenant, terms, budget.holder)
+        return line
+
+
+_LINES_MAX: Final = 10_000
+
+
+def quote_cap(quote: Quote, at_most_nano: Money) -> int:
+    """Return how much output a plan affords with so much money; 0 where its input alone costs more."""
+    base, full = quote.cost(0), quote.cost()
+    if at_most_nano >= full:
+        return quote.output_tokens
+    if at_most_nano <= base:
+        return 0
+    return (at_most_nano - base) * quote.output_tokens // (full - base)
+
+
+def _strict(claim: Claim, quote: Quote) -> Wish:
+    return Wish(claim.budgets, _amounts(claim, quote, quote.cost()), quote.output_tokens, quote.output_tokens)
+
+
+def _amounts(claim: Claim, quote: Quote, cost_nano: Money) -> tuple[int, ...]:
+    if len(claim.budgets) == 1:
+        return (cost_nano,)
+    by_unit = {Unit.usd: cost_nano, Unit.token: quote.input_tokens + quote.output_tokens, Unit.request: 1, Unit.call: 1}
+    return tuple(by_unit[budget.terms.unit] for budget in claim.budgets)
+
+
+def _stream(passage: Passage) -> tuple[str, str, int]:
+    call = passage.call
+    return call.key_id, call.model, call.protocol

@@ -1,0 +1,324 @@
+"""Keep the budget tree: who has budgets, below whom, on which terms, and where the money of each budget is."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from bursar.budgets.budget import (
+    UNLIMITED,
+    Budget,
+    Enforcement,
+    Terms,
+    Window,
+    period_at,
+    pieces_before,
+    zone_exists,
+)
+from bursar.budgets.tree import Exhausted, Holder, Holds, Tree
+from bursar.core.errors import OperatorError
+from bursar.core.money import Money
+from bursar.ledger import chart
+from bursar.ledger.chart import Unit
+from bursar.ledger.transfer import Kind, Reason, Transfer
+from bursar.store.accounts import book, find_account
+from bursar.store.database import Connection, load_statements
+from bursar.store.leases import CONTROL_CHAIN, set_limit
+
+_SQL: Final = load_statements("holders")
+
+TENANT: Final = 1
+"""The tenant of an installation that has one."""
+NAME_CHARS_MAX: Final = 128
+
+
+class Policies(msgspec.Struct, frozen=True):
+    """Say how a holder's calls are treated; what is None stays as it is, or as the parent has it."""
+
+    exhausted: Exhausted | None = None
+    holds: Holds | None = None
+    depth_max: int | None = None
+    repeats_max: int | None = None
+    alerts_percent: Sequence[int] | None = None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Say where in the tree a holder stands, and for which part of its parent's calls."""
+
+    kind: str
+    parent: str | None = None
+    match: dict[str, str] = {}
+    each: str = ""
+    policies: Policies = Policies()
+
+
+class BudgetState(msgspec.Struct, frozen=True):
+    """Say where the money of a budget's current window is, in its unit. Spent and held are told apart."""
+
+    budget: Budget
+    period: str
+    end_us: int
+    spent_nano: int
+    held_nano: int
+    leased_nano: int  # in leases, neither spent nor held
+    overage_nano: int
+    indeterminate_nano: int
+    moved_nano: int = 0  # in from other budgets, less what went out to them
+
+    @property
+    def left_nano(self) -> int | None:
+        """Return what can still be spent; None when nothing is refused."""
+        most = self.budget.terms.most_nano
+        if most is None:
+            return None
+        return most + self.moved_nano - self.spent_nano - self.held_nano - self.indeterminate_nano
+
+
+async def read_tree(connection: Connection, tenant: int | None = None) -> Tree:
+    """Read all holders with their budgets, of one tenant or of all."""
+    budgets: dict[tuple[int, str], list[Budget]] = {}
+    rows = await connection.fetch(_SQL["select_holders"], tenant)
+    names = {(row["tenant"], row["holder_id"]): row["name"] for row in rows}
+    for row in await connection.fetch(_SQL["select_budgets"], tenant):
+        owner = (row["tenant"], row["holder_id"])
+        budgets.setdefault(owner, []).append(Budget(row["budget_id"], row["tenant"], _terms(row), names[owner]))
+    return Tree(_holder(row, tuple(budgets.get((row["tenant"], row["holder_id"]), ()))) for row in rows)
+
+
+async def find_holder(connection: Connection, name: str) -> Holder:
+    """Find a holder by name or id. Raises `OperatorError` for an unknown one."""
+    if name.startswith("key_"):
+        name = await connection.fetchval(_SQL["holder_of_key"], TENANT, name) or name
+    tree = await read_tree(connection, TENANT)
+    for holder in tree.holders.values():
+        if name in (holder.name, holder.holder_id):
+            return holder
+    raise OperatorError(f"no budget or key named {name!r}: see `bursar budget show`")
+
+
+async def create_holder(
+    connection: Connection,
+    name: str,
+    place: Place,
+    terms: Sequence[Terms],
+    now_us: int,
+) -> Holder:
+    """Create a holder with its budgets, within the caller's transaction. Raises `OperatorError`."""
+    check_name(name)
+    for each in terms:
+        _check_terms(each)
+    tenant, policies = TENANT, place.policies
+    parent_id = None
+    if place.parent is not None:
+        parent_id = (await find_holder(connection, place.parent)).holder_id
+    holder_id = f"bud_{secrets.token_hex(8)}"
+    match = msgspec.json.encode(place.match).decode()
+    values = (policies.exhausted, policies.holds, policies.depth_max, policies.repeats_max)
+    alerts = list(policies.alerts_percent or ())
+    try:
+        async with connection.transaction():
+            at = (name, place.kind, parent_id, match, place.each)
+            await connection.execute(_SQL["insert_holder"], tenant, holder_id, *at, *values, alerts, now_us)
+    except asyncpg.UniqueViolationError:
+        raise OperatorError(f"{name!r} exists already: choose another name") from None
+    for number, each in enumerate(terms):
+        budget_id = holder_id if number == 0 else f"{holder_id}-{secrets.token_hex(3)}"
+        await _write_budget(connection, tenant, holder_id, budget_id, each, now_us + number)
+    await connection.execute(_SQL["notify"], f"holder:{holder_id}")
+    return await find_holder(connection, holder_id)
+
+
+async def set_budgets(connection: Connection, name: str, terms: Sequence[Terms], now_us: int) -> Holder:
+    """Give a holder these budgets and no others. What was spent in the current windows stays spent.
+
+    Raises `OperatorError` for an unknown holder or terms that cannot be.
+    """
+    for each in terms:
+        _check_terms(each)
+    async with connection.transaction():
+        holder = await find_holder(connection, name)
+        await connection.fetchval(_SQL["lock_holder"], TENANT, holder.holder_id)
+        if holder.kind == "key" and not any(each.unit is Unit.usd for each in terms):
+            terms = [UNLIMITED, *terms]  # what a key's calls cost is always counted
+        kept = _match(holder.budgets, terms)
+        gone = [budget.budget_id for budget in holder.budgets if budget not in kept]
+        await connection.execute(_SQL["delete_budgets"], TENANT, gone)
+        for number, (each, before) in enumerate(zip(terms, kept, strict=True)):
+            budget_id = before.budget_id if before is not None else f"{holder.holder_id}-{secrets.token_hex(3)}"
+            await _write_budget(connection, TENANT, holder.holder_id, budget_id, each, now_us + number)
+            await set_limit(connection, Budget(budget_id, TENANT, each, holder.name), now_us)
+        await connection.execute(_SQL["notify"], f"holder:{holder.holder_id}")
+        return await find_holder(connection, holder.holder_id)
+
+
+async def set_policies(connection: Connection, name: str, policies: Policies) -> Holder:
+    """Change how a holder's calls are treated. Raises `OperatorError` for an unknown holder."""
+    async with connection.transaction():
+        holder = await find_holder(connection, name)
+        values = (policies.exhausted, policies.holds, policies.depth_max, policies.repeats_max)
+        alerts = None if policies.alerts_percent is None else list(policies.alerts_percent)
+        await connection.execute(_SQL["set_policies"], TENANT, holder.holder_id, *values, alerts)
+        await connection.execute(_SQL["notify"], f"holder:{holder.holder_id}")
+        return await find_holder(connection, holder.holder_id)
+
+
+async def set_frozen(connection: Connection, name: str, now_us: int, *, frozen: bool) -> Holder:
+    """Refuse all calls of a holder and of all below it, or no longer. Raises `OperatorError` for an unknown holder."""
+    async with connection.transaction():
+        holder = await find_holder(connection, name)
+        await connection.execute(_SQL["set_frozen"], TENANT, holder.holder_id, now_us if frozen else None)
+        await connection.execute(_SQL["notify"], f"holder:{holder.holder_id}")
+        return await find_holder(connection, holder.holder_id)
+
+
+async def move_money(
+    connection: Connection,
+    names: tuple[str, str],
+    amount_nano: Money,
+    transfer_id: bytes,
+    now_us: int,
+) -> None:
+    """Move money from one holder's budget to another's, within their current windows.
+
+    Raises `OperatorError` when either has none that is limited, or the first not so much left. The same id moves once.
+    """
+    async with connection.transaction():
+        accounts: list[int] = []
+        for name in names:
+            holder = await find_holder(connection, name)
+            budget = next((each for each in holder.budgets if each.terms.unit is Unit.usd), None)
+            if budget is None or budget.terms.most_nano is None or budget.terms.rolling:
+                raise OperatorError(f"{name!r} has no limited budget in USD of a calendar window: nothing can be moved")
+            await open_window(connection, budget, now_us)
+            account = await find_account(
+                connection, TENANT, chart.budget_name(budget.budget_id, period_at(budget.terms, now_us).name)
+            )
+            assert account is not None
+            accounts.append(account)
+        source, target = accounts
+        transfer = Transfer(transfer_id, source, target, amount_nano, Kind.post, Reason.moved, now_us)
+        status = (await book(connection, TENANT, CONTROL_CHAIN, [transfer]))[0]
+        if not status.ok:
+            raise OperatorError(f"{names[0]!r} cannot give so much: {status.name.replace('_', ' ')}")
+        await connection.execute(_SQL["notify"], "holder:")
+
+
+async def open_window(connection: Connection, budget: Budget, now_us: int) -> None:
+    """Open the account of a budget's current window and grant it its limit, within the caller's transaction."""
+    await set_limit(connection, budget, now_us, open_it=True)
+
+
+async def budget_states(connection: Connection, budgets: Sequence[Budget], now_us: int) -> list[BudgetState]:
+    """Say where the money of each budget's current window is."""
+    names = {budget: _window_names(budget, now_us) for budget in budgets}
+    rows: dict[tuple[int, str], asyncpg.Record] = {}
+    for tenant in {budget.tenant for budget in budgets}:
+        wanted = [name for budget, each in names.items() if budget.tenant == tenant for name in each]
+        found = await connection.fetch(_SQL["budget_accounts"], tenant, wanted)
+        rows |= {(tenant, row["name"]): row for row in found}
+    return [
+        _state(budget, now_us, [rows[key] for name in names[budget] if (key := (budget.tenant, name)) in rows])
+        for budget in budgets
+    ]
+
+
+def check_name(name: str) -> None:
+    """Check a name for a key or a budget. Raises `OperatorError`."""
+    if not name.strip() or not name.isprintable() or len(name) > NAME_CHARS_MAX:
+        raise OperatorError(f"a name has 1 to {NAME_CHARS_MAX} printable characters, got {name[:NAME_CHARS_MAX]!r}")
+
+
+def _window_names(budget: Budget, now_us: int) -> list[str]:
+    periods = [*pieces_before(budget.terms, now_us), period_at(budget.terms, now_us)]
+    return [chart.budget_name(budget.budget_id, period.name) for period in periods]
+
+
+def _state(budget: Budget, now_us: int, rows: Sequence[asyncpg.Record]) -> BudgetState:
+    period = period_at(budget.terms, now_us)
+
+    def total(name: str) -> int:
+        return sum(row[name] for row in rows)
+
+    undecided, held, leased = total("indeterminate_nano"), total("held_nano"), total("in_leases_nano")
+    elsewhere = total("there_nano") + leased + undecided + total("withdrawn_nano")
+    spent = total("granted_nano") + total("moved_nano") - elsewhere
+    return BudgetState(
+        budget,
+        period.name,
+        period.end_us,
+        spent + total("overage_nano"),
+        held,
+        leased - held,
+        total("overage_nano"),
+        undecided,
+        total("moved_nano"),
+    )
+
+
+def _match(budgets: Sequence[Budget], terms: Sequence[Terms]) -> list[Budget | None]:
+    """Find for each of the new terms the budget that goes on under them: of the same window, else of the same unit."""
+    left, found = list(budgets), [None] * len(terms)
+    kept: list[Budget | None] = list(found)
+    for same_window in (True, False):
+        for number, each in enumerate(terms):
+            if kept[number] is not None:
+                continue
+            for budget in left:
+                before = budget.terms
+                same = (before.window, before.rolling, before.zone) == (each.window, each.rolling, each.zone)
+                if before.unit is each.unit and (same or not same_window):
+                    kept[number] = budget
+                    left.remove(budget)
+                    break
+    return kept
+
+
+async def _write_budget(
+    connection: Connection, tenant: int, holder_id: str, budget_id: str, terms: Terms, now_us: int
+) -> None:
+    values = (terms.limit_nano, terms.unit, terms.window.value, terms.rolling, terms.zone, terms.enforcement.value)
+    amounts = (terms.grace_nano, terms.overdraft_nano)
+    await connection.execute(_SQL["insert_budget"], tenant, budget_id, holder_id, *values, *amounts, now_us)
+
+
+def _check_terms(terms: Terms) -> None:
+    if not zone_exists(terms.zone):
+        raise OperatorError(f"no time zone {terms.zone!r}: expected a name such as Europe/Berlin")
+    if terms.rolling and terms.window is Window.total:
+        raise OperatorError("a budget in all has no window that could roll")
+    if terms.enforcement is not Enforcement.grace and terms.grace_nano:
+        raise OperatorError("a grace needs a limit that is enforced with grace")
+
+
+def _terms(row: asyncpg.Record) -> Terms:
+    return Terms(
+        row["limit_nano"],
+        Window(row["time_window"]),
+        Unit(row["unit"]),
+        row["rolling"],
+        row["zone"],
+        Enforcement(row["enforcement"]),
+        row["grace_nano"],
+        row["overdraft_nano"],
+    )
+
+
+def _holder(row: asyncpg.Record, budgets: tuple[Budget, ...]) -> Holder:
+    return Holder(
+        row["holder_id"],
+        row["tenant"],
+        row["name"],
+        row["kind"],
+        budgets,
+        row["parent_id"],
+        msgspec.json.decode(row["match"]),
+        row["each"],
+        row["frozen_us"] is not None,
+        Exhausted(row["exhausted"]) if row["exhausted"] else None,
+        Holds(row["holds"]) if row["holds"] else None,
+        row["depth_max"],
+        row["repeats_max"],
+        tuple(row["alerts_percent"]),
+    )
