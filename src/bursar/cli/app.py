@@ -12,6 +12,7 @@ from bursar.cli.calls import app as calls
 from bursar.cli.demo import demo
 from bursar.cli.keys import app as keys
 from bursar.cli.prices import price, prices
+from bursar.cli.reconcile import reconcile
 from bursar.cli.sandbox import sandbox
 from bursar.cli.statement import statement
 from bursar.cli.up import up
@@ -28,6 +29,7 @@ app.command(budget)
 app.command(calls)
 app.command(statement)
 app.command(books)
+app.command(reconcile)
 app.command(price)
 app.command(prices)
 app.command(demo)
