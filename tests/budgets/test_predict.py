@@ -145,7 +145,7 @@ def test_holds_follow_lengths_that_halve() -> None:
 def test_a_constant_length_is_held_nearly_exactly_and_never_exceeded(tokens: int) -> None:
     outcome = held(OutputPredictor(), drawn(lambda dice, input_tokens, at: tokens))[WARM:]
     assert exceeded_share(outcome) == 0
-    assert money(outcome[1_000:]) <= tokens * 1.25 + 1
+    assert money(outcome[1_000:]) <= tokens * 1.25 + 2
 
 
 def test_the_length_of_the_input_saves_money_where_it_tells_something() -> None:

@@ -56,7 +56,8 @@ CALLS_AFTER_CHANGE: Final = 10
 _BUCKETS: Final = 256
 _BUCKET_OF_ONE: Final = 100
 _BUCKETS_PER_LOG: Final = 32 / log(2.0)
-_CALLS_BETWEEN_RATIOS: Final = 8
+_CALLS_BETWEEN_RATIOS: Final = 16
+_CALLS_OF_STEP_MIN: Final = SCALE_STEP_MIN**-2
 _LOG_MAX: Final = 40.0
 _WEIGHT_MAX: Final = 1e50
 
@@ -218,7 +219,9 @@ class _Feedback:
         elif self._balance > 0.0 or not at_cap:
             self._balance = max(-CREDIT_MAX, self._balance - self._hit)
         self.burst = self.burst * BURST_FADE + (self._miss if surprising else -self._hit)
-        self.widening = DEBT_GAIN * max(0.0, self._balance) + max(0.0, self.burst - BURST_CALM)
+        self.widening = DEBT_GAIN * self._balance if self._balance > 0.0 else 0.0
+        if self.burst > BURST_CALM:
+            self.widening += self.burst - BURST_CALM
 
 
 class _Lengths:
@@ -261,8 +264,8 @@ class _Lengths:
         found = self._bins.get(input_bin)
         novelty = NOVELTY if found is None else NOVELTY * NOVELTY_CALLS / (NOVELTY_CALLS + found.calls)
         scale, offset = self._scales(found)
-        ratio = exp(self._ratio) * scale - offset
-        return ratio * exp(min(_LOG_MAX, widening + novelty))
+        tokens = exp(self._ratio) * scale - offset
+        return (tokens if tokens > 1.0 else 1.0) * exp(min(_LOG_MAX, widening + novelty))
 
     def learn(self, input_bin: int, output_tokens: int, cut: bool, credit: float) -> None:
         """Take a length; now and then find the ratio anew, for a rate that is higher by the credit."""
@@ -300,10 +303,11 @@ class _Lengths:
     def _scales(self, found: "_Scale | None") -> tuple[float, float]:
         """Give the scale of a bin, drawn towards the stream's where few calls are known, and the offset within it."""
         level = self._scale.level
-        offset = SCALE_OFFSET * exp(level)
-        if found is not None:
-            level += (found.level - level) * found.calls / (found.calls + SCALE_CALLS_HALF)
-        return exp(level) + offset, offset
+        tokens = exp(level)
+        offset = SCALE_OFFSET * tokens
+        if found is None:
+            return tokens + offset, offset
+        return exp(level + (found.level - level) * found.calls / (found.calls + SCALE_CALLS_HALF)) + offset, offset
 
     def _move(self, input_bin: int, output_tokens: int, cut: bool) -> None:
         """Move the scales of the stream and of the bin towards a length."""
@@ -318,7 +322,8 @@ class _Lengths:
         """Put a length into the histogram; one that was cut, among those that are longer (Efron 1967)."""
         scale, offset = self._scales(self._bins.get(input_bin))
         bucket = int(log((output_tokens + offset) / scale) * _BUCKETS_PER_LOG + _BUCKET_OF_ONE)
-        bucket = min(_BUCKETS - 1, max(0, bucket))
+        if not 0 <= bucket < _BUCKETS:
+            bucket = 0 if bucket < 0 else _BUCKETS - 1
         if cut:
             self._spread(bucket)
         else:
@@ -365,8 +370,8 @@ class _Scale:
 
     def move(self, length: float, cut: bool) -> None:
         """Move towards a length; one cut below the level says nothing of which side it would have been on."""
-        step = max(SCALE_STEP_MIN, (self.calls + 1) ** -0.5)
         self.calls += 1
+        step = self.calls**-0.5 if self.calls < _CALLS_OF_STEP_MIN else SCALE_STEP_MIN
         if length > self.level:
             self.level += step * SCALE_QUANTILE
         elif not cut:
@@ -375,7 +380,7 @@ class _Scale:
 
 def _bin(input_tokens: int) -> int:
     """Give the half of an octave in which an input's length lies."""
-    size = min(TOKENS_MAX, max(0, input_tokens)) + 4
+    size = input_tokens + 4 if 0 <= input_tokens <= TOKENS_MAX else 4 if input_tokens < 0 else TOKENS_MAX
     octave = size.bit_length()
     return octave * 2 + (size >> (octave - 2) & 1)
 
