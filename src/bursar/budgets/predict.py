@@ -31,7 +31,7 @@ MEMORY_PER_EXCEEDED: Final = 20
 """Exceeded calls that the histogram remembers: it takes about so many to know how rare they are."""
 SCALE_QUANTILE: Final = 0.9
 SCALE_STEP_MIN: Final = 0.02
-SCALE_OFFSET: Final = 2.0
+SCALE_OFFSET: Final = 3.0
 """Parts of the stream's scale added to output and scale: an input's length counts less where outputs are short."""
 SCALE_CALLS_HALF: Final = 10
 """Calls after which the scale of an input's length counts as much as the stream's."""
@@ -43,9 +43,9 @@ RATE_OF_GAINS: Final = 0.01
 """Exceeded calls, in parts of all, for which the figures below are meant."""
 DEBT_MAX: Final = 20.0
 CREDIT_MAX: Final = 10.0
-DEBT_GAIN: Final = 0.05
+DEBT_GAIN: Final = 0.07
 """Widening in log units for each call exceeded beyond what was promised."""
-CREDIT_GAIN: Final = 0.2
+CREDIT_GAIN: Final = 0.4
 """Rise of the rate aimed at, in parts of the promised one, for each call that was to be exceeded and was not."""
 BURST_FADE: Final = 0.95
 BURST_CALM: Final = 2.0
