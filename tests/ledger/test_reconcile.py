@@ -13,6 +13,7 @@ from bursar.ledger.causes import Cause
 from bursar.ledger.invoice_files import Span
 from bursar.ledger.invoices import Counts, Invoice, LineKind
 from bursar.ledger.reconcile import Booked, Corrected, Report, family, reconcile, unbooked
+from bursar.prices.price import Rate
 
 CENT = USD // 100
 BEFORE = DAY - timedelta(days=1)
@@ -56,7 +57,12 @@ CASES: list[tuple[Cause, str, str, list[Booked]]] = [
         plain("2026-11-20,n-large,1,100,0,10,2.000000000"),
         [booked(2 * USD - 1, model="n-lage")],
     ),
-    (Cause.missing_here, "2 of 3 requests did not come", plain("2026-11-20,m,3,300,0,30,3.000000000"), [booked(USD)]),
+    (
+        Cause.missing_here,
+        "requests that did not come through here: 2 of 3",
+        plain("2026-11-20,m,3,300,0,30,3.000000000"),
+        [booked(USD)],
+    ),
     (
         Cause.missing_here,
         "no call came through here",
@@ -65,19 +71,19 @@ CASES: list[tuple[Cause, str, str, list[Booked]]] = [
     ),
     (
         Cause.held,
-        "1 calls were charged their whole hold, 0.50 USD",
+        "calls charged their whole hold: 1, 0.50 USD",
         plain("2026-11-20,m,1,100,0,10,0.700000000"),
         [booked(USD, held=1, held_nano=50 * CENT)],
     ),
     (
         Cause.missing_there,
-        "1 of 3 calls are not billed",
+        "calls not billed: 1 of 3",
         plain("2026-11-20,m,2,200,0,20,2.000000000"),
         [booked(3 * USD, (3, 300, 0, 30))],
     ),
     (
         Cause.missing_there,
-        "none of 1 calls is billed",
+        "calls not billed: all 1",
         plain(M),
         [booked(USD), booked(USD, model="gone")],
     ),
@@ -89,13 +95,13 @@ CASES: list[tuple[Cause, str, str, list[Booked]]] = [
     ),
     (
         Cause.estimated,
-        "1 calls were counted here, 1.00 USD; output: 12 billed, 10 here",
+        "calls counted here: 1, 1.00 USD; output: 12 billed, 10 here",
         plain("2026-11-20,m,1,100,0,12,1.100000000"),
         [booked(USD, estimated=1, estimated_nano=USD)],
     ),
     (
         Cause.estimated,
-        "1 calls were counted here, 1.00 USD",
+        "calls counted here: 1, 1.00 USD",
         plain("2026-11-20,m,,,,,1.100000000"),
         [booked(USD, estimated=1, estimated_nano=USD)],
     ),
@@ -133,6 +139,33 @@ def test_each_cause_is_found_with_what_speaks_for_it(
 def test_every_cause_has_a_case() -> None:
     others = {Cause.none, Cause.rounding, Cause.superseded}  # tested below
     assert {case[0] for case in CASES} | others == set(Cause)
+
+
+RATES = {
+    "input_tokens": Rate(2 * USD, ((50, 4 * USD),)),
+    "output_tokens": Rate(8 * USD),
+    "cache_read_tokens": Rate(USD),
+}
+
+
+def test_another_price_is_shown_beside_the_card_where_lines_say_what_they_are_for() -> None:
+    lines = [
+        openai_cost("m, input", "0.000200000", quantity=100),  # at the card's rate, and 40 at its tier's
+        openai_cost("m, input", "0.000160000", quantity=40),
+        openai_cost("m, cached input", "0.000010000", quantity=10),
+        openai_cost("m, output", "0.000090000", quantity=10),
+    ]
+    usage = [
+        {"model": "m", "num_model_requests": 1, "input_tokens": 150, "input_cached_tokens": 10, "output_tokens": 10}
+    ]
+    books = [booked(450_000, (1, 150, 10, 10), price_ids=("p#1",))]
+    invoice = read(openai_page([*lines[2:], openai_cost("m, input", "0.000280000", quantity=140)]), openai_page(usage))
+    cause, evidence, amount = one(reconcile(invoice, books, cards={"p#1": RATES}))
+    assert (cause, amount) == (Cause.price_differs, -70_000)
+    assert evidence == "output_tokens 9.00 USD a million, 8.00 on the card; by p#1"
+    mixed = reconcile(read(openai_page(lines), openai_page(usage)), books, cards={"p#1": RATES})
+    assert "input_tokens 2.571428 USD a million, 2.00 on the card; output_tokens" in one(mixed)[1]
+    assert one(reconcile(invoice, books))[1].startswith("the tokens agree; ")
 
 
 def test_what_agrees_has_no_cause() -> None:

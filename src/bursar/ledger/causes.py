@@ -13,6 +13,7 @@ import msgspec
 from bursar.core.money import NANO_PER_USD, Money, nano_to_usd
 from bursar.ledger.invoices import Counts, LineKind
 from bursar.prices.near import near_names
+from bursar.prices.price import Rate, Rates
 from bursar.prices.units import MILLION
 
 _PARTS: Final = 10_000
@@ -39,6 +40,14 @@ class Cause(IntEnum):
     unexplained = 15
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Hold what is billed for one leaf of usage."""
+
+    leaf: str
+    tokens: int
+    cost_nano: Money
+
+
 class Sides(msgspec.Struct, frozen=True):
     """Hold both sides of a group. `theirs_nano` is None when the export only counts; `lines` is how many it has."""
 
@@ -53,6 +62,7 @@ class Sides(msgspec.Struct, frozen=True):
     estimated: int = 0
     estimated_nano: Money = 0
     price_ids: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()  # of what is billed, where the lines tell
 
     @property
     def amount_nano(self) -> Money:
@@ -69,6 +79,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     our_names: tuple[str, ...] = ()
     their_names: tuple[str, ...] = ()
     neighbours: tuple[tuple[str, int], ...] = ()  # the days before and after, and what differs there
+    rates: tuple[Rates, ...] = ()  # of the prices our calls were charged by
     moved_nano: Money = 0  # of calls that ended on this day and began before, less those that began and ended later
 
 
@@ -98,7 +109,7 @@ def _causes(sides: Sides, around: Surroundings) -> Iterator[tuple[Cause, str]]:
     yield from _of_the_calls(sides, around)
     yield from _of_the_tokens(sides, unequal)
     if sides.lines and any(count is not None for count in sides.theirs.values()[1:]) and not unequal:
-        yield Cause.price_differs, _prices(sides)
+        yield Cause.price_differs, _rates_off(sides, around) or _prices(sides)
     yield Cause.unexplained, "no counts to tell by: give the usage export as well"
 
 
@@ -134,15 +145,15 @@ def _of_the_calls(sides: Sides, around: Surroundings) -> Iterator[tuple[Cause, s
         hint = f"; near: {', '.join(near)}" if near else ""
         yield Cause.unknown_model, f"none of our calls was served by {around.name}{hint}"
     if off >= 0 and theirs is not None and theirs > ours:
-        yield Cause.missing_here, f"{theirs - ours} of {theirs} requests did not come through here"
+        yield Cause.missing_here, f"requests that did not come through here: {theirs - ours} of {theirs}"
     if off > 0 and not ours:
         yield Cause.missing_here, "no call came through here"
     if -sides.held_nano <= sides.amount_nano < 0:
-        yield Cause.held, f"{sides.held} calls were charged their whole hold, {nano_to_usd(sides.held_nano)} USD"
+        yield Cause.held, f"calls charged their whole hold: {sides.held}, {nano_to_usd(sides.held_nano)} USD"
     if off <= 0 and theirs is not None and theirs < ours:
-        yield Cause.missing_there, f"{ours - theirs} of {ours} calls are not billed"
+        yield Cause.missing_there, f"calls not billed: {ours - theirs} of {ours}"
     if off < 0 and not sides.lines:
-        yield Cause.missing_there, f"none of {ours} calls is billed"
+        yield Cause.missing_there, f"calls not billed: all {ours}"
 
 
 def _of_the_tokens(sides: Sides, unequal: dict[str, tuple[int, int]]) -> Iterator[tuple[Cause, str]]:
@@ -151,7 +162,7 @@ def _of_the_tokens(sides: Sides, unequal: dict[str, tuple[int, int]]) -> Iterato
         yield Cause.cache_differs, told
     known = any(count is not None for count in sides.theirs.values()[1:])
     if sides.estimated and abs(sides.amount_nano) <= sides.estimated_nano and (unequal or not known):
-        counted = f"{sides.estimated} calls were counted here, {nano_to_usd(sides.estimated_nano)} USD"
+        counted = f"calls counted here: {sides.estimated}, {nano_to_usd(sides.estimated_nano)} USD"
         yield Cause.estimated, f"{counted}; {told}" if told else counted
     if unequal:
         yield Cause.tokens_differ, told
@@ -164,13 +175,41 @@ def _unequal(sides: Sides) -> dict[str, tuple[int, int]]:
     return {name: (ours or 0, theirs) for name, ours, theirs in pairs if theirs is not None and theirs != (ours or 0)}
 
 
+def _rates_off(sides: Sides, around: Surroundings) -> str:
+    """Name the rates that are billed otherwise than on any card our calls were charged by; empty where none shows."""
+    found: list[str] = []
+    for part in sides.parts:
+        cards = [rates[part.leaf] for rates in around.rates if part.leaf in rates]
+        if cards and not any(_explains(rate, part, around.allowed_nano) for rate in cards):
+            on_card = nano_to_usd(cards[0].base_nano)
+            billed = nano_to_usd(_per_million(part.cost_nano, part.tokens))
+            found.append(f"{part.leaf} {billed} USD a million, {on_card} on the card")
+    return "; ".join([*found, _charged_by(sides)]) if found else ""
+
+
+def _explains(rate: Rate, part: Part, allowed_nano: Money) -> bool:
+    """Tell whether a rate, or one of its tiers, comes to what is billed."""
+    every = (rate.base_nano, *(tier for _, tier in rate.tiers))
+    return any(abs(part.cost_nano - part.tokens * nano // MILLION) <= allowed_nano + 1 for nano in every)
+
+
+def _per_million(amount_nano: Money, tokens: int) -> Money:
+    """Return what a million tokens come to, in millionths of a USD."""
+    return amount_nano * MILLION // tokens // 1_000 * 1_000
+
+
 def _prices(sides: Sides) -> str:
     """Compare what a million tokens came to on both sides, with the names of the prices we charged by."""
     booked, billed = sides.ours_nano + sides.corrected_nano, sides.theirs_nano or 0
     tokens = sides.ours.tokens
-    charged = ", ".join(sides.price_ids[:3]) + (" ..." if len(sides.price_ids) > 3 else "")
     if not tokens or booked <= 0:
-        return f"the tokens agree; by {charged}"
-    theirs, ours = (nano_to_usd(amount * MILLION // tokens // 1_000 * 1_000) for amount in (billed, booked))
+        return f"the tokens agree; {_charged_by(sides)}"
+    theirs, ours = (nano_to_usd(_per_million(amount, tokens)) for amount in (billed, booked))
     times = nano_to_usd(billed * _PARTS // booked * (NANO_PER_USD // _PARTS))
-    return f"the tokens agree; {theirs} USD a million billed, {ours} here, {times} times; by {charged}"
+    return f"the tokens agree; {theirs} USD a million billed, {ours} here, {times} times; {_charged_by(sides)}"
+
+
+def _charged_by(sides: Sides) -> str:
+    """Name the prices our calls were charged by."""
+    more = " ..." if len(sides.price_ids) > 3 else ""
+    return f"by {', '.join(sides.price_ids[:3])}{more}"

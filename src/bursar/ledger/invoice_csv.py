@@ -145,7 +145,7 @@ def _openai_cost(row: Row, where: str) -> InvoiceLine | None:
     quantity = row.get("quantity", "")
     count = Decimal(quantity) if _AMOUNT.fullmatch(quantity) else None
     model, kind, counts = line_item(row.get("line_item", ""), cost, count)
-    return InvoiceLine(where, _start_day(row, where), model, kind, counts, cost, amount)
+    return InvoiceLine(where, _start_day(row, where), model, kind, counts, cost, amount, counts)
 
 
 def _openai_usage(row: Row, where: str) -> InvoiceLine | None:

@@ -224,7 +224,7 @@ def _openai_cost(result: _OpenAiCost, day: date, where: str) -> InvoiceLine | No
     _dollars(amount.currency, f"{where}.amount")
     cost = amount_to_nano(amount.value, f"{where}.amount.value")
     model, kind, counts = line_item(result.line_item or "", cost, result.quantity)
-    return InvoiceLine(where, day, model, kind, counts, cost, str(amount.value))
+    return InvoiceLine(where, day, model, kind, counts, cost, str(amount.value), counts)
 
 
 def line_item(text: str, cost_nano: int, quantity: Decimal | None) -> tuple[str, LineKind, Counts]:

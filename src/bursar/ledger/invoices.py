@@ -81,7 +81,8 @@ class InvoiceLine(msgspec.Struct, frozen=True):
     """Hold one line. `day` is None and `model` empty where the file does not tell them apart.
 
     `where` is the line's place in its file. `amount` is what the provider wrote, `cost_nano` the same rounded
-    half-even once to nano-USD; both are absent from lines that only count.
+    half-even once to nano-USD; both are absent from lines that only count. `billed_for` is what the amount is for,
+    where the line says so, also when `counts` are taken from another file.
     """
 
     where: str
@@ -91,6 +92,7 @@ class InvoiceLine(msgspec.Struct, frozen=True):
     counts: Counts = NO_COUNTS
     cost_nano: Money | None = None
     amount: str = ""
+    billed_for: Counts = NO_COUNTS
 
 
 class Sheet(msgspec.Struct, frozen=True):

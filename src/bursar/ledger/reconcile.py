@@ -7,15 +7,16 @@ booked nothing differs any more.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
 import msgspec
 
 from bursar.core.money import Money
-from bursar.ledger.causes import Cause, Sides, Surroundings, find_cause, measure
+from bursar.ledger.causes import Cause, Part, Sides, Surroundings, find_cause, measure
 from bursar.ledger.invoices import NO_COUNTS, Counts, Invoice, InvoiceLine, LineKind
+from bursar.prices.price import Rates
 
 _DAY: Final = timedelta(days=1)
 _DATED: Final = re.compile(r"[-@](20\d{2}-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])|(0[1-9]|1[0-2])([0-2]\d|3[01]))$")
@@ -35,6 +36,12 @@ class Booked(msgspec.Struct, frozen=True):
     estimated_nano: Money = 0
     late_nano: Money = 0  # of calls that ended on a later day than they began
     price_ids: tuple[str, ...] = ()
+
+
+Cards = Mapping[str, Rates]
+"""The rates of the prices calls were charged by, by their ids."""
+
+NO_CARDS: Final[Cards] = {}
 
 
 class Corrected(msgspec.Struct, frozen=True):
@@ -98,7 +105,11 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def reconcile(
-    invoice: Invoice, booked: Iterable[Booked], corrected: Iterable[Corrected] = (), tolerance_nano: Money = 0
+    invoice: Invoice,
+    booked: Iterable[Booked],
+    corrected: Iterable[Corrected] = (),
+    tolerance_nano: Money = 0,
+    cards: Cards = NO_CARDS,
 ) -> Report:
     """Match an invoice with the books.
 
@@ -133,6 +144,7 @@ def reconcile(
         late,
         tuple(sorted({name.name for name in usual if sides[name].ours != NO_COUNTS})),
         tuple(sorted({name.name for name in usual if sides[name].lines})),
+        cards,
     )
     printed = _printed_nano(invoice.decimals)
     return Report(
@@ -147,6 +159,7 @@ class _Whole(msgspec.Struct, frozen=True):
     late: dict[Key, Money]
     our_names: tuple[str, ...]
     their_names: tuple[str, ...]
+    cards: Cards
 
 
 class _Group:
@@ -170,12 +183,25 @@ class _Group:
             theirs=theirs,
             theirs_nano=sum(line.cost_nano or 0 for line in self.billed) if priced else None,
             lines=len(self.billed),
+            parts=_parts(self.billed),
             held=sum(each.held for each in self.booked),
             held_nano=sum(each.held_nano for each in self.booked),
             estimated=sum(each.estimated for each in self.booked),
             estimated_nano=sum(each.estimated_nano for each in self.booked),
             price_ids=tuple(sorted({price_id for each in self.booked for price_id in each.price_ids})),
         )
+
+
+def _parts(lines: list[InvoiceLine]) -> tuple[Part, ...]:
+    """Sum what is billed for one kind of token each, where lines say what their money is for."""
+    found: dict[str, tuple[int, Money]] = {}
+    for line in lines:
+        given = line.billed_for
+        leaf = "cache_read_tokens" if given.cached_tokens else "input_tokens" if given.input_tokens else "output_tokens"
+        count, cost = found.get(leaf, (0, 0))
+        if given.tokens and line.cost_nano is not None:
+            found[leaf] = (count + given.tokens, cost + line.cost_nano)
+    return tuple(Part(leaf, *sums) for leaf, sums in sorted(found.items()))
 
 
 def _difference(key: Key, whole: _Whole, allowed_nano: Money) -> Difference:
@@ -189,6 +215,7 @@ def _difference(key: Key, whole: _Whole, allowed_nano: Money) -> Difference:
         their_names=whole.their_names,
         # A neighbour outside the invoice shows itself only by calls that ended late.
         neighbours=tuple((str(near.day), measure(whole.sides[near])) for near in beside if near in whole.sides),
+        rates=tuple(whole.cards[price_id] for price_id in side.price_ids if price_id in whole.cards),
         moved_nano=whole.late.get(beside[0], 0) - whole.late.get(key, 0) if beside else 0,
     )
     cause, evidence = find_cause(side, around)

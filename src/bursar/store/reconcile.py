@@ -17,7 +17,8 @@ from bursar.ledger.invoices import Counts, Invoice, LineKind
 from bursar.ledger.reconcile import Booked, Corrected, Difference, Report, reconcile, unbooked
 from bursar.ledger.transfer import Kind, Reason, Transfer
 from bursar.prices.near import near_names
-from bursar.store.accounts import Opening, book, lock_chain, open_account
+from bursar.prices.price import Rates
+from bursar.store.accounts import Opening, book, open_account
 from bursar.store.database import Connection, load_statements
 from bursar.store.keys import TENANT
 from bursar.store.leases import CONTROL_CHAIN, id_of, payable_account
@@ -60,7 +61,12 @@ async def compare(connection: Connection, invoice: Invoice, tolerance_nano: Mone
     booked = await _booked(connection, tenant, invoice)
     rows = await connection.fetch(_SQL["corrected"], tenant, invoice.provider, invoice.since, invoice.until)
     corrected = [Corrected(row["day"], row["name"], LineKind(row["kind"]), row["amount_nano"]) for row in rows]
-    return reconcile(invoice, booked, corrected, tolerance_nano)
+    price_ids = sorted({price_id for each in booked for price_id in each.price_ids})
+    cards = {
+        row["price_id"]: msgspec.json.decode(row["rates"], type=Rates)
+        for row in await connection.fetch(_SQL["cards"], price_ids)
+    }
+    return reconcile(invoice, booked, corrected, tolerance_nano, cards)
 
 
 async def book_invoice(
@@ -81,8 +87,7 @@ async def book_invoice(
     if not invoice.priced:
         raise OperatorError("a usage export does not say what is to be paid: give the costs of the same days as well")
     async with connection.transaction():
-        # Whoever corrects holds the chain, so two of them never see the same difference.
-        await lock_chain(connection, tenant, CONTROL_CHAIN)
+        await connection.execute(_SQL["lock"])
         known = await _enter(connection, tenant, invoice, now_us, supersede=supersede)
         report = await compare(connection, invoice, tolerance_nano, tenant)
         corrections = await _correct(connection, tenant, invoice, unbooked(report), now_us)

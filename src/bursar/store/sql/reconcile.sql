@@ -1,3 +1,8 @@
+-- name: lock
+-- Whoever corrects waits for whoever does, so that no two see the same difference. The chain of everything that is not
+-- a call is locked only to book: leases are granted on it, and must not wait while a month of calls is summed.
+select pg_advisory_xact_lock(hashtext('bursar.reconcile'));
+
 -- name: booked
 -- What attempts at a provider were booked with, by day and by the model that served them. A call with one attempt has
 -- it in its columns, one with several in the arrays of `attempts` (core.records.Attempt, in the order of its fields).
@@ -34,6 +39,9 @@ where usage_source <> 0
 group by 1, 2
 order by 1, 2;
 
+-- name: cards
+select price_id, rates from rate_cards where price_id = any($1);
+
 -- name: corrected
 -- What earlier corrections added for these days. One of all days of its invoice counts where these overlap.
 select day, name, kind, sum(amount_nano)::bigint as amount_nano
@@ -51,7 +59,10 @@ order by 1, 2, 3;
 
 -- name: providers
 -- Whom anything is owed to, by the names of the accounts.
-select distinct split_part(name, ':', 2) as provider from accounts where tenant = $1 and code = 2300 order by 1;
+select distinct substring(name from '^payable:(.*):[0-9]+$') as provider
+from accounts
+where tenant = $1 and code = 2300
+order by 1;
 
 -- name: invoice
 select imported_us, (
