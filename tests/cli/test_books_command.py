@@ -2,8 +2,11 @@
 
 import asyncio
 import re
+from pathlib import Path
 
 import asyncpg
+import pytest
+from beancount import loader
 
 from bench.harness import LocalBursar
 from tests.asking import ask_and_wait
@@ -46,3 +49,46 @@ def test_money_from_nowhere_ends_with_1_and_names_the_account(database_cli: Cli,
     assert outcome.code == 1
     assert '"ok": false' in outcome.out
     assert "budget:too:total" in outcome.out
+
+
+def test_every_account_is_listed(cli: Cli, shared_bursar: LocalBursar) -> None:
+    ask_and_wait(shared_bursar, shared_bursar.create_key("cli-accounts", "2.50"))
+    shown = cli("books", "accounts")
+    assert re.search(r"grants +-\S+\.\d{9} +USD", shown.out)
+    found = {account["name"]: account for account in cli("books", "accounts", "--json").json()}
+    grants = found["grants"]
+    assert (grants["kind"], grants["unit"], grants["may_owe"], grants["closed"]) == ("grants", "USD", True, None)
+    assert sum(float(account["balance"]) for account in found.values() if account["unit"] == "USD") == pytest.approx(0)
+
+
+def test_a_balance_is_shown_as_it_is_and_as_it_was(cli: Cli, shared_bursar: LocalBursar) -> None:
+    ask_and_wait(shared_bursar, shared_bursar.create_key("cli-balance", "2.50"))
+    before = cli("books", "balance", "grants", "--json").json()
+    ask_and_wait(shared_bursar, shared_bursar.create_key("cli-balance-2", "7.00"))
+    now = cli("books", "balance", "grants").out
+    assert re.fullmatch(r"grants: -\d+\.\d{9} USD, since \d{4}-\d\d-\d\d [\d:.]+\+00:00\n", now)
+    past = cli("books", "balance", "grants", "--at", before["since"], "--json").json()
+    assert {name: past[name] for name in ("balance", "since")} == {name: before[name] for name in ("balance", "since")}
+    assert past["balance"] not in now
+    assert cli("books", "balance", str(before["id"]), "--at", before["since"]).out.startswith("grants: ")
+    refused = cli("books", "balance", "grants", "--at", "1999-12-31")
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "the history of grants begins at 2" in refused.err
+    for wrong in (("nobody",), ("grants", "--at", "soon")):
+        outcome = cli("books", "balance", *wrong)
+        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+
+
+def test_an_export_is_what_beancount_proves(cli: Cli, shared_bursar: LocalBursar, tmp_path: Path) -> None:
+    ask_and_wait(shared_bursar, shared_bursar.create_key("cli-export", "2.50"))
+    file = tmp_path / "books.beancount"
+    assert cli("books", "export", "--format", "beancount", "--output", str(file)) == (0, "", "")
+    entries, errors, _ = loader.load_file(str(file))
+    assert errors == []
+    assert entries
+    shown = cli("books", "export", "--format", "hledger", "--until", "2026-01-01")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.startswith("; Bursar\n")
+    outcome = cli("books", "export", "--format", "beancount", "--output", str(tmp_path / "no" / "file"))
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+    assert cli("books", "export", "--format", "excel").code == 2

@@ -10,7 +10,7 @@ from typing import Final
 
 from bursar.core.money import MONEY_MAX
 from bursar.ledger.chart import WRITTEN_UNASKED, Code, Unit
-from bursar.ledger.transfer import EVENT_AHEAD_US_MAX, NO_ID, Kind, Linked, Status, Step, Transfer
+from bursar.ledger.transfer import EVENT_AHEAD_US_MAX, EVENT_US_MAX, NO_ID, Kind, Linked, Status, Step, Transfer
 
 
 class Account:
@@ -74,7 +74,7 @@ class Books:
         self.transfers: dict[bytes, Transfer] = {}
         self.failures: dict[bytes, Status] = {}
         self.resolutions: dict[bytes, Kind] = {}  # how each hold that is no longer open ended
-        self.latest_us = MONEY_MAX if now_us is None else now_us + EVENT_AHEAD_US_MAX
+        self.latest_us = EVENT_US_MAX if now_us is None else min(EVENT_US_MAX, now_us + EVENT_AHEAD_US_MAX)
 
     def apply(self, transfer: Transfer) -> Status:
         """Apply one transfer and return its status; a refusal changes no account and is remembered by id."""

@@ -12,6 +12,9 @@ from bursar.ledger.chart import Unit
 
 NO_ID: Final = b""
 
+EVENT_US_MAX: Final = 253_370_764_800_000_000
+"""The end of the year 9998: beyond it no calendar has a name for a day."""
+
 EVENT_AHEAD_US_MAX: Final = 5 * 60 * SECOND_US
 """How far a transfer's event may lie ahead of the ledger's clock: clocks differ, and nothing happens in the future."""
 
@@ -38,6 +41,8 @@ class Reason(IntEnum):
     correction = 7
     withdrawal = 8
     moved = 9  # from one budget to another
+    set_aside = 10  # a dead gateway's lease, and back when it is alive after all
+    written_off = 11
     exchange = 20  # one unit sold for another
     rounding = 21  # what an exchange left over, or was short of
 
@@ -58,7 +63,7 @@ class Status(IntEnum):
     amount_is_negative = 4
     amount_exceeds_int64 = 5
     held_amount_out_of_range = 22  # negative, or beyond int64
-    event_time_out_of_range = 23  # before 1970, beyond int64, or further ahead of the clock than EVENT_AHEAD_US_MAX
+    event_time_out_of_range = 23  # before 1970, too far ahead of the ledger's clock, or beyond all dates
     hold_not_expected = 24  # a transfer that ends no hold names one
     accounts_are_the_same = 6
     debit_account_not_found = 7

@@ -96,6 +96,29 @@ where tenant = $1 and account_id = $2 and at_us <= $3
 order by at_us desc
 limit 1;
 
+-- name: accounts_to_export
+-- Accounts opened, or moved in, before a moment; when they first and last were; and both what the books keep as their
+-- balance and what their transfers sum to.
+with moved as (
+    select account_id, min(event_us) as first_us, max(event_us) as last_us, sum(amount)::bigint as balance
+    from transfers cross join lateral (values (debit_account, amount_nano), (credit_account, -amount_nano)) as side (account_id, amount)
+    where tenant = $1 and kind in (1, 3) and event_us < $2
+    group by account_id
+)
+select accounts.account_id, name, code, unit, least(opened_us, first_us) as first_us, coalesce(last_us, opened_us) as last_us,
+    case when closed_us < $2 then closed_us end as closed_us,
+    debits_posted - credits_posted as kept_balance, coalesce(balance, 0) as summed_balance
+from accounts
+left join moved using (account_id)
+where tenant = $1 and (opened_us < $2 or first_us is not null)
+order by account_id;
+
+-- name: posted_transfers
+select transfer_id, debit_account, credit_account, amount_nano, kind, reason, event_us, hold_id, held_nano, unit, chain, seq
+from transfers
+where tenant = $1 and kind in (1, 3) and event_us < $2
+order by event_us, chain, seq;
+
 -- name: history_began
 select min(at_us) from account_history where tenant = $1 and account_id = $2;
 
