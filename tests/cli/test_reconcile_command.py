@@ -34,6 +34,14 @@ kind = "anthropic"
 base_url = "http://127.0.0.1:{port}"
 prices = "anthropic"
 
+[providers.doubtful]
+kind = "openai"
+base_url = "http://127.0.0.1:{port}/v1"
+prices = "openai"
+
+[models."gpt-4o"]
+targets = ["doubtful/gpt-4o"]
+
 [models."gpt-4o-mini"]
 targets = ["openai/gpt-4o-mini"]
 
@@ -60,11 +68,11 @@ class House:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/sandbox/bill") as answer:
             return json.load(answer)["usage"]
 
-    def costs(self) -> list[Result]:
+    def costs(self, models: tuple[str, ...] = CHAT) -> list[Result]:
         """Write OpenAI's costs of the day, from its bill and the list prices."""
         items = {"input_tokens": "input", "cache_read_tokens": "cached input", "output_tokens": "output"}
         results = []
-        for model in CHAT:
+        for model in models:
             used = self.bill()[model]
             for leaf, item in items.items():
                 count = used.get(leaf, 0) + (used.get("reasoning_tokens", 0) if leaf == "output_tokens" else 0)
@@ -124,10 +132,11 @@ def house() -> Iterator[House]:
             answer = ask(local, secret, f"[[output=40 reasoning=7]] {'x' * 6_000}", model=model)
             assert answer.status == 200, answer.body
         assert ask(local, secret, "[[fault=500]] hi").status == 500
+        ask(local, secret, "[[output=40 fault=malformed]] hi", model="gpt-4o")
         headers = {"x_api_key": secret, "content_type": "application/json", "anthropic_version": "2023-06-01"}
         answer = fetch(local, "POST", "/v1/messages", json.dumps(MESSAGE).encode(), **headers)
         assert answer.status == 200, answer.body
-        local.wait_journaled(5)
+        local.wait_journaled(6)
         yield House(local, port)
 
 
@@ -244,6 +253,12 @@ def test_a_planted_difference_is_found_with_its_cause(house: House, told: Told, 
     assert all(line.startswith(" ") for line in folded)
     assert total.startswith("total ")
     assert re.fullmatch(rf"differs: openai, {house.day} to {house.day}: 1 of \d lines differ, billed is .+", verdict)
+
+
+def test_a_call_whose_answer_could_not_be_read_was_charged_its_hold(house: House, told: Told) -> None:
+    outcome = told("doubtful", house.openai_page(house.costs(("gpt-4o",))))
+    assert outcome.code == 1
+    assert " held: calls charged their whole hold: 1, 0." in outcome.out
 
 
 def test_use_billed_a_day_later_is_a_day_boundary(house: House, told: Told) -> None:
