@@ -77,18 +77,6 @@ async def test_an_answer_larger_than_all_that_is_kept_is_let_go_at_once() -> Non
         await known.wait(entry)
 
 
-async def test_a_call_of_an_earlier_life_is_not_made_again() -> None:
-    known = Idempotency(1_000)
-    known.remember("key_1", b"n", BODY, CALL, NOW)
-    entry = begin(known)
-    assert entry is not None
-    with pytest.raises(Conflict, match="no longer kept"):
-        await known.wait(entry)
-    with pytest.raises(Conflict, match="another body"):
-        begin(known, body=OTHER_BODY)
-
-
-@pytest.mark.parametrize(("later_us", "first_again"), [(DAY_US, False), (DAY_US + 1, True)])
 def test_a_key_is_free_again_after_a_day(later_us: int, first_again: bool) -> None:
     known = Idempotency(1_000)
     begin(known)

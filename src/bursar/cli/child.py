@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -20,6 +20,9 @@ import uvloop
 
 from bursar.core.errors import BursarError, OperatorError
 from bursar.store.launch import end_with_parent
+
+if TYPE_CHECKING:
+    from bursar.gateway.worker import Worker
 
 ENVIRONMENT: Final = "BURSAR_CHILD"
 LEVEL: Final = "BURSAR_LOG_LEVEL"
@@ -30,6 +33,7 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     """Hold what a child is told. Descriptors are inherited."""
 
     folder: str = ""
+    spool: str = ""
     database_url: str = ""
     config: str = ""
     listener: int = -1
@@ -76,20 +80,8 @@ def set_up_logging(*, quiet: bool = False) -> None:
 
 
 def _worker(options: Options) -> None:
-    from bursar.gateway.config import read_config
-    from bursar.gateway.worker import Worker, WorkerOptions
-
-    worker_options = WorkerOptions(
-        folder=Path(options.folder),
-        database_url=options.database_url,
-        listener=socket.socket(fileno=options.listener),
-        control_socket=Path(options.control_socket),
-        sandbox_url=options.sandbox_url,
-    )
-    config = read_config(Path(options.config) if options.config else None)
-
     async def work() -> None:
-        worker = Worker(config, worker_options)
+        worker = _worker_of(options)
         # What is loaded by now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -97,6 +89,28 @@ def _worker(options: Options) -> None:
         await worker.run()
 
     _run(work())
+
+
+def _recover(options: Options) -> None:
+    async def work() -> None:
+        await _worker_of(options).recover()
+
+    _run(work())
+
+
+def _worker_of(options: Options) -> "Worker":
+    from bursar.gateway.config import read_config
+    from bursar.gateway.worker import Worker, WorkerOptions
+
+    worker_options = WorkerOptions(
+        folder=Path(options.folder),
+        spool=Path(options.spool),
+        database_url=options.database_url,
+        listener=socket.socket(fileno=options.listener) if options.listener >= 0 else None,
+        control_socket=Path(options.control_socket),
+        sandbox_url=options.sandbox_url,
+    )
+    return Worker(read_config(Path(options.config) if options.config else None), worker_options)
 
 
 def _sandbox(options: Options) -> None:
@@ -142,7 +156,7 @@ def _run(work: Any) -> None:
         runner.run(work)
 
 
-_ROLES: Final = {"worker": _worker, "sandbox": _sandbox, "control": _control, "prices": _prices}
+_ROLES: Final = {"worker": _worker, "recover": _recover, "sandbox": _sandbox, "control": _control, "prices": _prices}
 
 
 if __name__ == "__main__":

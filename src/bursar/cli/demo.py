@@ -116,7 +116,7 @@ async def _demo(folder: DataFolder, rows: list[Row], *, keep: bool) -> bool:
     started, this = time.monotonic(), asyncio.current_task()
     assert this is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    supervisor = Supervisor(folder, read_config(None), None, "127.0.0.1", 4000 if keep else 0)
+    supervisor = Supervisor(folder, read_config(None), None, ("127.0.0.1", 4000 if keep else 0))
     try:
         await supervisor.start()
         print(f"Started PostgreSQL, sandbox and gateway in {time.monotonic() - started:.1f} s ({folder.path})")
@@ -168,7 +168,12 @@ async def _report(connection: Connection, keys: list[Key]) -> Audit:
         print()
     states = await budget_states(connection, [key.budget for key in keys], now)
     rows = [
-        [key.name, nano_to_usd(state.budget.terms.limit_nano), nano_to_usd(state.spent_nano), nano_to_usd(state.left_nano)]
+        [
+            key.name,
+            nano_to_usd(state.budget.terms.limit_nano),
+            nano_to_usd(state.spent_nano),
+            nano_to_usd(state.left_nano),
+        ]
         for key, state in zip(keys, states, strict=True)
         if state.budget.terms.limit_nano is not None and state.left_nano is not None
     ]

@@ -24,6 +24,7 @@ from bursar.store.postgres import DataFolder, Postgres
 
 log = structlog.get_logger()
 
+WORKERS_MAX: Final = 256
 _LOCK_WAIT_S: Final = 15.0
 _READY_WAIT_S: Final = 60.0
 _STOP_WAIT_S: Final = 45.0
@@ -82,13 +83,15 @@ class Child:
 class Supervisor:
     """Run Bursar for one data folder."""
 
-    def __init__(self, folder: DataFolder, config: Config, config_path: Path | None, host: str, port: int) -> None:
+    def __init__(
+        self, folder: DataFolder, config: Config, config_path: Path | None, address: tuple[str, int], workers: int = 1
+    ) -> None:
         self._folder = folder
         self._config = config
         self._config_path = config_path
-        self._host = host
+        self._host, self.port = address
+        self._workers = workers
         self._listener: socket.socket | None = None
-        self.port = port
         self._postgres: Postgres | None = None
         self._children: list[Child] = []
         self._sockets: list[socket.socket] = []  # kept open across restarts of the children that serve them
@@ -134,12 +137,15 @@ class Supervisor:
             folder=str(folder.path),
             database_url=url,
             config=str(self._config_path or ""),
-            listener=listener.fileno(),
             control_socket=str(folder.control_socket),
             sandbox_url=sandbox_url,
         )
-        # The worker writes the spool: should this process die first, the folder is not free before the worker is gone.
-        await self._start("worker", options, listener, folder.lock)
+        for number in folder.spools_left(self._workers):
+            await self._recover(msgspec.structs.replace(options, spool=str(folder.spool_of(number))))
+        # A worker writes its spool: should this process die first, the folder is not free before the worker is gone.
+        for number in range(self._workers):
+            own = msgspec.structs.replace(options, spool=str(folder.spool_of(number)), listener=listener.fileno())
+            await self._start("worker", own, listener, folder.lock)
 
     async def _start(self, role: str, options: Options, listener: socket.socket, *inherited: int) -> None:
         child = Child(role, options, (listener.fileno(), *inherited))
@@ -147,8 +153,18 @@ class Supervisor:
         self._children.append(child)
         await child.start()
 
+    async def _recover(self, options: Options) -> None:
+        """Carry the spool of a worker there used to be into the books."""
+        child = Child("recover", options, (self._folder.lock,))
+        await child.start()
+        assert child.process is not None
+        if await child.process.wait() != 0:
+            raise OperatorError(f"{options.spool} could not be carried into the books: see the messages above")
+
     async def stop(self) -> None:
         """Stop everything, the gateway first: it carries what it has into the books."""
+        workers = [child for child in self._children if child.role == "worker"]
+        await asyncio.gather(*(child.stop() for child in workers))
         for child in reversed(self._children):
             await child.stop()
         for task in self._tasks:
@@ -175,12 +191,11 @@ class Supervisor:
 
     async def _wait_ready(self) -> None:
         """Wait until the gateway answers that it is ready."""
-        worker = self._children[-1]
+        workers = [child for child in self._children if child.role == "worker"]
         deadline = time.monotonic() + _READY_WAIT_S
         host = "127.0.0.1" if self._host in ("0.0.0.0", "::", "") else self._host  # noqa: S104 - asked for by the user
         while time.monotonic() < deadline:
-            assert worker.process is not None
-            if worker.process.returncode is not None:
+            if any(worker.process is None or worker.process.returncode is not None for worker in workers):
                 raise OperatorError("the gateway did not start: see the messages above")
             with contextlib.suppress(OSError, TimeoutError):
                 if await asyncio.wait_for(_is_ready(host, self.port), 2.0):

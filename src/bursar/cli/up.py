@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from bursar.cli.child import set_up_logging
 from bursar.cli.common import IS_PORT, Data, console, data_folder
-from bursar.cli.supervisor import Supervisor, run_until_signal
-from bursar.core.errors import OperatorError
+from bursar.cli.supervisor import WORKERS_MAX, Supervisor, run_until_signal
 from bursar.gateway.config import read_config
 
 
@@ -23,16 +22,16 @@ def up(
     ] = "127.0.0.1",
     data: Data = None,
     config: Annotated[Path | None, Parameter(help="A bursar.toml; the sandbox serves without one.")] = None,
-    workers: Annotated[int, Parameter(help="Gateway workers; one for now.")] = 1,
+    workers: Annotated[
+        int, Parameter(validator=validators.Number(gte=1, lte=WORKERS_MAX), help="Gateway workers: about one a core.")
+    ] = 1,
 ) -> None:
     """Start PostgreSQL (unless BURSAR_DATABASE_URL is set), control plane and gateway, and run until stopped."""
-    if workers != 1:
-        raise OperatorError("--workers: only one gateway worker is supported for now")
     if config is None and Path("bursar.toml").exists():
         config = Path("bursar.toml")
     set_up_logging()
     folder = data_folder(data)
-    supervisor = Supervisor(folder, read_config(config), config, host, port)
+    supervisor = Supervisor(folder, read_config(config), config, (host, port), workers)
 
     async def work() -> None:
         started = asyncio.get_running_loop().create_future()

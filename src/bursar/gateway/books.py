@@ -5,14 +5,17 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bursar.core.errors import BooksError, Unavailable
+from bursar.core.errors import BooksError, Conflict, Unavailable
+from bursar.core.ids import call_name
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record
 from bursar.gateway.config import Settings
 from bursar.gateway.control import Control
+from bursar.gateway.idempotency import answer_gone, used_with_another_body
 from bursar.gateway.passage import Holding, Passage, Wish
 from bursar.gateway.purse import Purses
 from bursar.gateway.settle import Settler
 from bursar.ledger.lease import Slice
+from bursar.store.claims import Claim, claim, give_up
 from bursar.store.journal import Journal
 from bursar.store.leases import payable_account
 from bursar.store.spool import Spool, SpoolFull
@@ -124,6 +127,34 @@ class GatewayBooks:
                 raise Unavailable(
                     "the call was made and charged, but the books have not confirmed it in time"
                 ) from None
+
+    async def claim(self, wanted: Claim) -> None:
+        """Claim an Idempotency-Key, whichever gateway it comes to.
+
+        Raises `Conflict` when another call has it, `Unavailable` when the database cannot be asked.
+        """
+        now_us = self.clock_us()
+        try:
+            other = await self._control.run(lambda connection: claim(connection, wanted, now_us))
+        except BooksError as error:
+            raise Unavailable(f"the Idempotency-Key cannot be checked: {error}", retry_after_s=1) from error
+        if other is None:
+            return
+        if other.body_sha256 != wanted.body_sha256:
+            raise used_with_another_body()
+        if other.made:
+            raise answer_gone(other.call_id)
+        raise Conflict(
+            f"{call_name(other.call_id)} is being made under this Idempotency-Key by another gateway: try again",
+            code="idempotency_call_under_way",
+            param="Idempotency-Key",
+            retry_after_s=1,
+        )
+
+    async def give_up(self, claimed: Claim) -> None:
+        """Give an Idempotency-Key up whose call was not charged, if the database can be told."""
+        with contextlib.suppress(BooksError):  # it is given up in an hour by itself
+            await self._control.run(lambda connection: give_up(connection, claimed))
 
     def sweep(self, now_us: int) -> None:
         """Do what time demands: expire, retire, and carry the oldest calls forward in the spool."""

@@ -35,6 +35,7 @@ from bursar.gateway.plan import Quote, drive, make_plan, quote_plan
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.stats import Stats
 from bursar.gateway.stream import StreamPassage
+from bursar.store.claims import Claim
 from bursar.store.keys import Key
 from bursar.wires.wire import BadAnswer, Wire
 
@@ -97,13 +98,18 @@ class Calls:
             if replay is not None:
                 await send_whole(send, replay.status, [*replay.headers, (b"x-bursar-replayed", b"true")], replay.body)
                 return
-        recorder = Recorder(send)
+        recorder, claim = Recorder(send), Claim(key.tenant, key.key_id, name, digest, call.call_id)
+        claimed = False
         try:
+            await self._books.claim(claim)
+            claimed = True
             await self._make(passage, key, headers, recorder.send)
         finally:
             record = passage.record
             made = record is not None and (record.cost_nano > 0 or record.status in _ANSWERED)
             idempotency.end(key.key_id, name, recorder.replay(), charged=made)
+            if claimed and not made:
+                await self._books.give_up(claim)
 
     async def _make(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
         """Plan, hold, attempt, settle and answer."""

@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     call_timeout_s: Count = 1_800
     drain_s: Annotated[int, msgspec.Meta(ge=0)] = 30  # how long calls under way may take to end at a stop
     idempotency_bytes_max: Count = 64 * 1024 * 1024
+    dead_after_s: Count = 15  # how long nobody has seen a gateway before its leases are set aside
     expected_coverage_ppm: Annotated[int, msgspec.Meta(ge=500_000, le=999_999)] = 990_000  # of holds by expectation
     smaller_floor: Count = 256  # output tokens: a smaller answer has no fewer
     smaller_share_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50  # of what is left, for a smaller answer

@@ -1,7 +1,7 @@
 """Keep the gateway's one connection for everything that is not the journal: its place, leases, keys, news.
 
-The session holds the database's one gateway place. When it is lost the gateway takes its place again, or stops if
-somebody else has it.
+The session holds the gateway's place. When it is lost the gateway takes its place again, or stops if it was given up
+for dead meanwhile.
 """
 
 import asyncio
@@ -32,13 +32,14 @@ class Control:
         self._name = name
         self._spool_is_new = spool_is_new
         self._connection: Connection | None = None
+        self.round_trips = 0
         self._lock = asyncio.Lock()
         self._heard: Callable[[str], None] = lambda _payload: None
         self.place: Place | None = None
         self.reconnected = asyncio.Event()
 
     async def open(self, now_us: int) -> Place:
-        """Connect and take the gateway's place. Raises `OperatorError` when another gateway has it."""
+        """Connect and take the gateway's place. Raises `OperatorError` when another process has it."""
         connection = await connect(self._url)
         self.place = await take_place(connection, self._name, now_us, spool_is_new=self._spool_is_new)
         self._connection = connection
@@ -83,7 +84,7 @@ class Control:
             except BooksError:
                 continue
             assert self.place is not None
-            if not await still_has_place(connection, self.place):
+            if not await still_has_place(connection, self._name, self.place):
                 raise Fenced(f"gateway {self._name} has lost its place to another")
             async with self._lock:
                 self._connection = connection

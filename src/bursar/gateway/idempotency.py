@@ -1,7 +1,8 @@
 """Make the same Idempotency-Key and body one call and one charge, within a day.
 
 The answer is kept in memory, bounded, and given again. Prompts and answers are stored nowhere else: once an answer is
-gone (a restart, too many bytes) a repetition is refused, naming the call that was charged, and still not charged.
+gone (a restart, too many bytes, another gateway) a repetition is refused, naming the call that was charged, and still
+not charged. Which call has a key is in the database (`store.claims`), where every gateway sees it.
 """
 
 import asyncio
@@ -32,23 +33,17 @@ class Entry:
         self.body_sha256 = body_sha256
         self.call_id = call_id
         self.at_us = at_us
-        self.answer: asyncio.Event | None = asyncio.Event()
+        self.answer = asyncio.Event()
         self.replay: Replay | None = None
 
 
 class Idempotency:
-    """Know the calls of the last day that were made under an Idempotency-Key."""
+    """Know the calls this gateway made under an Idempotency-Key in the last day."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._entries: OrderedDict[tuple[str, bytes], Entry] = OrderedDict()
-
-    def remember(self, key_id: str, name: bytes, body_sha256: bytes, call_id: bytes, at_us: int) -> None:
-        """Take in a call of an earlier life, whose answer is gone."""
-        entry = Entry(body_sha256, call_id, at_us)
-        entry.answer = None
-        self._entries[key_id, name] = entry
 
     def begin(self, key_id: str, name: bytes, body_sha256: bytes, call_id: bytes, at_us: int) -> Entry | None:
         """Begin a call under a key: None when it is the first, else the call that came before.
@@ -61,7 +56,7 @@ class Idempotency:
             self._entries[key_id, name] = Entry(body_sha256, call_id, at_us)
             return None
         if entry.body_sha256 != body_sha256:
-            raise Conflict("this Idempotency-Key was used with another body: use a new one", param="Idempotency-Key")
+            raise used_with_another_body()
         return entry
 
     async def wait(self, entry: Entry) -> Replay | None:
@@ -69,17 +64,12 @@ class Idempotency:
 
         Raises `Conflict` when it was charged and its answer is gone.
         """
-        if entry.answer is not None:
-            await entry.answer.wait()
-            if entry.replay is not None:
-                return entry.replay
+        await entry.answer.wait()
+        if entry.replay is not None:
+            return entry.replay
         if entry.call_id == b"":
             return None
-        raise Conflict(
-            f"this Idempotency-Key was charged as {call_name(entry.call_id)}, and its answer is no longer kept",
-            code="idempotency_answer_gone",
-            param="Idempotency-Key",
-        )
+        raise answer_gone(entry.call_id)
 
     def end(self, key_id: str, name: bytes, replay: Replay | None, *, charged: bool) -> None:
         """End a call: keep its answer if it was charged, forget it if it was not."""
@@ -93,8 +83,7 @@ class Idempotency:
         else:
             entry.call_id = b""
             del self._entries[key_id, name]
-        if entry.answer is not None:
-            entry.answer.set()
+        entry.answer.set()
 
     def _shrink(self) -> None:
         """Let go of the oldest answers until what is kept fits."""
@@ -113,3 +102,17 @@ class Idempotency:
             self._entries.popitem(last=False)
             if entry.replay is not None:
                 self._bytes -= len(entry.replay.body)
+
+
+def used_with_another_body() -> Conflict:
+    """Refuse a key that another call has."""
+    return Conflict("this Idempotency-Key was used with another body: use a new one", param="Idempotency-Key")
+
+
+def answer_gone(call_id: bytes) -> Conflict:
+    """Refuse to make a call again that was charged, and whose answer cannot be given."""
+    return Conflict(
+        f"this Idempotency-Key was charged as {call_name(call_id)}, and its answer is no longer kept",
+        code="idempotency_answer_gone",
+        param="Idempotency-Key",
+    )

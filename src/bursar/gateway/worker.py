@@ -15,8 +15,9 @@ import msgspec
 import structlog
 import uvicorn
 
-from bursar.core.errors import BursarError, ConfigError
+from bursar.core.errors import BooksError, BursarError, ConfigError
 from bursar.core.ids import IdSource
+from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record, UsageSource
 from bursar.core.times import SECOND_US
 from bursar.gateway.app import App
@@ -34,11 +35,21 @@ from bursar.gateway.routes import Routes
 from bursar.gateway.settle import lost_facts, used_of
 from bursar.ledger.journal import Closed, Debt, Intent, Settled
 from bursar.prices.book import Book, with_prices
+from bursar.store.claims import forget_old
 from bursar.store.database import Connection
-from bursar.store.gateways import Place, gateway_name, idempotent_calls, open_leases, recovered
-from bursar.store.journal import GROUP_WAIT_S, Journal
+from bursar.store.gateways import (
+    Place,
+    be_seen,
+    cover_shortages,
+    gateway_name,
+    give_up_dead,
+    leases_set_aside,
+    open_leases,
+    recovered,
+)
+from bursar.store.journal import GROUP_WAIT_S, Fenced, Journal
 from bursar.store.keys import TENANT
-from bursar.store.leases import OpenLease, expire_holds, id_of, return_lease, set_aside
+from bursar.store.leases import OpenLease, expire_holds, id_of, return_lease, set_aside, take_back
 from bursar.store.postgres import DataFolder
 from bursar.store.spool import Position, Spool
 from bursar.wires.openai_chat import OPENAI_CHAT
@@ -50,6 +61,11 @@ KEYS_READ_S: Final = 5.0
 
 _BACKLOG: Final = 4_096
 
+_SEEN_S: Final = 1.0
+"""How often a gateway says that it lives."""
+
+_REAP_ROUNDS: Final = 5
+
 _BOOKS_S: Final = 5.0
 """How long a stopping gateway waits for a database that is away: the spool keeps what it has not taken."""
 
@@ -58,8 +74,9 @@ class WorkerOptions(msgspec.Struct, frozen=True):
     """Hold what the supervisor tells a worker."""
 
     folder: Path
+    spool: Path
     database_url: str
-    listener: socket.socket
+    listener: socket.socket | None  # none where nothing is served
     control_socket: Path
     sandbox_url: str = ""
 
@@ -86,9 +103,9 @@ class Worker:
         self._options = options
         self._tasks: list[asyncio.Task[None]] = []
         folder = DataFolder(options.folder)
-        fresh = not folder.spool.exists()
-        name = gateway_name(folder.spool)
-        self._spool = Spool(folder.spool)
+        fresh = not options.spool.exists()
+        name = gateway_name(options.spool)
+        self._spool = Spool(options.spool)
         self._control = Control(options.database_url, name, spool_is_new=fresh)
         self._outbox = Outbox(asyncio.get_running_loop())
         self._proxy = Proxy(str(options.control_socket), self._outbox)
@@ -101,19 +118,11 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until told to stop."""
-        place = await self._control.open(clock_us())
-        wait = 0.0 if self._config.gateway.durability == "strict" else GROUP_WAIT_S
-        url = self._options.database_url
-        self._journal = Journal(self._spool, url, place.gateway, place.epoch, group_wait_s=wait)
-        await self._journal.open()
-        self._books = GatewayBooks(self._config.gateway, self._control, self._journal, self._spool, clock_us)
-        await self._recover(place)
+        await self._begin()
         volumes, prices = self._books.settler.volumes, self._config.prices
         await self._control.run(lambda connection: volumes.load(connection, prices, clock_us()))
         self._keys = Keys(self._control, self._books.purses.changed)
         calls = Calls(self._config.gateway, self._keys, self._routes, self._books, IdSource(secrets.randbits(47)))
-        for call in await self._control.run(lambda connection: idempotent_calls(connection, clock_us())):
-            calls.idempotency.remember(call.key_id, call.idempotency_key, call.body_sha256, call.call_id, clock_us())
         await self._keys.load()
         for provider in self._routes.upstreams:
             await self._books.payable(TENANT, provider)
@@ -125,10 +134,26 @@ class Worker:
             self._sweep(),
             self._sync(),
             self._read_keys(),
+            self._be_seen(),
         ):
             self._watch(work)
         await self._serve(app)
         await self._stop()
+
+    async def recover(self) -> None:
+        """Carry what a worker that is not run any more has left into the books, and give its leases back."""
+        await self._begin()
+        await self._stop()
+
+    async def _begin(self) -> None:
+        """Take the gateway's place and bring its books up to date."""
+        place = await self._control.open(clock_us())
+        wait = 0.0 if self._config.gateway.durability == "strict" else GROUP_WAIT_S
+        url = self._options.database_url
+        self._journal = Journal(self._spool, url, place.gateway, place.epoch, group_wait_s=wait)
+        await self._journal.open()
+        self._books = GatewayBooks(self._config.gateway, self._control, self._journal, self._spool, clock_us)
+        await self._recover(place)
 
     async def _serve(self, app: App) -> None:
         config = uvicorn.Config(
@@ -150,6 +175,7 @@ class Worker:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._end)
         log.info("gateway.ready")
+        assert self._options.listener is not None
         await self._server.serve(sockets=[self._options.listener])
 
     def _end(self) -> None:
@@ -180,6 +206,8 @@ class Worker:
         lost = self._journal.under_way()
         for intent in lost:
             self._spool.append(self._settle_lost(intent))
+        if place.given_up:
+            await self._control.run(partial(_come_back, place, self._journal.needs()))
         while self._journal.position < self._spool.end:
             await self._journal.commit_group(clock_us())
         if place.may_have_lost:
@@ -187,7 +215,7 @@ class Worker:
         leases = await self._control.run(lambda connection: open_leases(connection, place.gateway))
         for lease in leases:
             await self._control.run(partial(_take_back, place, lease))
-        if place.may_have_lost:
+        if place.may_have_lost or place.given_up:
             await self._control.run(lambda connection: recovered(connection, place))
         if lost or leases:
             log.info("gateway.recovered", calls=len(lost), leases=len(leases), set_aside=place.may_have_lost)
@@ -265,6 +293,24 @@ class Worker:
         except BursarError as error:
             log.debug("keys.not_read", error=str(error))
 
+    async def _be_seen(self) -> None:
+        """Say that this gateway lives, and give up those that do not. Raises `Fenced` when it was given up itself."""
+        dead_us, rounds = self._config.gateway.dead_after_s * SECOND_US, 0
+        while True:
+            place = self._control.place
+            assert place is not None
+            with contextlib.suppress(BooksError):  # away: then nobody else sees it either, until it is too long
+                if not await self._control.run(lambda connection, place=place: be_seen(connection, place)):
+                    raise Fenced("this gateway was given up for dead: it begins anew")
+                if rounds % _REAP_ROUNDS == 0:
+                    for dead in await self._control.run(
+                        lambda connection: give_up_dead(connection, dead_us, clock_us())
+                    ):
+                        log.warning("gateway.given_up", gateway=dead.name, host=dead.host)
+                    await self._control.run(lambda connection: forget_old(connection, clock_us()))
+            rounds += 1
+            await asyncio.sleep(_SEEN_S)
+
     def _heard(self, news: str) -> None:
         what, _, name = news.partition(":")
         if what == "recall":
@@ -295,6 +341,14 @@ class Worker:
         if not self._options.sandbox_url:
             raise ConfigError(f"providers.{name}: no sandbox is running")
         return self._options.sandbox_url
+
+
+async def _come_back(place: Place, needs: dict[int, Money], connection: Connection) -> None:
+    """Take back what was set aside when this gateway was given up, and cover what its calls have spent beyond it."""
+    async with connection.transaction():
+        for lease in await leases_set_aside(connection, place.gateway):
+            await take_back(connection, lease, id_of("come back", lease.account_id, place.epoch), clock_us())
+        await cover_shortages(connection, needs, place.epoch, clock_us())
 
 
 async def _take_back(place: Place, lease: OpenLease, connection: Connection) -> None:

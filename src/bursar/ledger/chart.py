@@ -40,6 +40,7 @@ class Code(IntEnum):
     adjustment = 2310  # what a provider billed beyond, or below, what its calls were booked with
     overage = 2400  # spent beyond what was held; its debit balance is the overage
     indeterminate = 2500  # limited: it is not known whether this was spent
+    written_off = 2550  # decided to have been spent, nobody knows on what
     withdrawn = 2600  # limited: taken out of a budget when its limit was lowered
     used = 2700  # counted against the further limits of a call: money is owed once, by the lease that pays
     grants = 3100  # where budgets' money comes from
@@ -97,6 +98,11 @@ def overage_name(budget_account: str) -> str:
 def indeterminate_name(budget_account: str) -> str:
     """Name the undecided money of a budget account."""
     return f"indeterminate:{budget_account}"
+
+
+def written_off_name(budget_account: str) -> str:
+    """Name what of a budget account was decided to have been spent."""
+    return f"written off:{budget_account}"
 
 
 def withdrawn_name(budget_account: str) -> str:

@@ -131,6 +131,18 @@ class Journal:
                 intents.pop(entry.record.call.call_id, None)
         return list(intents.values())
 
+    def needs(self) -> dict[int, Money]:
+        """Sum what ended calls that are not in the books yet take from each lease beyond what they hold there."""
+        needs: dict[int, Money] = {}
+        for entry, after in self._spool.scan(self._spool.start):
+            if after > self.position and isinstance(entry, Settled):
+                held = self._holds_written.get(entry.record.call.call_id, 0)
+                taken = [(entry.lease_account, sum(debt.amount_nano for debt in entry.debts) - held)]
+                taken += [(share.lease_account, share.amount_nano) for share in entry.shares]
+                for account, amount in taken:
+                    needs[account] = needs.get(account, 0) + max(0, amount)
+        return needs
+
     def wake(self) -> None:
         """Say that something was appended, or that time has passed."""
         if not self._work.is_set():

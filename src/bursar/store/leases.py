@@ -10,7 +10,6 @@ from bursar.budgets.slices import Accounts, Moment, Move, id_of, lease_transfers
 from bursar.core import ids
 from bursar.core.errors import BooksError
 from bursar.core.money import Money
-from bursar.core.times import SECOND_US
 from bursar.ledger import chart
 from bursar.ledger.chart import Code, Unit
 from bursar.ledger.lease import Grant
@@ -31,8 +30,6 @@ from bursar.store.database import Connection, load_statements
 __all__ = ["CONTROL_CHAIN", "Grant", "OpenLease", "id_of", "open_lease", "return_lease", "set_aside", "set_limit"]
 
 _SQL: Final = load_statements("leases")
-_SEEN_US: Final = 30 * SECOND_US
-"""A gateway seen within this time counts among those that share a budget."""
 
 CONTROL_CHAIN: Final = 0
 """The chain of everything that is not a call: grants, leases, returns, corrections."""
@@ -144,7 +141,7 @@ async def _stand(connection: Connection, budget: Budget, gateway: int | None, at
     locked = await lock_accounts(connection, tenant, [account, overage, *([lease] if lease else [])])
     pieces = [chart.budget_name(budget.budget_id, piece.name) for piece in pieces_before(terms, at_us)]
     row = await connection.fetchrow(
-        _SQL["moment"], tenant, base_id(budget.budget_id), terms.window.value, account, lease, pieces, at_us - _SEEN_US
+        _SQL["moment"], tenant, base_id(budget.budget_id), terms.window.value, account, lease, pieces
     )
     assert row is not None
     most = terms.most_nano
@@ -209,20 +206,61 @@ async def expire_holds(connection: Connection, gateway: int, at_us: int) -> int:
     return len(rows)
 
 
-async def set_aside(connection: Connection, lease: OpenLease, at_us: int) -> None:
+async def set_aside(
+    connection: Connection, lease: OpenLease, at_us: int, reason: Reason = Reason.indeterminate
+) -> None:
     """Move a lease's rest to where undecided money lies: it may have been spent by calls nobody remembers."""
-    tenant, unit = lease.tenant, lease.unit
     async with connection.transaction():
-        await lock_chain(connection, tenant, CONTROL_CHAIN)
-        name = chart.indeterminate_name(lease.budget_name)
-        parent = lease.budget_account
-        account, _ = await open_account(
-            connection, tenant, Opening(name, Code.indeterminate, parent, limited=True, unit=unit), at_us
-        )
-        transfer_id = id_of("set aside", tenant, lease.account_id, at_us)
-        reason, amount = Reason.indeterminate, lease.available_nano
-        transfer = Transfer(transfer_id, lease.account_id, account, amount, Kind.post, reason, at_us, unit=unit)
-        await _book_all(connection, tenant, [transfer])
+        await lock_chain(connection, lease.tenant, CONTROL_CHAIN)
+        account = await _beside(connection, lease, Code.indeterminate, at_us)
+        name = id_of("set aside", lease.tenant, lease.account_id, at_us)
+        await _move(connection, lease, (lease.account_id, account), reason, name, at_us)
+
+
+async def take_back(connection: Connection, lease: OpenLease, transfer_id: bytes, at_us: int) -> None:
+    """Move what was set aside of a dead gateway's lease back into it: it is alive, and knows what it spent."""
+    async with connection.transaction():
+        await lock_chain(connection, lease.tenant, CONTROL_CHAIN)
+        account = await _beside(connection, lease, Code.indeterminate, at_us)
+        await _move(connection, lease, (account, lease.account_id), Reason.set_aside, transfer_id, at_us)
+
+
+async def cover(connection: Connection, lease: OpenLease, transfer_id: bytes, at_us: int) -> None:
+    """Give a lease what its calls have spent of money that was decided to be somebody else's: it is overage."""
+    async with connection.transaction():
+        await lock_chain(connection, lease.tenant, CONTROL_CHAIN)
+        account = await _beside(connection, lease, Code.overage, at_us)
+        await _move(connection, lease, (account, lease.account_id), Reason.overage, transfer_id, at_us)
+
+
+async def write_off(connection: Connection, lease: OpenLease, transfer_id: bytes, at_us: int) -> None:
+    """Count what was set aside of a dead gateway's lease as spent, though nobody knows on what."""
+    async with connection.transaction():
+        await lock_chain(connection, lease.tenant, CONTROL_CHAIN)
+        account = await _beside(connection, lease, Code.written_off, at_us)
+        await _move(connection, lease, (lease.account_id, account), Reason.written_off, transfer_id, at_us)
+
+
+_BESIDE: Final = {
+    Code.indeterminate: chart.indeterminate_name,
+    Code.overage: chart.overage_name,
+    Code.written_off: chart.written_off_name,
+}
+
+
+async def _beside(connection: Connection, lease: OpenLease, code: Code, at_us: int) -> int:
+    """Find or open an account beside that of a lease's budget."""
+    limited = code is Code.indeterminate
+    opening = Opening(_BESIDE[code](lease.budget_name), code, lease.budget_account, limited=limited, unit=lease.unit)
+    return (await open_account(connection, lease.tenant, opening, at_us))[0]
+
+
+async def _move(
+    connection: Connection, lease: OpenLease, way: tuple[int, int], reason: Reason, transfer_id: bytes, at_us: int
+) -> None:
+    amount, unit = lease.available_nano, lease.unit
+    transfer = Transfer(transfer_id, *way, amount, Kind.post, reason, at_us, unit=unit)
+    await _book_all(connection, lease.tenant, [transfer])
 
 
 async def payable_account(connection: Connection, tenant: int, provider: str, gateway: int, at_us: int) -> int:

@@ -54,10 +54,19 @@ class DataFolder:
         self.path = path
         self.postgres = path / "postgres"
         self.log = path / "postgres.log"
-        self.spool = path / "spool"
+        self.spool = path / "spool"  # of the first worker
         self.prices = path / "prices.msgpack"
         self.control_socket = path / "control.sock"
         self._lock: int | None = None
+
+    def spool_of(self, worker: int) -> Path:
+        """Name the spool of a worker, counted from 0."""
+        return self.path / f"spool-{worker}" if worker else self.spool
+
+    def spools_left(self, workers: int) -> list[int]:
+        """Name the workers beyond so many that have left a spool."""
+        found = [path.name.removeprefix("spool-") for path in self.path.glob("spool-*")]
+        return sorted(int(number) for number in found if number.isdecimal() and int(number) >= workers)
 
     def create(self) -> None:
         """Make the folder, readable by its owner alone."""

@@ -54,3 +54,24 @@ alter table gateways
 
 create index transfers_moved_in on transfers (tenant, credit_account) where reason = 9;
 create index transfers_moved_out on transfers (tenant, debit_account) where reason = 9;
+
+-- A gateway is alive as long as it is seen. What one that is not had leased lies apart until it is back, or somebody
+-- has decided what became of it.
+create index gateways_alive on gateways (seen_us) where closed_us is null and reaped_us is null;
+
+-- Who makes the call of an Idempotency-Key, whichever gateway it comes to.
+create table idempotency_claims (
+    tenant       integer  not null,
+    key_id       text     not null,
+    name         bytea    not null,
+    body_sha256  bytea    not null,
+    call_id      bytea    not null,
+    claimed_us   bigint   not null,
+    primary key (tenant, key_id, name)
+);
+
+insert into idempotency_claims
+select distinct on (tenant, key_id, idempotency_key) tenant, key_id, idempotency_key, body_sha256, call_id, opened_us
+from calls
+where idempotency_key is not null
+order by tenant, key_id, idempotency_key, call_id desc;

@@ -17,7 +17,8 @@ select
           where transfers.tenant = piece.tenant and credit_account = piece.account_id and reason = 1)
          - (piece.credits_posted - piece.debits_posted)), 0)::bigint
      from accounts as piece where tenant = $1 and name = any($6)) as earlier_nano,
-    (select count(*) from gateways where closed_us is null and reaped_us is null and seen_us > $7) as gateways;
+    (select count(*) from gateways
+     where closed_us is null and reaped_us is null and seen_us > clock_us() - 30000000) as gateways;
 
 -- name: recall
 select pg_notify('bursar_changed', $1);
