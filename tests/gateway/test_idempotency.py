@@ -77,6 +77,7 @@ async def test_an_answer_larger_than_all_that_is_kept_is_let_go_at_once() -> Non
         await known.wait(entry)
 
 
+@pytest.mark.parametrize(("later_us", "first_again"), [(DAY_US, False), (DAY_US + 1, True)])
 def test_a_key_is_free_again_after_a_day(later_us: int, first_again: bool) -> None:
     known = Idempotency(1_000)
     begin(known)
