@@ -60,7 +60,8 @@ def test_the_overview_agrees_with_the_statement_the_budgets_and_the_calls(
 
 
 def test_a_budget_shows_what_its_call_cost(shared_bursar: LocalBursar, call: dict[str, Any]) -> None:
-    budget = next(each for each in get(shared_bursar, "/api/budgets") if each["key"] == call["key"])
+    budget = next(each for each in get(shared_bursar, "/api/budgets") if each["name"] == call["key"])
+    assert (budget["kind"], budget["parent"], budget["depth"], budget["unit"]) == ("key", None, 0, "USD")
     assert (budget["limit"], budget["spent_usd"], budget["held_usd"]) == ("2.00/day", call["cost_usd"], "0.00")
     assert Decimal(budget["left_usd"]) == 2 - Decimal(call["cost_usd"])
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.budgets.budget import Budget, Window, limit_text, period_at, read_limit
+from bursar.budgets.budget import Budget, Terms, Window, limit_text, period_at, read_limit
 from bursar.core.times import DAY_US, FOREVER_US, HOUR_US, MINUTE_US, from_datetime, moment_from_text
 
 moments = st.integers(0, moment_from_text("2200-01-01"))
@@ -27,7 +27,7 @@ windows = st.sampled_from(Window)
     ],
 )
 def test_limits_are_read_exactly(text: str, nano: int, window: Window) -> None:
-    assert read_limit(text) == (nano, window)
+    assert read_limit(text) == Terms(nano, window)
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_what_is_no_limit_is_refused_with_what_was_expected(text: str, complaint
 
 @given(st.integers(0, 9 * 10**18), windows)
 def test_a_limit_is_read_as_it_was_written(nano: int, window: Window) -> None:
-    assert read_limit(limit_text(nano, window)) == (nano, window)
+    assert read_limit(limit_text(Terms(nano, window))) == Terms(nano, window)
 
 
 def test_no_limit_is_written_as_unlimited() -> None:
-    assert limit_text(None, Window.day) == "unlimited"
-    assert Budget("b", 1, None).window is Window.total
+    assert limit_text(Terms(None, Window.day)) == "unlimited"
+    assert Budget("b", 1, Terms(None)).terms.window is Window.total
 
 
 @pytest.mark.parametrize(
@@ -86,23 +86,25 @@ def test_no_limit_is_written_as_unlimited() -> None:
     ],
 )
 def test_a_moment_lies_in_its_calendar_window(window: Window, at: str, name: str, start: str, end: str) -> None:
-    period = period_at(window, moment_from_text(at))
+    period = period_at(Terms(None, window), moment_from_text(at))
     assert (period.name, period.start_us, period.end_us) == (name, moment_from_text(start), moment_from_text(end))
 
 
 def test_a_total_budget_has_one_window_for_ever() -> None:
-    assert period_at(Window.total, 0) == period_at(Window.total, moment_from_text("2199-12-31"))
-    assert period_at(Window.total, 0).end_us == FOREVER_US
+    ever = Terms(None, Window.total)
+    assert period_at(ever, 0) == period_at(ever, moment_from_text("2199-12-31"))
+    assert period_at(ever, 0).end_us == FOREVER_US
 
 
 @given(windows, moments)
 def test_windows_tile_time(window: Window, at_us: int) -> None:
-    period = period_at(window, at_us)
+    terms = Terms(None, window)
+    period = period_at(terms, at_us)
     assert period.start_us <= at_us < period.end_us
-    assert period_at(window, period.start_us) == period
-    assert period_at(window, period.end_us - 1) == period
+    assert period_at(terms, period.start_us) == period
+    assert period_at(terms, period.end_us - 1) == period
     if window is not Window.total:
-        following = period_at(window, period.end_us)
+        following = period_at(terms, period.end_us)
         assert following.start_us == period.end_us
         assert following.name > period.name
 
@@ -118,7 +120,7 @@ LENGTHS_US = {
 
 @given(st.sampled_from(sorted(LENGTHS_US)), moments)
 def test_windows_are_as_long_as_the_calendar_says(window: Window, at_us: int) -> None:
-    period = period_at(window, at_us)
+    period = period_at(Terms(None, window), at_us)
     assert period.end_us - period.start_us in LENGTHS_US[window]
 
 
@@ -126,6 +128,6 @@ def test_leap_days_are_counted() -> None:
     lengths = [
         (period.end_us - period.start_us) // DAY_US
         for year in (2023, 2024, 2100, 2000)
-        for period in (period_at(Window.month, from_datetime(datetime(year, 2, 5, tzinfo=UTC))),)
+        for period in (period_at(Terms(None, Window.month), from_datetime(datetime(year, 2, 5, tzinfo=UTC))),)
     ]
     assert lengths == [28, 29, 28, 29]

@@ -15,9 +15,13 @@ def test_an_unused_budget_is_whole(cli: Cli, shared_bursar: LocalBursar) -> None
     assert cli("budget", "show", "cli-unused", "--json").json() == snapshot(
         [
             {
-                "key": "cli-unused",
+                "budget": "cli-unused",
+                "kind": "key",
+                "parent": None,
+                "unit": "USD",
                 "window": "total",
                 "limit": "5.00",
+                "frozen": False,
                 "limit_usd": "5.00",
                 "spent_usd": "0.00",
                 "held_usd": "0.00",
@@ -46,7 +50,8 @@ def test_what_was_spent_is_shown_and_stays_spent_when_the_limit_changes(cli: Cli
 def test_a_budget_of_nothing_refuses_until_it_is_raised(cli: Cli, shared_bursar: LocalBursar) -> None:
     secret = shared_bursar.create_key("cli-poor", "0")
     assert ask(shared_bursar, secret).status == 402
-    assert cli("budget", "set", "cli-poor", "unlimited", "--json").json() == {"key": "cli-poor", "budget": "unlimited"}
+    told = cli("budget", "set", "cli-poor", "unlimited", "--json").json()
+    assert (told["budget"], told["kind"], told["limits"]) == ("cli-poor", "key", ["unlimited"])
     ask_until(shared_bursar, secret, 200)
     shown = cli("budget", "show", "cli-poor", "--json").json()[0]
     assert (shown["limit"], shown["limit_usd"], shown["left_usd"]) == ("unlimited", None, None)
@@ -58,7 +63,7 @@ def test_budgets_are_shown_in_a_table_by_name_id_or_all(cli: Cli, shared_bursar:
     shown = cli("budget", "show", "cli-shown")
     assert cli("budget", "show", key_id) == shown
     head, row = shown.out.splitlines()
-    assert head.split() == "key window limit USD spent held left undecided".split()  # noqa: SIM905
+    assert head.split() == "budget window limit USD spent held left undecided".split()  # noqa: SIM905
     assert row.split()[2:] == ["4.00/day", "0.00", "0.00", "4.00"]
     assert any(line.startswith("cli-shown ") for line in cli("budget", "show").out.splitlines())
 

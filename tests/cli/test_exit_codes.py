@@ -51,18 +51,18 @@ def test_wrong_usage_ends_with_2_and_says_what_was_expected(bare_cli: Cli, line:
     [
         ("calls show call_12", "expected a call id such as call_0192…, 32 hexadecimal digits; got 'call_12'"),
         (f"calls show call_{HEX}", f"no call call_{HEX} in the books"),
-        ("budget show nobody", "no key named 'nobody': see `bursar keys list`"),
-        ("budget set nobody 5", "no key named 'nobody': see `bursar keys list`"),
+        ("budget show nobody", "no budget or key named 'nobody': see `bursar budget show`"),
+        ("budget set nobody 5", "no budget or key named 'nobody': see `bursar budget show`"),
         (
             "budget set nobody 5/fortnight",
-            "expected USD, alone or per window (minute, hour, day, week, month, total), such as 5.00/day; "
-            "got '5/fortnight'",
+            "expected USD, alone or per window (minute, hour, day, week, month, total), such as 5.00/day; or a count "
+            "such as 600 requests/minute, 100000 tokens/minute, 20 concurrent; got '5/fortnight'",
         ),
         ("keys revoke nobody", "no key named 'nobody': see `bursar keys list`"),
         (
             "keys create --name a --budget 5EUR",
             "--budget: expected USD, alone or per window (minute, hour, day, week, month, total), such as 5.00/day; "
-            "got '5EUR'",
+            "or a count such as 600 requests/minute, 100000 tokens/minute, 20 concurrent; got '5EUR'",
         ),
         (
             "keys create --name a --tags team",
@@ -77,8 +77,8 @@ def test_wrong_usage_ends_with_2_and_says_what_was_expected(bare_cli: Cli, line:
             "keys create --name a --expires 999999999d",
             "--expires: expected a date such as 2026-11-21 or 2026-11-21T16:30Z, got '999999999d', or days such as 30d",
         ),
-        ("keys create --name=", "a key's name has 1 to 128 printable characters, got ''"),
-        ("keys create --name=\a", "a key's name has 1 to 128 printable characters, got '\\x07'"),
+        ("keys create --name=", "a name has 1 to 128 printable characters, got ''"),
+        ("keys create --name=\a", "a name has 1 to 128 printable characters, got '\\x07'"),
         ("statement --from 1960-01-01", "expected a date from 1970 to 9998, got '1960-01-01'"),
         ("statement --to 9999-12-31", "expected a date from 1970 to 9998, got '9999-12-31'"),
         (
@@ -88,7 +88,6 @@ def test_wrong_usage_ends_with_2_and_says_what_was_expected(bare_cli: Cli, line:
         ("price gpt-4o-mini --input 1 --cached 2", "expected 0 <= cached <= input and 0 <= output, got 2, 1, 0"),
         ("price gpt-4o-mini --at noon", "--at: expected a date such as 2026-11-21 or 2026-11-21T16:30Z, got 'noon'"),
         ("prices --search nobody/nothing", "no price matches 'nobody/nothing'"),
-        ("up --workers 2", "--workers: only one gateway worker is supported for now"),
         ("demo --calls 0", "--calls: expected 1 to 1500, the length of the slice; got 0"),
         ("demo --calls 1501", "--calls: expected 1 to 1500, the length of the slice; got 1501"),
     ],

@@ -67,7 +67,7 @@ def test_a_name_is_given_once(cli: Cli) -> None:
     assert cli("keys", "create", "--name", "cli-twice") == (
         1,
         "",
-        "bursar: a key named 'cli-twice' exists already: choose another name\n",
+        "bursar: 'cli-twice' exists already: choose another name\n",
     )
 
 

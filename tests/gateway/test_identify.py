@@ -6,27 +6,30 @@ from typing import Any
 import msgspec
 import pytest
 
-from bursar.budgets.budget import Budget, Window
+from bursar.budgets.budget import UNLIMITED, Budget, Terms, Window
+from bursar.budgets.tree import Holder, Path
 from bursar.core.errors import Forbidden, Refusal, Unauthorized, Unavailable
 from bursar.core.money import NANO_PER_USD
 from bursar.gateway import identify
 from bursar.gateway.control import Control
 from bursar.gateway.identify import Keys, check_scope
 from bursar.store.database import Connection
-from bursar.store.keys import Key, Scope, create_key, revoke_key, set_budget
+from bursar.store.keys import Key, Scope, create_key, revoke_key
+from tests.store.bookkeeping import set_budget
 
 NOW = 1_000_000
 CHAT = "/v1/chat/completions"
 DOLLAR = Terms(NANO_PER_USD, Window.total)
-KEY = Key(1, "key_1", "ana", bytes(32), Budget("bud_1", 1, None), 0)
+OWNER = Holder("bud_1", 1, "ana", "key", (Budget("bud_1", 1, UNLIMITED, "ana"),))
+KEY = Key(1, "key_1", "ana", bytes(32), Path((OWNER,), ()), 0)
 
 
 class Desk:
-    """Hold keys, and which of them were reported as changed."""
+    """Hold keys, and which budgets were reported as changed."""
 
     def __init__(self, control: Control) -> None:
         self.control = control
-        self.changed: list[Key] = []
+        self.changed: list[Budget] = []
         self.keys = Keys(control, self.changed.append)
 
 
@@ -56,14 +59,14 @@ async def test_keys_are_known_after_loading_without_their_secrets(desk: Desk, co
 
 async def test_an_unknown_secret_is_asked_for_once_a_while(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
-    look_up = identify.key_by_digest
+    look_up = identify.is_key
 
-    async def counted(connection: Connection, digest: bytes) -> Key | None:
+    async def counted(connection: Connection, digest: bytes) -> bool:
         nonlocal asked
         asked += 1
         return await look_up(connection, digest)
 
-    monkeypatch.setattr(identify, "key_by_digest", counted)
+    monkeypatch.setattr(identify, "is_key", counted)
     for _ in range(5):
         with pytest.raises(Unauthorized, match="bursar keys create"):
             await desk.keys.ask("bk_guess")
@@ -85,7 +88,7 @@ async def test_a_change_is_learned_by_loading_and_reported_once(desk: Desk, conn
     await set_budget(connection, "ana", Terms(5 * NANO_PER_USD, Window.day), NOW)
     await desk.keys.load()
     await desk.keys.load()
-    assert [(key.budget.limit_nano, key.budget.window) for key in desk.changed] == [Terms(5 * NANO_PER_USD, Window.day)]
+    assert [budget.terms for budget in desk.changed] == [Terms(5 * NANO_PER_USD, Window.day)]
     await revoke_key(connection, "ana", NOW + 1)
     await desk.keys.load()
     assert (await desk.keys.ask(secret)).revoked_us == NOW + 1

@@ -59,23 +59,26 @@ def test_a_wish_nobody_answers_is_a_programmers_error() -> None:
 async def test_a_quote_bounds_the_input_by_its_bytes_and_the_output_by_its_cap() -> None:
     facts = facts_of(max_tokens=100)
     plan = Plan((await candidate(),), 100)
-    assert quote_plan(facts, plan, 0) == facts.text_bytes * 1_000 + 100 * 10_000
+    quote = quote_plan(facts, plan, 0)
+    assert quote.cost() == facts.text_bytes * 1_000 + 100 * 10_000
+    assert quote.cost(40) == facts.text_bytes * 1_000 + 40 * 10_000
+    assert (quote.input_tokens, quote.output_tokens) == (facts.text_bytes, 100)
 
 
 async def test_every_choice_and_every_predicted_byte_is_quoted() -> None:
     plan = Plan((await candidate(),), 100)
     three = facts_of(n=3)
-    assert quote_plan(three, plan, 0) == three.text_bytes * 1_000 + 300 * 10_000
+    assert quote_plan(three, plan, 0).cost() == three.text_bytes * 1_000 + 300 * 10_000
     predicted = facts_of(prediction={"type": "content", "content": "x" * 500})
-    more = quote_plan(predicted, plan, 0) - predicted.text_bytes * 1_000 - 100 * 10_000
+    more = quote_plan(predicted, plan, 0).cost() - predicted.text_bytes * 1_000 - 100 * 10_000
     assert more >= 500 * 10_000
 
 
 async def test_of_several_candidates_the_dearest_is_quoted() -> None:
     facts = facts_of()
     cheap, dear = await candidate(), await candidate(price={"input": "2.00", "output": "5.00"})
-    quotes = [quote_plan(facts, Plan((each,), 100), 0) for each in (cheap, dear)]
-    assert quote_plan(facts, Plan((cheap, dear), 100), 0) == max(quotes)
+    quotes = [quote_plan(facts, Plan((each,), 100), 0).cost() for each in (cheap, dear)]
+    assert quote_plan(facts, Plan((cheap, dear), 100), 0).cost() == max(quotes)
     assert quotes[0] != quotes[1]
 
 
@@ -91,7 +94,7 @@ async def test_what_nothing_bounds_is_refused() -> None:
 async def test_a_service_tier_is_quoted_where_it_has_a_price(tier: str, priced: bool) -> None:
     facts, plan = facts_of(service_tier=tier), Plan((await candidate(),), 100)
     if priced:
-        assert quote_plan(facts, plan, 0) > 0
+        assert quote_plan(facts, plan, 0).cost() > 0
         return
     with pytest.raises(Unmetered) as caught:
         quote_plan(facts, plan, 0)
@@ -99,12 +102,12 @@ async def test_a_service_tier_is_quoted_where_it_has_a_price(tier: str, priced: 
 
 
 async def test_a_free_model_is_quoted_as_nothing() -> None:
-    assert quote_plan(facts_of(), Plan((await candidate(price="free"),), 4_096), 0) == 0
+    assert quote_plan(facts_of(), Plan((await candidate(price="free"),), 4_096), 0).cost() == 0
 
 
 async def test_a_speed_is_quoted_where_it_has_a_price() -> None:
     plan = Plan((await candidate(),), 100)
-    assert quote_plan(msgspec.structs.replace(facts_of(), speed="standard"), plan, 0) > 0
+    assert quote_plan(msgspec.structs.replace(facts_of(), speed="standard"), plan, 0).cost() > 0
     with pytest.raises(Unmetered, match="no price for speed 'fast'") as caught:
         quote_plan(msgspec.structs.replace(facts_of(), speed="fast"), plan, 0)
     assert caught.value.param == "speed"
@@ -115,6 +118,6 @@ async def test_a_longer_context_asked_for_by_header_is_quoted_at_the_rates_beyon
     price = msgspec.structs.replace(load().find("anthropic", "claude-sonnet-4-5"), provider="p")
     own = Plan((Candidate(found.upstream, "claude-sonnet-4-5", price),), 100)
     facts = facts_of(messages=[{"role": "user", "content": "x" * 900_000}])
-    assert quote_plan(facts, own, 0) < 200_000 * 3_750 + 100 * 15_000 + 1_000
-    most = quote_plan(facts, own, 0, b"anthropic-beta: context-1m-2025-08-07\r\n")
+    assert quote_plan(facts, own, 0).cost() < 200_000 * 3_750 + 100 * 15_000 + 1_000
+    most = quote_plan(facts, own, 0, b"anthropic-beta: context-1m-2025-08-07\r\n").cost()
     assert most >= facts.text_bytes * 7_500 + 100 * 22_500

@@ -91,6 +91,7 @@ async def test_a_commit_writes_record_transfers_balances_and_position_together(
             "budget:": [0, 50000000000, 0, 100000000000],
             "grants": [0, 100000000000, 0, 0],
             "lease:1": [0, 3000000000, 0, 50000000000],
+            "used:usd": [0, 0, 0, 0],
             "overage:budget": [0, 0, 0, 0],
             "payable:openai": [0, 0, 0, 3000000000],
             "payable:anthropic": [0, 0, 0, 0],

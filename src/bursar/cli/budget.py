@@ -20,6 +20,7 @@ from bursar.store.holders import (
     Policies,
     budget_states,
     create_holder,
+    find_holder,
     move_money,
     read_tree,
     set_budgets,
@@ -64,20 +65,14 @@ def show(
 
     async def work() -> tuple[Tree, list[tuple[Holder, BudgetState]]]:
         async with open_books(data) as connection:
+            top = await find_holder(connection, name) if name is not None else None
             tree = await read_tree(connection, TENANT)
-            keys = {
-                row["key_id"]: row["holder_id"] for row in await connection.fetch("select key_id, holder_id from keys")
-            }
-            wanted = keys.get(name or "", name)
-            top = [each for each in tree.holders.values() if wanted in (each.name, each.holder_id)]
-            shown = tree.below(top[0].holder_id) if top else tree.in_order() if name is None else []
+            shown = tree.below(top.holder_id) if top is not None else tree.in_order()
             found = [(holder, budget) for holder in shown for budget in holder.budgets]
             states = await budget_states(connection, [budget for _, budget in found], now_us())
             return tree, [(holder, state) for (holder, _), state in zip(found, states, strict=True)]
 
     tree, found = run(work())
-    if name is not None and not found:
-        raise OperatorError(f"no budget or key named {name!r}: see `bursar budget show`")
     if json:
         print_json([state_json(holder, tree, state) for holder, state in found])
         return

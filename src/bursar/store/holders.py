@@ -259,20 +259,22 @@ def _state(budget: Budget, now_us: int, rows: Sequence[asyncpg.Record]) -> Budge
 
 def _match(budgets: Sequence[Budget], terms: Sequence[Terms]) -> list[Budget | None]:
     """Find for each of the new terms the budget that goes on under them: of the same window, else of the same unit."""
-    left, found = list(budgets), [None] * len(terms)
-    kept: list[Budget | None] = list(found)
-    for same_window in (True, False):
+    left, kept = list(budgets), list[Budget | None]([None] * len(terms))
+    for likeness in (_window_of, _unit_of):
         for number, each in enumerate(terms):
-            if kept[number] is not None:
-                continue
-            for budget in left:
-                before = budget.terms
-                same = (before.window, before.rolling, before.zone) == (each.window, each.rolling, each.zone)
-                if before.unit is each.unit and (same or not same_window):
-                    kept[number] = budget
-                    left.remove(budget)
-                    break
+            before = next((budget for budget in left if likeness(budget.terms) == likeness(each)), None)
+            if kept[number] is None and before is not None:
+                kept[number] = before
+                left.remove(before)
     return kept
+
+
+def _window_of(terms: Terms) -> tuple[object, ...]:
+    return terms.unit, terms.window, terms.rolling, terms.zone
+
+
+def _unit_of(terms: Terms) -> tuple[object, ...]:
+    return (terms.unit,)
 
 
 async def _write_budget(
