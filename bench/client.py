@@ -16,6 +16,7 @@ class Answer(msgspec.Struct):
     status: int
     call_id: str
     whole: bool
+    cost_usd: str = ""
 
 
 NO_ANSWER = Answer(0, "", whole=False)
@@ -68,7 +69,9 @@ class Client:
 
 async def _read(response: Response) -> Answer:
     """Read an answer to its end. A stream is whole when the gateway's last comment has come."""
-    answer = Answer(response.status, dict(response.headers).get(b"x-bursar-call-id", b"").decode(), whole=True)
+    headers = dict(response.headers)
+    call_id, cost = (headers.get(name, b"").decode() for name in (b"x-bursar-call-id", b"x-bursar-cost-usd"))
+    answer = Answer(response.status, call_id, whole=True, cost_usd=cost)
     if response.stream is not None:
         last = b""
         try:
@@ -76,7 +79,9 @@ async def _read(response: Response) -> Answer:
                 last = (last + chunk)[-200:]
         except UpstreamFault:
             answer.whole = False
-        answer.whole = answer.whole and b": bursar cost_usd=" in last
+        _, told, rest = last.partition(b": bursar cost_usd=")
+        answer.whole = answer.whole and bool(told)
+        answer.cost_usd = rest.split(maxsplit=1)[0].decode() if rest.strip() else ""
     return answer
 
 

@@ -61,7 +61,7 @@ def gateway(mock_port: int) -> Iterator[tuple[LocalBursar, bytes]]:
     local = LocalBursar(CONFIG.format(port=mock_port), core=OTHER_CORE)
     try:
         local.start()
-        os.sched_setaffinity(local.child_pid("worker"), {WORKER_CORE})
+        os.sched_setaffinity(local.child_pids("worker")[0], {WORKER_CORE})
         yield local, request(local.create_key("bench", "1000000"), local.port)
         found = local.audit()
         assert not found.findings, found.findings[0]

@@ -35,7 +35,9 @@ def free_port() -> int:
 class LocalBursar:
     """Hold one `bursar up` with a data folder of its own."""
 
-    def __init__(self, config: str = "", *, data: Path | None = None, core: int | None = None, port: int = 0) -> None:
+    def __init__(
+        self, config: str = "", *, data: Path | None = None, core: int | None = None, port: int = 0, workers: int = 1
+    ) -> None:
         self._made = data is None
         self.data = data or Path(tempfile.mkdtemp(prefix="bursar-"))
         self.port = port or free_port()
@@ -44,11 +46,13 @@ class LocalBursar:
         self.environment: dict[str, str] = {}
         self._config = config
         self._core = core
+        self.workers = workers
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, timeout_s: float = 60.0) -> None:
         """Start it and wait until it serves. Raises `RuntimeError` with its last words when it does not."""
         command = [sys.executable, "-m", "bursar", "up", "--port", str(self.port), "--data", str(self.data)]
+        command += ["--workers", str(self.workers)]
         if self._config:
             file = self.data / "bursar.toml"
             file.write_text(self._config)
@@ -92,20 +96,24 @@ class LocalBursar:
                 self.kill_all()
         return self.process.returncode
 
-    def child_pid(self, role: str) -> int:
-        """Return the process of a role: worker, sandbox, control, or postgres."""
+    def child_pids(self, role: str) -> list[int]:
+        """Return the processes of a role: worker, sandbox, control, or postgres."""
         assert self.process is not None
         marks = {"postgres": b"postgres\0-D\0"}
         mark = marks.get(role, b"bursar.cli.child\0" + role.encode())
+        found: list[int] = []
         for pid in _children_of(self.process.pid):
             with contextlib.suppress(OSError):
                 if mark in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    return pid
-        raise LookupError(f"no {role} runs: {self.last_words()}")
+                    found.append(pid)
+        return found
 
-    def kill(self, role: str) -> int:
-        """Kill the process of a role, as kill -9 does; returns its number."""
-        pid = self.child_pid(role)
+    def kill(self, role: str, number: int = 0) -> int:
+        """Kill a process of a role, as kill -9 does; returns its number."""
+        pids = self.child_pids(role)
+        if not pids:
+            raise LookupError(f"no {role} runs: {self.last_words()}")
+        pid = pids[number % len(pids)]
         os.kill(pid, signal.SIGKILL)
         return pid
 
