@@ -207,17 +207,41 @@ def _calendar_period(window: Window, at_us: int, zone: str) -> Period:
     at = to_datetime(at_us).astimezone(_zone(zone))
     if window in (Window.minute, Window.hour):
         length = _FIXED[window]
-        # Counted from local midnight's offset, so that an hour begins when the clock on the wall says so.
-        shift = round((at.utcoffset() or timedelta()).total_seconds()) * SECOND_US
-        start = at_us - (at_us + shift) % length
-        return Period(_name(to_datetime(start).astimezone(at.tzinfo), window), start, start + length)
+        # Counted from local midnight's offset, so that an hour begins when the clock on the wall says so; where clocks
+        # are turned by half an hour, the hours before and after are cut short.
+        start = at_us - (at_us + _offset_us(at_us, zone)) % length
+        start, end = _while_offset(at_us, start, zone), _while_offset(at_us, start + length - 1, zone) + 1
+        return Period(_name(to_datetime(start).astimezone(at.tzinfo), window), start, end)
     first = at.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if window is Window.week:
         first -= timedelta(days=at.weekday())
-        after = first + timedelta(days=7)
     elif window is Window.month:
         first = first.replace(day=1)
-        after = first.replace(year=at.year + at.month // 12, month=at.month % 12 + 1)
-    else:
-        after = first + timedelta(days=1)
+    after = _following(first, window)
+    if from_datetime(after) <= at_us:  # clocks went back over midnight: a day that has ended does not come again
+        first, after = after, _following(after, window)
     return Period(_name(first, window), from_datetime(first), from_datetime(after))
+
+
+def _following(first: datetime, window: Window) -> datetime:
+    """Return where the window after the one that begins at a local midnight begins."""
+    if window is Window.month:
+        return first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return first + timedelta(days=7 if window is Window.week else 1)
+
+
+def _offset_us(at_us: int, zone: str) -> int:
+    offset = to_datetime(at_us).astimezone(_zone(zone)).utcoffset() or timedelta()
+    return round(offset.total_seconds()) * SECOND_US
+
+
+def _while_offset(at_us: int, towards_us: int, zone: str) -> int:
+    """Return how far from a moment towards another a zone keeps its offset."""
+    kept = _offset_us(at_us, zone)
+    if _offset_us(towards_us, zone) == kept:
+        return towards_us
+    near, far = at_us, towards_us
+    while abs(far - near) > 1:
+        middle = (near + far) // 2
+        near, far = (middle, far) if _offset_us(middle, zone) == kept else (near, middle)
+    return near
