@@ -9,6 +9,7 @@ from bursar.budgets.tree import Holder, Tree
 from bursar.core.money import nano_to_usd
 from bursar.core.times import HOUR_US, day_start_us, to_datetime
 from bursar.ledger.chart import Unit
+from bursar.store.charges import ChargeKind
 from bursar.store.database import Connection
 from bursar.store.holders import TENANT, BudgetState, budget_states, read_tree
 from bursar.store.keys import Key, all_keys
@@ -89,6 +90,30 @@ class KeyView(msgspec.Struct, frozen=True):
     created_at: str
     expires_at: str | None
     revoked: bool
+
+
+class ChargeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Describe work that is no model call. The same id is charged once; `call` or `run` say what it was for."""
+
+    id: str
+    kind: ChargeKind
+    amount_usd: str
+    run: str = ""
+    call: str = ""
+    supplier: str = ""
+    description: str = ""
+    quantity: str = ""
+    tags: dict[str, str] = {}
+
+
+class ChargeView(msgspec.Struct, frozen=True):
+    """Say what was charged. Overage is what the budgets could not pay; `again` tells that it was charged before."""
+
+    id: str
+    cost_usd: str
+    overage_usd: str
+    budgets: list[str]
+    again: bool
 
 
 class Overview(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from bursar.cli.demo import demo
 from bursar.cli.keys import app as keys
 from bursar.cli.prices import price, prices
 from bursar.cli.reconcile import reconcile
+from bursar.cli.runs import app as runs
 from bursar.cli.sandbox import sandbox
 from bursar.cli.statement import statement
 from bursar.cli.up import up
@@ -27,6 +28,7 @@ app.command(up)
 app.command(keys)
 app.command(budget)
 app.command(calls)
+app.command(runs)
 app.command(statement)
 app.command(books)
 app.command(reconcile)

@@ -5,13 +5,14 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from bursar.budgets.settlement import Holding, Wish
 from bursar.core.errors import BooksError, Conflict, Unavailable
 from bursar.core.ids import call_name
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record
 from bursar.gateway.config import Settings
 from bursar.gateway.control import Control
 from bursar.gateway.idempotency import answer_gone, used_with_another_body
-from bursar.gateway.passage import Holding, Passage, Wish
+from bursar.gateway.passage import Passage
 from bursar.gateway.purse import Purses
 from bursar.gateway.settle import Settler
 from bursar.ledger.lease import Slice
@@ -36,7 +37,7 @@ class GatewayBooks:
         assert control.place is not None
         self.clock_us = clock_us
         self._settings = settings
-        self._control = control
+        self.control = control
         self._journal = journal
         self._spool = spool
         self.strict = settings.durability == "strict"
@@ -135,7 +136,7 @@ class GatewayBooks:
         """
         now_us = self.clock_us()
         try:
-            other = await self._control.run(lambda connection: claim(connection, wanted, now_us))
+            other = await self.control.run(lambda connection: claim(connection, wanted, now_us))
         except BooksError as error:
             raise Unavailable(f"the Idempotency-Key cannot be checked: {error}", retry_after_s=1) from error
         if other is None:
@@ -154,7 +155,7 @@ class GatewayBooks:
     async def give_up(self, claimed: Claim) -> None:
         """Give an Idempotency-Key up whose call was not charged, if the database can be told."""
         with contextlib.suppress(BooksError):  # it is given up in an hour by itself
-            await self._control.run(lambda connection: give_up(connection, claimed))
+            await self.control.run(lambda connection: give_up(connection, claimed))
 
     def sweep(self, now_us: int) -> None:
         """Do what time demands: expire, retire, and carry the oldest calls forward in the spool."""
@@ -173,7 +174,7 @@ class GatewayBooks:
         if account is None:
             now_us, gateway = self.clock_us(), self._gateway
             try:
-                account = await self._control.run(
+                account = await self.control.run(
                     lambda connection: payable_account(connection, tenant, provider, gateway, now_us)
                 )
             except BooksError as error:

@@ -26,6 +26,7 @@ from bursar.gateway.attempt import Outcome, send_attempts
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Headers
+from bursar.gateway.guard import Guard
 from bursar.gateway.headers import CallHeaders, read_headers, returned_headers
 from bursar.gateway.holding import Holder
 from bursar.gateway.idempotency import Idempotency, Replay
@@ -61,6 +62,7 @@ class Calls:
         self._clock_us: Callable[[], int] = books.clock_us
         self.idempotency = Idempotency(settings.idempotency_bytes_max)
         self.holder = Holder(settings, books)
+        self._guard = Guard(books.control)
         self.stats = Stats()
 
     async def serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,6 +118,8 @@ class Calls:
         books, quote = self._books, self._plan(passage, key, headers)
         call = passage.call
         passage.claim = key.path.find(call.run, call.model, call.tags)
+        if call.run and (passage.claim.depth_max is not None or passage.claim.repeats_max is not None):
+            await self._guard.check(passage)
         if not self.holder.try_hold(passage, quote):
             await self.holder.hold(passage, quote)
         try:
@@ -143,6 +147,8 @@ class Calls:
             if passage.record is not None:
                 self.stats.count(passage.record)
                 self.holder.learn(passage, passage.record)
+                if passage.record.status in _ANSWERED:
+                    self._guard.answered(passage)
 
     def _plan(self, passage: Passage, key: Key, headers: CallHeaders) -> Quote:
         """Plan a call and quote the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""

@@ -1,17 +1,13 @@
 """Carry what is known of one call from its arrival to its settlement."""
 
-from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
-from bursar.budgets.budget import Budget
+from bursar.budgets.settlement import Holding, Wish
 from bursar.budgets.tree import Claim
 from bursar.core.money import Money
 from bursar.core.records import Attempt, Call, CallStatus, Record
 from bursar.gateway.asgi import Client
 from bursar.gateway.plan import Plan
-from bursar.ledger.lease import Slice
 from bursar.wires.wire import Facts, Wire
 
 
@@ -34,6 +30,7 @@ class Passage:
         "record",
         "segment",
         "status",
+        "turn",
         "wire",
     )
 
@@ -50,31 +47,11 @@ class Passage:
         self.expires_us = 0
         self.holding = NO_HOLDING
         self.payable_account = 0
+        self.turn = b""  # of an agent run that is watched
         self.segment = 0  # of the spool, where its beginning is written
         self.attempts: list[Attempt] = []
         self.status = CallStatus.ok
         self.record: Record | None = None  # once it is settled
-
-
-class Wish(msgspec.Struct, frozen=True):
-    """Say what a call holds: an amount of each budget it counts against, the one that pays first.
-
-    `lines` pair budgets with the overdraft lines behind them, by their places in the list. `output_tokens` are those
-    held for, of at most `output_cap`.
-    """
-
-    budgets: Sequence[Budget]
-    amounts: Sequence[int]
-    output_tokens: int
-    output_cap: int
-    lines: tuple[tuple[int, int], ...] = ()
-
-
-class Holding(msgspec.Struct, frozen=True):
-    """Hold what a call holds, and in which leases."""
-
-    wish: Wish
-    slices: Sequence[Slice]
 
 
 NO_PLAN: Final = Plan((), 0)

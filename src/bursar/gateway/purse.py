@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from bursar.budgets.budget import UNIT_WORDS, Budget, amount_text, base_id, limit_text
-from bursar.budgets.purse import Purse, Return
+from bursar.budgets.purse import Purse, Return, hold_in_all
 from bursar.core.errors import BooksError, NoMoney, Refusal, TooMany, Unavailable
 from bursar.core.money import Money
 from bursar.core.times import FOREVER_US, SECOND_US, to_datetime
@@ -50,17 +50,13 @@ class Purses:
         self, budgets: Sequence[Budget], call_id: bytes, amounts: Amounts, now_us: int, expires_us: int
     ) -> list[Slice] | None:
         """Hold an amount of each budget if the leases at hand cover them all; None when more has to be asked for."""
-        slices: list[Slice] = []
-        for budget, amount in zip(budgets, amounts, strict=True):
-            purse = self._purses.get(budget.budget_id)
-            lease = purse.hold(call_id, amount, now_us, expires_us) if purse is not None else None
-            if purse is None or lease is None:
-                for held in slices:
-                    held.release(call_id)
-                return None
-            slices.append(lease)
-            if purse.is_low(now_us):
-                self._begin_top_up(purse, amount)
+        known = self._purses
+        purses = [known.get(budget.budget_id) for budget in budgets]
+        slices = hold_in_all(purses, call_id, amounts, now_us, expires_us)
+        if slices is not None:
+            for purse, amount in zip(purses, amounts, strict=True):
+                if purse is not None and purse.is_low(now_us):
+                    self._begin_top_up(purse, amount)
         return slices
 
     async def hold(self, budgets: Sequence[Budget], call_id: bytes, amounts: Amounts, expires_us: int) -> list[Slice]:
@@ -93,7 +89,7 @@ class Purses:
             purse = self._purses.get(budget.budget_id)
             if purse is None:
                 purse = self._purses[budget.budget_id] = Purse(budget)
-            if purse.lease is None or now_us >= purse.end_us or purse.lease.available_nano < amount:
+            if not purse.covers(amount, now_us):
                 yield purse, amount
 
     def changed(self, budget: Budget) -> None:

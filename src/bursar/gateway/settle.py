@@ -1,11 +1,12 @@
 """Price what attempts consumed, and settle a call: post its cost, release the rest, write it down."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 import structlog
 
+from bursar.budgets.settlement import Ended, settle_call, shares_held
 from bursar.core.errors import UnpricedUsage
 from bursar.core.money import Money, nano_to_usd
 from bursar.core.records import (
@@ -23,12 +24,10 @@ from bursar.core.records import (
 from bursar.core.usage import Usage
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.config import Indeterminate
-from bursar.gateway.passage import Holding, Passage
+from bursar.gateway.passage import Passage
 from bursar.gateway.routes import Candidate
 from bursar.gateway.volumes import Volumes
-from bursar.ledger.chart import Unit
-from bursar.ledger.journal import CardUsed, Debt, Intent, Settled, Share
-from bursar.ledger.lease import Slice
+from bursar.ledger.journal import CardUsed, Intent
 from bursar.prices.charge import charge, cost, total
 from bursar.prices.price import RateCard
 from bursar.store.spool import Spool
@@ -160,31 +159,16 @@ class Settler:
 
     def settle(self, passage: Passage, payables: Mapping[tuple[int, str], int]) -> Record:
         """Post a call's cost and write its record down. From here on the call is in the books."""
-        call, slices, attempts = passage.call, passage.holding.slices, passage.attempts
-        lease = slices[0]
-        cost = attempts[0].cost_nano if len(attempts) == 1 else sum(attempt.cost_nano for attempt in attempts)
-        paid = lease.settle(call.call_id, cost)
-        overage, ended_us = cost - paid, attempts[-1].ended_us
-        status = passage.status
+        call, status = passage.call, passage.status
         if status is CallStatus.ok and passage.client is not None and passage.client.gone:
             status = CallStatus.client_gone
-        if overage:
-            log.warning("settle.overage", overage_usd=nano_to_usd(overage), call=call.call_id.hex())
-        record = Record(
-            call, status, tuple(attempts), passage.held_nano, cost, overage, cost, ended_us, passage.plan.arms
-        )
-        grant = lease.grant
-        self._spool.append(
-            Settled(
-                record,
-                grant.lease_account,
-                grant.budget_account,
-                grant.overage_account,
-                passage.payable_account,
-                debts_of(attempts, paid, call.tenant, payables),
-                settle_shares(passage, record) if len(slices) > 1 else (),
-            )
-        )
+        attempts, payable = tuple(passage.attempts), passage.payable_account
+        ended = Ended(call, status, attempts, passage.held_nano, payable, passage.plan.arms)
+        settled = settle_call(passage.holding, ended, payables)
+        record = settled.record
+        if record.overage_nano:
+            log.warning("settle.overage", overage_usd=nano_to_usd(record.overage_nano), call=call.call_id.hex())
+        self._spool.append(settled)
         return record
 
     def _keep_card(self, card: RateCard) -> None:
@@ -192,60 +176,3 @@ class Settler:
         rates, source = _encode_rates(card.rates), card.source
         self._spool.append(CardUsed(card.price_id, rates, source.url, source.checked, self._clock_us()))
         self._cards_known.add(card.price_id)
-
-
-def shares_held(holding: Holding) -> tuple[Share, ...]:
-    """Return what a call holds of its further budgets, without overdraft lines: what is beyond a hold is overage."""
-    lines = {line for _, line in holding.wish.lines}
-    held = enumerate(zip(holding.slices, holding.wish.amounts, strict=True))
-    return tuple(_share(lease, amount) for place, (lease, amount) in held if place and place not in lines)
-
-
-def settle_shares(passage: Passage, record: Record) -> tuple[Share, ...]:
-    """Settle a call in its further budgets and return what it used of each.
-
-    An overdraft line pays what the budget before it could not; a line's own overage was counted there.
-    """
-    holding, call_id, shares = passage.holding, passage.call.call_id, list[Share]()
-    behind = {line: budget for budget, line in holding.wish.lines}
-    overages = [record.overage_nano]
-    for place, lease in enumerate(holding.slices[1:], 1):
-        amount = used_of(lease.grant.unit, record, holding.wish.amounts[place])
-        if place in behind:
-            amount = overages[behind[place]]
-        paid = lease.settle(call_id, amount)
-        overages.append(amount - paid)
-        shares.append(_share(lease, paid, 0 if place in behind else amount - paid))
-    return tuple(shares)
-
-
-def used_of(unit: Unit, record: Record, held: int) -> int:
-    """Return what a call used of a budget in some unit."""
-    if unit is Unit.usd:
-        return record.cost_nano
-    if unit is Unit.token:
-        if any(attempt.usage_source is UsageSource.held for attempt in record.attempts):
-            return held  # not known
-        return record.usage.input_total + record.usage.output_total
-    return held if unit is Unit.request else 0  # what is counted while it lasts is over
-
-
-def _share(lease: Slice, amount: int, overage: int = 0) -> Share:
-    grant = lease.grant
-    return Share(grant.unit, grant.lease_account, grant.used_account, grant.overage_account, amount, overage)
-
-
-def debts_of(
-    attempts: Sequence[Attempt], paid_nano: Money, tenant: int, payables: Mapping[tuple[int, str], int]
-) -> tuple[Debt, ...]:
-    """Divide what the lease pays among the providers that are owed, in the order of their attempts."""
-    if len(attempts) == 1:
-        return (Debt(payables[tenant, attempts[0].provider], paid_nano),) if paid_nano else ()
-    owed: dict[int, Money] = {}
-    for attempt in attempts:
-        amount = min(attempt.cost_nano, paid_nano)
-        if amount:
-            payable = payables[tenant, attempt.provider]
-            owed[payable] = owed.get(payable, 0) + amount
-            paid_nano -= amount
-    return tuple(Debt(payable, amount) for payable, amount in owed.items())

@@ -15,10 +15,11 @@ import msgspec
 import structlog
 import uvicorn
 
+from bursar.budgets.settlement import settle_lost
 from bursar.core.errors import BooksError, BursarError, ConfigError
 from bursar.core.ids import IdSource
 from bursar.core.money import Money
-from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record, UsageSource
+from bursar.core.records import Attempt, AttemptStatus, UsageSource
 from bursar.core.times import SECOND_US
 from bursar.gateway.app import App
 from bursar.gateway.books import GatewayBooks
@@ -32,8 +33,8 @@ from bursar.gateway.pool import SWEEP_S
 from bursar.gateway.protocol import ClientProtocol, bound_to
 from bursar.gateway.proxy import Proxy
 from bursar.gateway.routes import Routes
-from bursar.gateway.settle import lost_facts, used_of
-from bursar.ledger.journal import Closed, Debt, Intent, Settled
+from bursar.gateway.settle import lost_facts
+from bursar.ledger.journal import Closed, Intent, Settled
 from bursar.prices.book import Book, with_prices
 from bursar.store.claims import forget_old
 from bursar.store.database import Connection
@@ -240,16 +241,7 @@ class Worker:
         candidate = self._routes.known(call.model, call.protocol, intent.provider)
         if candidate is not None:
             attempt = self._books.settler.price_unknown(passage, candidate, attempt)
-        cost = min(attempt.cost_nano, held)
-        attempt = msgspec.structs.replace(attempt, cost_nano=cost)
-        record = Record(call, CallStatus.indeterminate, (attempt,), held, cost, 0, cost, now_us)
-        debts = (Debt(intent.payable_account, cost),) if cost else ()
-        shares = tuple(
-            msgspec.structs.replace(share, amount_nano=min(share.amount_nano, used))
-            for share in intent.shares
-            if (used := used_of(share.unit, record, share.amount_nano))
-        )
-        return Settled(record, intent.lease_account, intent.budget_account, 0, intent.payable_account, debts, shares)
+        return settle_lost(intent, attempt)
 
     async def _sweep(self) -> None:
         """Keep time for everything that has a deadline."""

@@ -6,6 +6,8 @@ cost from the lease to what is owed to the provider; the rest of a lease returns
     3100 grants ──▶ 2100 budget ──▶ 2200 lease ──▶ 2300 payable
                                     2400 overage ─▶ 2300 payable      a bill beyond its hold and its lease
                          2200 lease ──▶ 2500 indeterminate            a lease whose spool may have lost its end
+                 2500 indeterminate ──▶ 2550 written off              it was decided that this was spent
+                         2200 lease ──▶ 2320 services                 work that is no model call
                   2100 budget ──▶ 2600 withdrawn                      a limit that was lowered
                          1200 liquidity ◀─▶ any                       one unit sold for another; the rest goes to
                                                                       5900 rounding
@@ -38,6 +40,7 @@ class Code(IntEnum):
     lease = 2200  # limited: a gateway's slice of a budget
     payable = 2300  # what is owed to a provider, one account a gateway so that gateways do not queue for it
     adjustment = 2310  # what a provider billed beyond, or below, what its calls were booked with
+    services = 2320  # what is owed for work that is no model call
     overage = 2400  # spent beyond what was held; its debit balance is the overage
     indeterminate = 2500  # limited: it is not known whether this was spent
     written_off = 2550  # decided to have been spent, nobody knows on what
@@ -88,6 +91,11 @@ def payable_name(provider: str, gateway: int) -> str:
 def correction_name(provider: str) -> str:
     """Name the account of what a provider's invoices differed from its calls by."""
     return f"correction:{provider}"
+
+
+def services_name(supplier: str) -> str:
+    """Name what is owed to a supplier of work that is no model call."""
+    return f"services:{supplier}"
 
 
 def overage_name(budget_account: str) -> str:

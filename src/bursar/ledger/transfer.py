@@ -12,9 +12,6 @@ from bursar.ledger.chart import Unit
 
 NO_ID: Final = b""
 
-EVENT_US_MAX: Final = 253_370_764_800_000_000
-"""The end of the year 9998: beyond it no calendar has a name for a day."""
-
 EVENT_AHEAD_US_MAX: Final = 5 * 60 * SECOND_US
 """How far a transfer's event may lie ahead of the ledger's clock: clocks differ, and nothing happens in the future."""
 
@@ -43,6 +40,7 @@ class Reason(IntEnum):
     moved = 9  # from one budget to another
     set_aside = 10  # a dead gateway's lease, and back when it is alive after all
     written_off = 11
+    charge = 12  # work that is no model call
     exchange = 20  # one unit sold for another
     rounding = 21  # what an exchange left over, or was short of
 

@@ -181,6 +181,35 @@ async def _book_move(
         await set_limited(connection, tenant, accounts.budget, limited=True)
 
 
+async def lock_control(connection: Connection, tenant: int) -> None:
+    """Let nobody else move a budget's money until the caller's transaction ends."""
+    await lock_chain(connection, tenant, CONTROL_CHAIN)
+
+
+async def spend_from(
+    connection: Connection, budget: Budget, spent: tuple[Money, int], reason: Reason, transfer_id: bytes, at_us: int
+) -> Money:
+    """Spend from a budget itself, within the caller's transaction; returns what it could not pay, which is overage.
+
+    `spent` is the amount and the account it goes to. What gateways have leased is asked back where it falls short.
+    """
+    (amount, target), tenant, unit = spent, budget.tenant, budget.terms.unit
+    stand = await _stand(connection, budget, None, at_us)
+    move = msgspec.structs.replace(plan_lease(stand.moment, 0, 0), repaid_nano=0)
+    await _book_move(connection, budget, stand, move, id_of("open", transfer_id.hex()), at_us)
+    free = stand.moment.available_nano + move.granted_nano - move.withdrawn_nano
+    paid = amount if stand.moment.most_nano is None else max(0, min(amount, free))
+    accounts, beyond = stand.accounts, id_of("beyond", transfer_id.hex())
+    parts = [
+        Transfer(transfer_id, accounts.budget, target, paid, Kind.post, reason, at_us, unit=unit),
+        Transfer(beyond, accounts.overage, target, amount - paid, Kind.post, Reason.overage, at_us, unit=unit),
+    ]
+    await _book_all(connection, tenant, [part for part in parts if part.amount_nano])
+    if paid < amount and stand.elsewhere_nano:
+        await connection.execute(_SQL["recall"], f"recall:{budget.budget_id}")
+    return amount - paid
+
+
 async def return_lease(connection: Connection, lease: OpenLease, transfer_id: bytes, at_us: int) -> None:
     """Return a lease's unspent money to its budget."""
     async with connection.transaction():

@@ -95,7 +95,7 @@ async def recent_calls(
     """Return the latest calls, newest first; only those after a call if one is named."""
     after_id = call_id_from_name(after) if after else None
     rows = await connection.fetch(_SQL["recent"], TENANT, after_id, key, run, limit)
-    return [_shown(row) for row in rows]
+    return [shown_call(row) for row in rows]
 
 
 async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
@@ -104,7 +104,7 @@ async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
     if row is None:
         return None
     attempts = msgspec.json.decode(row["attempts"], type=list[Attempt]) if row["attempts"] else [_last_attempt(row)]
-    return _shown(row) | {
+    return shown_call(row) | {
         "held_usd": nano_to_usd(row["held_nano"]),
         "overage_usd": nano_to_usd(row["overage_nano"]),
         "counterfactual_usd": nano_to_usd(row["counterfactual_nano"]),
@@ -127,7 +127,8 @@ def _id_at(at_us: int) -> bytes:
     return first_id_at(at_us // 1000) if at_us < 2**57 else b"\xff" * 16
 
 
-def _shown(row: asyncpg.Record) -> dict[str, Any]:
+def shown_call(row: asyncpg.Record) -> dict[str, Any]:
+    """Show a call's row as the API and the commands do."""
     usage = {
         name: row[name]
         for name in (
