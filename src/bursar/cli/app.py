@@ -10,6 +10,7 @@ from bursar.cli.books import app as books
 from bursar.cli.budget import app as budget
 from bursar.cli.calls import app as calls
 from bursar.cli.demo import demo
+from bursar.cli.gateways import app as gateways
 from bursar.cli.keys import app as keys
 from bursar.cli.prices import price, prices
 from bursar.cli.reconcile import reconcile
@@ -30,6 +31,7 @@ app.command(budget)
 app.command(calls)
 app.command(runs)
 app.command(statement)
+app.command(gateways)
 app.command(books)
 app.command(reconcile)
 app.command(price)
