@@ -106,7 +106,7 @@ class Path:
                 value = facts.get(part.each)
                 if not value:
                     continue
-                before += "/" + quote(value, safe="")
+                before += "/" + quote(value, safe="").replace("~", "%7E")  # which names a line behind a budget
             suffixes[part.holder_id] = before
             named.append(part.holder_id + before)
             found.append((part, before))
@@ -168,7 +168,7 @@ class Tree:
         line = self.line(holder_id)
         within = {holder.holder_id for holder in line}
         parts: list[Holder] = []
-        waiting = [holder for holder in self.holders.values() if holder.is_part]
+        waiting = [holder for holder in self.holders.values() if holder.is_part and holder.holder_id not in within]
         while True:  # parents before their children
             ready = [part for part in waiting if part.parent_id is None or part.parent_id in within]
             if not ready:

@@ -112,7 +112,10 @@ async def create_holder(
     tenant, policies = TENANT, place.policies
     parent_id = None
     if place.parent is not None:
-        parent_id = (await find_holder(connection, place.parent)).holder_id
+        parent = await find_holder(connection, place.parent)
+        if parent.is_part and not (place.match or place.each):
+            raise OperatorError(f"{parent.name!r} is of some calls only: nobody stands below it but parts of it")
+        parent_id = parent.holder_id
     holder_id = f"bud_{secrets.token_hex(8)}"
     match = msgspec.json.encode(place.match).decode()
     values = (policies.exhausted, policies.holds, policies.depth_max, policies.repeats_max)
