@@ -30,6 +30,7 @@ _IN_BILLIONTHS: Final = (Unit.usd, Unit.credit)
 _EMPTY_OR_ODD: Final = "0-Z"  # begins a component that has no small letter or digit to begin with
 _ITSELF: Final = "0-Y"  # ends the name of an account that has others below it
 _ODD: Final = re.compile(r"[^A-Za-z0-9]")
+_LAST_US: Final = 253_370_678_400_000_000  # 9998-12-31: what comes later is written as of that day
 _ESCAPED: Final = re.compile(r"-(-|[0-9a-f]+-)")
 
 
@@ -119,14 +120,14 @@ class Beancount:
         yield 'option "title" "Bursar"\noption "operating_currency" "USD"\n\n'
         for account in self._accounts:
             name, unit = self._names[account.account_id], commodity(account.unit)
-            yield f"{day_text(account.opened_us)} open {name} {unit}\n  name: {_quoted(account.name)}\n"
+            yield f"{_day(account.opened_us)} open {name} {unit}\n  name: {_quoted(account.name)}\n"
             yield f"  account: {account.account_id}\n"
 
     def transaction(self, transfer: Transfer, chain: int, seq: int) -> str:
         """Write a posted transfer."""
         debit, credit, unit = _postings(transfer, self._names)
         return (
-            f'\n{day_text(transfer.event_us)} * "{transfer.reason.name}"\n  id: "{transfer.transfer_id.hex()}"\n'
+            f'\n{_day(transfer.event_us)} * "{transfer.reason.name}"\n  id: "{transfer.transfer_id.hex()}"\n'
             f'  reason: "{transfer.reason.name}"\n  chain: {chain}\n  seq: {seq}\n'
             f'  at: "{_moment(transfer.event_us)}"\n'
             f"  {debit} {unit}\n  {credit} {unit}\n"
@@ -157,15 +158,15 @@ class Hledger:
         for unit in Unit:
             yield f"commodity 1.{'0' * 9 if unit in _IN_BILLIONTHS else ''} {commodity(unit)}\n"
         for account in self._accounts:
-            closed = "" if account.closed_us is None else f", closed:{day_text(account.closed_us)}"
+            closed = "" if account.closed_us is None else f", closed:{_day(account.closed_us)}"
             name = self._names[account.account_id]
-            yield f"account {name}  ; account:{account.account_id}, opened:{day_text(account.opened_us)}{closed}\n"
+            yield f"account {name}  ; account:{account.account_id}, opened:{_day(account.opened_us)}{closed}\n"
 
     def transaction(self, transfer: Transfer, chain: int, seq: int) -> str:
         """Write a posted transfer."""
         debit, credit, unit = _postings(transfer, self._names)
         return (
-            f"\n{day_text(transfer.event_us)} * {transfer.reason.name}  ; id:{transfer.transfer_id.hex()}, "
+            f"\n{_day(transfer.event_us)} * {transfer.reason.name}  ; id:{transfer.transfer_id.hex()}, "
             f"reason:{transfer.reason.name}, chain:{chain}, seq:{seq}, at:{_moment(transfer.event_us)}\n"
             f"    {debit} {unit}\n    {credit} {unit}\n"
         )
@@ -186,12 +187,16 @@ def _postings(transfer: Transfer, names: dict[int, str]) -> tuple[str, str, str]
     return debit, f"{names[transfer.credit_account]}  {amount_text(-amount, unit)}", commodity(unit)
 
 
+def _day(at_us: int) -> str:
+    return day_text(min(at_us, _LAST_US))
+
+
 def _day_after(at_us: int) -> str:
-    return day_text(at_us + DAY_US)
+    return _day(at_us + DAY_US)
 
 
 def _moment(at_us: int) -> str:
-    return to_datetime(at_us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return to_datetime(min(at_us, _LAST_US)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _quoted(text: str) -> str:

@@ -12,6 +12,9 @@ from bursar.ledger.chart import Unit
 
 NO_ID: Final = b""
 
+EVENT_US_MAX: Final = 253_370_764_800_000_000
+"""The end of the year 9998: beyond it no calendar has a name for a day."""
+
 EVENT_AHEAD_US_MAX: Final = 5 * 60 * SECOND_US
 """How far a transfer's event may lie ahead of the ledger's clock: clocks differ, and nothing happens in the future."""
 

@@ -1,7 +1,7 @@
 """Book transfers: load what they touch under lock, let the ledger's rules judge, write back what changed."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -119,15 +119,16 @@ async def lock_chain(connection: Connection, tenant: int, chain: int) -> tuple[i
 
 async def lock_accounts(connection: Connection, tenant: int, account_ids: Iterable[int]) -> dict[int, Account]:
     """Load accounts' balances and keep them from changing until the transaction ends."""
-    accounts: dict[int, Account] = {}
-    known = sorted(account_id for account_id in account_ids if 0 < account_id <= MONEY_MAX)
-    for row in await connection.fetch(_SQL["lock_accounts"], tenant, known):
-        limits = {"limited": row["limited"], "credits_limited": row["credits_limited"]}
-        account = Account(row["account_id"], **limits, unit=Unit(row["unit"]), closed=row["closed"])
-        account.debits_pending, account.debits_posted = row["debits_pending"], row["debits_posted"]
-        account.credits_pending, account.credits_posted = row["credits_pending"], row["credits_posted"]
-        accounts[account.account_id] = account
-    return accounts
+    rows = await connection.fetch(_SQL["lock_accounts"], tenant, sorted(account_ids))
+    return {row["account_id"]: _account_of_row(row) for row in rows}
+
+
+def _account_of_row(row: asyncpg.Record) -> Account:
+    limits = {"limited": row["limited"], "credits_limited": row["credits_limited"]}
+    account = Account(row["account_id"], **limits, unit=Unit(row["unit"]), closed=row["closed"])
+    account.debits_pending, account.debits_posted = row["debits_pending"], row["debits_posted"]
+    account.credits_pending, account.credits_posted = row["credits_pending"], row["credits_posted"]
+    return account
 
 
 async def set_limited(connection: Connection, tenant: int, account_id: int, *, limited: bool) -> None:
@@ -170,41 +171,56 @@ async def book(
     clock: what lies further ahead of it than clocks may differ is refused.
     """
     transfers = flatten(steps)
-    seq, digest = await lock_chain(connection, tenant, chain)
-    account_ids = {account for t in transfers for account in (t.debit_account, t.credit_account)}
-    books = Books((await lock_accounts(connection, tenant, account_ids)).values(), now_us)
-    before = {account.account_id: account.sums() for account in books.accounts.values()}
+    seq, digest, accounts = await _lock(connection, tenant, chain, transfers)
+    books = Books(accounts, now_us)
+    before = [account.sums() for account in accounts]
     await _load_related(connection, tenant, transfers, books)
     known = set(books.failures)
-    judged = list(zip(transfers, books.apply_all(steps), strict=True))
+    statuses = books.apply_all(steps)
     rows: list[TransferRow] = []
-    for transfer in (transfer for transfer, status in judged if status is Status.created):
-        seq += 1
-        digest = link(digest, seq, transfer)
-        rows.append(transfer_row(tenant, chain, seq, transfer, digest))
-    if rows:
-        await connection.execute(_SQL["insert_transfers"], TRANSFER_DEFAULTS, rows_json(rows))
-        await connection.execute(_SQL["set_chain"], tenant, chain, seq, digest)
-    changed = [account for account in books.accounts.values() if account.sums() != before[account.account_id]]
-    if changed:
-        sums = zip(*(account.sums() for account in changed), strict=True)
-        await connection.execute(
-            _SQL["set_sums"], tenant, [account.account_id for account in changed], *map(list, sums)
-        )
+    for transfer, status in zip(transfers, statuses, strict=True):
+        if status is Status.created:
+            seq += 1
+            digest = link(digest, seq, transfer)
+            rows.append(transfer_row(tenant, chain, seq, transfer, digest))
+    changed = [
+        (account.account_id, *account.sums())
+        for account, sums in zip(accounts, before, strict=True)
+        if account.sums() != sums
+    ]
     events = {transfer.transfer_id: min(max(transfer.event_us, 0), MONEY_MAX) for transfer in transfers}
     failed = [(name, status.value, events[name]) for name, status in books.failures.items() if name not in known]
-    if failed:
-        await connection.execute(_SQL["insert_failures"], tenant, *map(list, zip(*failed, strict=True)))
-    return [status for _, status in judged]
+    if rows or failed:
+        written = (TRANSFER_DEFAULTS, rows_json(rows), *_columns(changed, 5), *_columns(failed, 3))
+        await connection.execute(_SQL["write"], tenant, chain, seq, digest, *written)
+    return statuses
+
+
+async def _lock(
+    connection: Connection, tenant: int, chain: int, transfers: Sequence[Transfer]
+) -> tuple[int, bytes, list[Account]]:
+    """Lock a chain and then what its next transfers touch; return the chain's head and the accounts."""
+    named = {account for t in transfers for account in (t.debit_account, t.credit_account)}
+    known = sorted(account_id for account_id in named if 0 < account_id <= MONEY_MAX)
+    rows = await connection.fetch(_SQL["lock_to_book"], tenant, chain, known)
+    accounts = [_account_of_row(row) for row in rows if row["account_id"] is not None]
+    return rows[0]["seq"], rows[0]["hash"], accounts
 
 
 async def _load_related(connection: Connection, tenant: int, transfers: Sequence[Transfer], books: Books) -> None:
     """Load the transfers that came before under the same ids, the holds that are to end, and how holds ended."""
-    ids = list({t.transfer_id for t in transfers} | {t.hold_id for t in transfers if t.resolves})
-    for row in await connection.fetch(_SQL["related_transfers"], tenant, ids):
+    holds = {t.hold_id for t in transfers if t.resolves}
+    ids = {t.transfer_id for t in transfers} | holds
+    for row in await connection.fetch(_SQL["related"], tenant, list(ids), list(holds)):
+        if row["failed"] is not None:
+            books.failures[row["transfer_id"]] = Status(row["failed"])
+            continue
         transfer = transfer_of_row(row)
         books.transfers[transfer.transfer_id] = transfer
         if transfer.resolves:
             books.resolutions[transfer.hold_id] = transfer.kind
-    for row in await connection.fetch(_SQL["related_failures"], tenant, ids):
-        books.failures[row["transfer_id"]] = Status(row["status"])
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    """Turn rows into the arrays `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]

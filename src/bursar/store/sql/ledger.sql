@@ -28,17 +28,67 @@ where tenant = $1 and account_id = any($2)
 order by account_id
 for update;
 
+-- name: lock_to_book
+-- The chain's row is locked first, so that its writers follow one another and number without a gap; then the accounts, in
+-- the order of their ids. Nothing else is read here: this statement sees the books as they were before it had to wait.
+with head as materialized (
+    insert into chains values ($1, $2, 0, decode(repeat('00', 32), 'hex'))
+    on conflict (tenant, chain) do update set seq = chains.seq
+    returning seq, hash
+)
+select head.seq, head.hash, account.*
+from head
+left join lateral (
+    select account_id, limited, credits_limited, unit, closed, debits_pending, debits_posted, credits_pending, credits_posted
+    from accounts
+    where tenant = $1 and account_id = any($3)
+    order by account_id
+    for update
+) as account on true;
+
+-- name: related
+-- What came before under these ids, the holds that are to end, how holds ended, and what was refused.
+select transfer_id, debit_account, credit_account, amount_nano, kind, reason, event_us, hold_id, held_nano, unit, null::smallint as failed
+from transfers
+where tenant = $1 and transfer_id = any($2)
+union all
+select transfer_id, debit_account, credit_account, amount_nano, kind, reason, event_us, hold_id, held_nano, unit, null
+from transfers
+where tenant = $1 and hold_id = any($3) and hold_id <> ''
+union all
+select transfer_id, 0, 0, 0, 0, 0, 0, '', 0, 0, status from transfer_failures where tenant = $1 and transfer_id = any($2);
+
 -- name: related_transfers
 select transfer_id, debit_account, credit_account, amount_nano, kind, reason, event_us, hold_id, held_nano, unit
 from transfers
 where tenant = $1 and (transfer_id = any($2) or hold_id <> '' and hold_id = any($2));
 
--- name: related_failures
-select transfer_id, status from transfer_failures where tenant = $1 and transfer_id = any($2);
-
--- name: insert_transfers
-insert into transfers
-select * from json_populate_recordset(json_populate_record(null::transfers, $1::json), $2::json);
+-- name: write
+-- One statement for what a batch leaves: transfers, the chain's head, balances, their history, refusals. The accounts are
+-- locked; their history gets one row each, all of one moment.
+with chained as (
+    update chains set seq = $3, hash = $4 where tenant = $1 and chain = $2
+), transferred as (
+    insert into transfers
+    select * from json_populate_recordset(json_populate_record(null::transfers, $5::json), $6::json)
+), moment as materialized (
+    select greatest(max(changed_us) + 1, clock_us()) as at_us from accounts where tenant = $1 and account_id = any($7)
+), moved as (
+    update accounts
+    set debits_pending = new.debits_pending, debits_posted = new.debits_posted,
+        credits_pending = new.credits_pending, credits_posted = new.credits_posted, changed_us = moment.at_us
+    from moment, unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
+        as new (account_id, debits_pending, debits_posted, credits_pending, credits_posted)
+    where accounts.tenant = $1 and accounts.account_id = new.account_id
+    returning accounts.tenant, accounts.account_id, accounts.changed_us, accounts.debits_pending, accounts.debits_posted,
+        accounts.credits_pending, accounts.credits_posted
+), remembered as (
+    insert into account_history select * from moved
+)
+insert into transfer_failures
+select $1, transfer_id, status, event_us
+from unnest($12::bytea[], $13::smallint[], $14::bigint[]) as failure (transfer_id, status, event_us)
+on conflict do nothing;
 
 -- name: open_holds
 -- The holds a gateway has written that have not ended.
@@ -47,28 +97,6 @@ from transfers as hold
 where hold.chain = $1 and hold.kind = 2
     and not exists (select from transfers as ended where ended.tenant = hold.tenant and ended.hold_id = hold.transfer_id)
 order by hold.seq;
-
--- name: insert_failures
-insert into transfer_failures
-select $1, transfer_id, status, event_us
-from unnest($2::bytea[], $3::smallint[], $4::bigint[]) as failure (transfer_id, status, event_us)
-on conflict do nothing;
-
--- name: set_sums
--- The accounts are locked. Their history gets one row each, all of one moment.
-with moment as materialized (
-    select greatest(max(changed_us) + 1, clock_us()) as at_us from accounts where tenant = $1 and account_id = any($2)
-), moved as (
-    update accounts
-    set debits_pending = new.debits_pending, debits_posted = new.debits_posted,
-        credits_pending = new.credits_pending, credits_posted = new.credits_posted, changed_us = moment.at_us
-    from moment, unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-        as new (account_id, debits_pending, debits_posted, credits_pending, credits_posted)
-    where accounts.tenant = $1 and accounts.account_id = new.account_id
-    returning accounts.tenant, accounts.account_id, accounts.changed_us, accounts.debits_pending, accounts.debits_posted,
-        accounts.credits_pending, accounts.credits_posted
-)
-insert into account_history select * from moved;
 
 -- name: set_limited
 update accounts set limited = $3 where tenant = $1 and account_id = $2;
@@ -130,9 +158,6 @@ from accounts
 where tenant = $1 and (name = $2 or account_id::text = $2)
 order by name = $2 desc
 limit 1;
-
--- name: set_chain
-update chains set seq = $3, hash = $4 where tenant = $1 and chain = $2;
 
 -- name: tenants
 select tenant from tenants order by tenant;
