@@ -4,7 +4,7 @@ No I/O: whoever drives a purse asks the database when the purse says so, tells i
 puts aside.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Final
 
 import msgspec
@@ -85,6 +85,10 @@ class Purse:
             return None
         self.used_us = now_us
         return lease
+
+    def covers(self, amount_nano: Money, now_us: int) -> bool:
+        """Tell whether the lease at hand covers an amount."""
+        return self.lease is not None and now_us < self.end_us and self.lease.available_nano >= amount_nano
 
     def is_low(self, now_us: int) -> bool:
         """Tell whether more should be leased before it is needed."""
@@ -173,3 +177,18 @@ class Purse:
         amount = lease.shrink()
         if amount:
             self.returns.append(Return(self.budget.tenant, lease.grant, amount))
+
+
+def hold_in_all(
+    purses: Sequence[Purse | None], call_id: bytes, amounts: Sequence[Money], now_us: int, expires_us: int
+) -> list[Slice] | None:
+    """Hold a call's amounts in all purses, or in none: then some budget, or one without a purse, has to be asked."""
+    slices: list[Slice] = []
+    for purse, amount in zip(purses, amounts, strict=True):
+        lease = purse.hold(call_id, amount, now_us, expires_us) if purse is not None else None
+        if lease is None:
+            for held in slices:
+                held.release(call_id)
+            return None
+        slices.append(lease)
+    return slices

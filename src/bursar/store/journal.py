@@ -7,7 +7,6 @@ that position says what is in the books, so nothing is written twice and nothing
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from itertools import chain
 from typing import Any, Final
 
 import asyncpg
@@ -18,9 +17,9 @@ from bursar.budgets.slices import id_of
 from bursar.core.errors import BooksError
 from bursar.core.ids import call_of_transfer
 from bursar.core.money import Money
-from bursar.core.times import SECOND_US
 from bursar.ledger.chain import GENESIS, link
-from bursar.ledger.journal import CardUsed, Entry, Intent, Settled, Uses, hold_transfer, settlement_transfers
+from bursar.ledger.following import Postings, UnderWay, calls_without_end, lease_needs
+from bursar.ledger.journal import CardUsed, Closed, Intent, Settled
 from bursar.ledger.transfer import Kind, Transfer
 from bursar.store.accounts import TRANSFER_DEFAULTS, TransferRow, open_holds, transfer_row
 from bursar.store.calls import CallRow, call_row
@@ -36,9 +35,6 @@ GROUP_MAX: Final = 2_000
 GROUP_WAIT_S: Final = 0.025
 """How long `fast` lets a group gather before it commits."""
 
-HOLD_SHOWN_AFTER_US: Final = SECOND_US
-"""A call under way for longer shows its hold in the books."""
-
 _RETRY_S: Final = 0.25
 _SQL: Final = load_statements("journal")
 _CALL_DEFAULTS: Final = defaults_json(CallRow)
@@ -52,13 +48,10 @@ class _Group(msgspec.Struct):
     """Hold what one commit writes, and what it changes in memory once it has."""
 
     end: Position
-    count: int = 0
-    transfers: list[tuple[int, Transfer]] = []
+    count: int
+    postings: Postings
     calls: list[CallRow] = []
     cards: list[CardUsed] = []
-    opened: dict[bytes, Intent] = {}
-    ended: set[bytes] = set()
-    holds_written: dict[bytes, Money] = {}
     closed_us: int | None = None
 
 
@@ -73,9 +66,7 @@ class Journal:
         self._group_wait_s = group_wait_s
         self._connection: Connection | None = None
         self._heads: dict[int, tuple[int, bytes]] = {}
-        self._unshown: dict[bytes, Intent] = {}  # under way, their hold not in the books, oldest first
-        self._holds_written: dict[bytes, Money] = {}  # by call
-        self._open_since: dict[bytes, int] = {}  # the segment of each call under way
+        self._under_way = UnderWay()
         self._waiting: deque[tuple[Position, asyncio.Future[None]]] = deque()
         self._work = asyncio.Event()
         self.position = Position()
@@ -104,44 +95,30 @@ class Journal:
         holds = await open_holds(connection, self._gateway)
         self.position = Position(row["segment"], row["segment_offset"])
         self._heads = {row["tenant"]: (row["seq"], row["hash"]) for row in heads}
-        self._holds_written = {call_of_transfer(row["transfer_id"]): row["amount_nano"] for row in holds}
-        self._unshown.clear()
-        self._open_since.clear()
+        under_way = UnderWay({call_of_transfer(row["transfer_id"]): row["amount_nano"] for row in holds})
         tenants: dict[bytes, int] = {}
         for entry, after in self._spool.scan(self._spool.start):
             if after > self.position:
                 break
-            self._follow(entry, after.segment)
+            under_way.follow(entry, after.segment)
             if isinstance(entry, Intent):
                 tenants[entry.call.call_id] = entry.call.tenant
         if self._spool.end < self.position:  # power was lost, and with it the spool's end, but not the books
             self._spool.begin_after(self.position)
-        open_calls = [(tenants[call_id], call_id) for call_id in self._open_since]
+        open_calls = [(tenants[call_id], call_id) for call_id in under_way.open_since]
         for row in await connection.fetch(_SQL["recorded"], *_arrays(open_calls, 2)):
-            self._forget(row["call_id"])
+            under_way.forget(row["call_id"])
+        self._under_way = under_way
 
     def under_way(self) -> list[Intent]:
         """Return the calls of which the spool knows the beginning, and neither it nor the books the end."""
-        intents: dict[bytes, Intent] = {}
-        for entry, after in self._spool.scan(self._spool.start):
-            if isinstance(entry, Intent):
-                if after > self.position or entry.call.call_id in self._open_since:
-                    intents[entry.call.call_id] = entry
-            elif isinstance(entry, Settled):
-                intents.pop(entry.record.call.call_id, None)
-        return list(intents.values())
+        entries = ((entry, after <= self.position) for entry, after in self._spool.scan(self._spool.start))
+        return calls_without_end(entries, self._under_way.open_since)
 
     def needs(self) -> dict[int, Money]:
         """Sum what ended calls that are not in the books yet take from each lease beyond what they hold there."""
-        needs: dict[int, Money] = {}
-        for entry, after in self._spool.scan(self._spool.start):
-            if after > self.position and isinstance(entry, Settled):
-                held = self._holds_written.get(entry.record.call.call_id, 0)
-                taken = [(entry.lease_account, sum(debt.amount_nano for debt in entry.debts) - held)]
-                taken += [(share.lease_account, share.amount_nano) for share in entry.shares]
-                for account, amount in taken:
-                    needs[account] = needs.get(account, 0) + max(0, amount)
-        return needs
+        entries = (entry for entry, after in self._spool.scan(self._spool.start) if after > self.position)
+        return lease_needs(entries, self._under_way.holds_written)
 
     def wake(self) -> None:
         """Say that something was appended, or that time has passed."""
@@ -162,7 +139,7 @@ class Journal:
             if self._group_wait_s:
                 await asyncio.sleep(self._group_wait_s)
             self._work.clear()
-            while self._spool.end > self.position or self._hold_is_due(clock_us()):
+            while self._spool.end > self.position or self._under_way.hold_is_due(clock_us()):
                 try:
                     await self.commit_group(clock_us())
                 except AWAY as error:
@@ -174,17 +151,11 @@ class Journal:
         group = self._gather(now_us)
         heads = await self._write(group)
         self._heads.update(heads)
-        for intent in group.opened.values():
-            self._follow(intent, self.position.segment)
-        for call_id in group.ended:
-            self._forget(call_id)
-        for call_id, amount in group.holds_written.items():
-            self._holds_written[call_id] = amount
-            self._unshown.pop(call_id, None)
+        self._under_way.committed(group.postings, self.position.segment)
         self.position = group.end
         self.commits += 1
         self._answer_waiting()
-        self._spool.drop_before(Position(min(self._open_since.values(), default=self.position.segment)))
+        self._spool.drop_before(Position(min(self._under_way.open_since.values(), default=self.position.segment)))
         return group.count
 
     async def close(self) -> None:
@@ -192,68 +163,33 @@ class Journal:
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close()
 
-    def _follow(self, entry: Entry, segment: int) -> None:
-        """Keep track of the calls under way."""
-        if isinstance(entry, Intent):
-            self._open_since[entry.call.call_id] = segment
-            if entry.call.call_id not in self._holds_written:
-                self._unshown[entry.call.call_id] = entry
-        elif isinstance(entry, Settled):
-            self._forget(entry.record.call.call_id)
-
-    def _forget(self, call_id: bytes) -> None:
-        self._open_since.pop(call_id, None)
-        self._unshown.pop(call_id, None)
-        self._holds_written.pop(call_id, None)
-
-    def _hold_is_due(self, now_us: int) -> bool:
-        """Tell whether some call has been under way for so long that its hold is to be shown."""
-        oldest = next(iter(self._unshown.values()), None)
-        return oldest is not None and oldest.call.opened_us + HOLD_SHOWN_AFTER_US <= now_us
-
     def _gather(self, now_us: int) -> _Group:
         entries, end = self._spool.read(self.position, GROUP_MAX)
-        group, uses = _Group(end, len(entries)), Uses()
-        for entry in entries:
-            if isinstance(entry, Settled):
-                call = entry.record.call
-                for transfer in settlement_transfers(entry, self._holds_written.get(call.call_id)):
-                    group.transfers.append((call.tenant, transfer))
-                if entry.shares:
-                    uses.add(entry)
-                group.calls.append(call_row(entry, self._gateway))
-                group.ended.add(call.call_id)
-                group.opened.pop(call.call_id, None)
-            elif isinstance(entry, Intent):
-                group.opened[entry.call.call_id] = entry
-            elif isinstance(entry, CardUsed):
-                group.cards.append(entry)
-            else:
-                group.closed_us = entry.at_us
         at = self.position  # of which each commit has another
 
         def name(tenant: int, account: int, reason: int) -> bytes:
             return id_of("uses", self._gateway, at.segment, at.offset, tenant, account, reason)
 
-        group.transfers.extend(uses.transfers(name))
-        for call_id, intent in chain(self._unshown.items(), group.opened.items()):
-            if intent.call.opened_us + HOLD_SHOWN_AFTER_US > now_us:
-                break
-            if call_id not in group.ended and call_id not in self._holds_written:
-                group.transfers.append((intent.call.tenant, hold_transfer(intent)))
-                group.holds_written[call_id] = intent.held_nano
+        group = _Group(end, len(entries), self._under_way.gather(entries, name, now_us))
+        for entry in entries:
+            if isinstance(entry, Settled):
+                group.calls.append(call_row(entry, self._gateway))
+            elif isinstance(entry, CardUsed):
+                group.cards.append(entry)
+            elif isinstance(entry, Closed):
+                group.closed_us = entry.at_us
         return group
 
     async def _write(self, group: _Group) -> dict[int, tuple[int, bytes]]:
         connection = self._connection
         if connection is None or connection.is_closed():
             raise asyncpg.InterfaceError("the journal's connection is closed")
-        heads, rows = self._chain(group.transfers)
+        heads, rows = self._chain(group.postings.transfers)
         for card in group.cards:
             values = (card.price_id, card.rates.decode(), card.source, card.checked, card.at_us)
             await connection.execute(_SQL["insert_card"], *values)
         position = (group.end.segment, group.end.offset, group.closed_us)
-        changes = _changes(group.transfers)
+        changes = _changes(group.postings.transfers)
         chained = [(tenant, *head) for tenant, head in heads.items()]
         arrays = (*_arrays(changes, 6), *_arrays(chained, 3))
         written = (TRANSFER_DEFAULTS, rows_json(rows), _CALL_DEFAULTS, rows_json(group.calls))

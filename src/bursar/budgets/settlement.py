@@ -1,0 +1,142 @@
+"""Settle a call in the leases it holds in: what each pays, what is overage, who is owed.
+
+No I/O: the gateway writes down what comes out of this, and only then answers.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from bursar.budgets.budget import Budget
+from bursar.core.money import Money
+from bursar.core.records import Attempt, Call, CallStatus, Record, UsageSource
+from bursar.ledger.chart import Unit
+from bursar.ledger.journal import Debt, Intent, Settled, Share
+from bursar.ledger.lease import Slice
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """Say what a call holds: an amount of each budget it counts against, the one that pays first.
+
+    `lines` pair budgets with the overdraft lines behind them, by their places in the list. `output_tokens` are those
+    held for, of at most `output_cap`.
+    """
+
+    budgets: Sequence[Budget]
+    amounts: Sequence[int]
+    output_tokens: int
+    output_cap: int
+    lines: tuple[tuple[int, int], ...] = ()
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """Hold what a call holds, and in which leases."""
+
+    wish: Wish
+    slices: Sequence[Slice]
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """Hold how a call ended, before it is known which lease pays what."""
+
+    call: Call
+    status: CallStatus
+    attempts: tuple[Attempt, ...]
+    held_nano: Money
+    payable_account: int  # of the provider its hold was for
+    arms: dict[str, str] = {}
+
+
+def settle_call(holding: Holding, ended: Ended, payables: Mapping[tuple[int, str], int]) -> Settled:
+    """Settle an ended call in all leases it holds in; `payables` are accounts by tenant and provider."""
+    call, slices, attempts = ended.call, holding.slices, ended.attempts
+    lease = slices[0]
+    cost = attempts[0].cost_nano if len(attempts) == 1 else sum(attempt.cost_nano for attempt in attempts)
+    paid = lease.settle(call.call_id, cost)
+    at_us = attempts[-1].ended_us
+    record = Record(call, ended.status, attempts, ended.held_nano, cost, cost - paid, cost, at_us, ended.arms)
+    grant = lease.grant
+    return Settled(
+        record,
+        grant.lease_account,
+        grant.budget_account,
+        grant.overage_account,
+        ended.payable_account,
+        debts_of(attempts, paid, call.tenant, payables),
+        settle_shares(holding, record) if len(slices) > 1 else (),
+    )
+
+
+def settle_lost(intent: Intent, attempt: Attempt) -> Settled:
+    """Settle a call of which only the beginning was written down: never beyond what it held.
+
+    `attempt` carries what the policy charges. Its leases are those of a life that has ended.
+    """
+    call, held = intent.call, intent.held_nano
+    cost = min(attempt.cost_nano, held)
+    attempt = msgspec.structs.replace(attempt, cost_nano=cost)
+    record = Record(call, CallStatus.indeterminate, (attempt,), held, cost, 0, cost, attempt.ended_us)
+    debts = (Debt(intent.payable_account, cost),) if cost else ()
+    shares = tuple(
+        msgspec.structs.replace(share, amount_nano=min(share.amount_nano, used))
+        for share in intent.shares
+        if (used := used_of(share.unit, record, share.amount_nano))
+    )
+    return Settled(record, intent.lease_account, intent.budget_account, 0, intent.payable_account, debts, shares)
+
+
+def shares_held(holding: Holding) -> tuple[Share, ...]:
+    """Return what a call holds of its further budgets, without overdraft lines: what is beyond a hold is overage."""
+    lines = {line for _, line in holding.wish.lines}
+    held = enumerate(zip(holding.slices, holding.wish.amounts, strict=True))
+    return tuple(_share(lease, amount) for place, (lease, amount) in held if place and place not in lines)
+
+
+def settle_shares(holding: Holding, record: Record) -> tuple[Share, ...]:
+    """Settle a call in its further budgets and return what it used of each.
+
+    An overdraft line pays what the budget before it could not; a line's own overage was counted there.
+    """
+    call_id, shares = record.call.call_id, list[Share]()
+    behind = {line: budget for budget, line in holding.wish.lines}
+    overages = [record.overage_nano]
+    for place, lease in enumerate(holding.slices[1:], 1):
+        amount = used_of(lease.grant.unit, record, holding.wish.amounts[place])
+        if place in behind:
+            amount = overages[behind[place]]
+        paid = lease.settle(call_id, amount)
+        overages.append(amount - paid)
+        shares.append(_share(lease, paid, 0 if place in behind else amount - paid))
+    return tuple(shares)
+
+
+def used_of(unit: Unit, record: Record, held: int) -> int:
+    """Return what a call used of a budget in some unit."""
+    if unit is Unit.usd:
+        return record.cost_nano
+    if unit is Unit.token:
+        if any(attempt.usage_source is UsageSource.held for attempt in record.attempts):
+            return held  # not known
+        return record.usage.input_total + record.usage.output_total
+    return held if unit is Unit.request else 0  # what is counted while it lasts is over
+
+
+def _share(lease: Slice, amount: int, overage: int = 0) -> Share:
+    grant = lease.grant
+    return Share(grant.unit, grant.lease_account, grant.used_account, grant.overage_account, amount, overage)
+
+
+def debts_of(
+    attempts: Sequence[Attempt], paid_nano: Money, tenant: int, payables: Mapping[tuple[int, str], int]
+) -> tuple[Debt, ...]:
+    """Divide what the lease pays among the providers that are owed, in the order of their attempts."""
+    if len(attempts) == 1:
+        return (Debt(payables[tenant, attempts[0].provider], paid_nano),) if paid_nano else ()
+    owed: dict[int, Money] = {}
+    for attempt in attempts:
+        amount = min(attempt.cost_nano, paid_nano)
+        if amount:
+            payable = payables[tenant, attempt.provider]
+            owed[payable] = owed.get(payable, 0) + amount
+            paid_nano -= amount
+    return tuple(Debt(payable, amount) for payable, amount in owed.items())
