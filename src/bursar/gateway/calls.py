@@ -53,7 +53,9 @@ _ANSWERED: Final = (CallStatus.ok, CallStatus.client_gone)
 class Calls:
     """Serve the calls of every protocol."""
 
-    def __init__(self, settings: Settings, keys: Keys, routes: Routes, books: GatewayBooks, ids: IdSource) -> None:
+    def __init__(
+        self, settings: Settings, keys: Keys, routes: Routes, books: GatewayBooks, ids: IdSource, stats: Stats
+    ) -> None:
         self._settings = settings
         self._keys = keys
         self._routes = routes
@@ -61,9 +63,9 @@ class Calls:
         self._ids = ids
         self._clock_us: Callable[[], int] = books.clock_us
         self.idempotency = Idempotency(settings.idempotency_bytes_max)
-        self.holder = Holder(settings, books)
+        self.holder = Holder(settings, books, stats)
         self._guard = Guard(books.control)
-        self.stats = Stats()
+        self.stats = stats
 
     async def serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call. Whatever is refused is refused before anything is held."""

@@ -40,7 +40,7 @@ class Control:
 
     async def open(self, now_us: int) -> Place:
         """Connect and take the gateway's place. Raises `OperatorError` when another process has it."""
-        connection = await connect(self._url)
+        connection = await self._connect()
         self.place = await take_place(connection, self._name, now_us, spool_is_new=self._spool_is_new)
         self._connection = connection
         return self.place
@@ -80,7 +80,7 @@ class Control:
             if self._is_open():
                 continue
             try:
-                connection = await connect(self._url)
+                connection = await self._connect()
             except BooksError:
                 continue
             assert self.place is not None
@@ -96,6 +96,14 @@ class Control:
         """Close the session, which gives up the place."""
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close()
+
+    async def _connect(self) -> Connection:
+        connection = await connect(self._url)
+        connection.add_query_logger(self._count)
+        return connection
+
+    def _count(self, _query: object) -> None:
+        self.round_trips += 1
 
     def _is_open(self) -> bool:
         return self._connection is not None and not self._connection.is_closed()

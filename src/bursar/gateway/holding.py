@@ -15,6 +15,7 @@ from bursar.gateway.config import Settings
 from bursar.gateway.passage import Passage, Wish
 from bursar.gateway.plan import Quote, output_max
 from bursar.gateway.settle import estimated_input
+from bursar.gateway.stats import Stats
 from bursar.ledger.chart import Unit, overdraft_id
 
 _PERCENT: Final = 100
@@ -23,7 +24,8 @@ _PERCENT: Final = 100
 class Holder:
     """Hold for calls in their budgets, by the most they can use or by what such calls are expected to."""
 
-    def __init__(self, settings: Settings, books: GatewayBooks) -> None:
+    def __init__(self, settings: Settings, books: GatewayBooks, stats: Stats) -> None:
+        self._stats = stats
         self._settings = settings
         self._books = books
         self._lines: dict[Budget, Budget] = {}
@@ -65,6 +67,8 @@ class Holder:
         wish, source = passage.holding.wish, record.attempts[-1].usage_source
         if passage.claim.holds is not Holds.strict and source in (UsageSource.provider, UsageSource.counted):
             output, tokens_in = record.usage.output_total, estimated_input(passage.facts.segments)
+            self._stats.predicted += 1
+            self._stats.exceeded += output > wish.output_tokens
             self.predictor.observe(_stream(passage), tokens_in, output, wish.output_tokens, wish.output_cap)
 
     def _expected(self, passage: Passage, quote: Quote) -> Wish:

@@ -34,6 +34,7 @@ from bursar.gateway.protocol import ClientProtocol, bound_to
 from bursar.gateway.proxy import Proxy
 from bursar.gateway.routes import Routes
 from bursar.gateway.settle import lost_facts
+from bursar.gateway.stats import Stats
 from bursar.ledger.journal import Closed, Intent, Settled
 from bursar.prices.book import Book, with_prices
 from bursar.store.claims import forget_old
@@ -111,6 +112,7 @@ class Worker:
         self._outbox = Outbox(asyncio.get_running_loop())
         self._proxy = Proxy(str(options.control_socket), self._outbox)
         self._routes = Routes(config, _book(config, folder), self._base_url, self._outbox)
+        self._stats = Stats(options.spool.with_suffix(".stats"))
         self._server: uvicorn.Server | None = None
         self._stopping = False
         self._keys: Keys
@@ -123,7 +125,8 @@ class Worker:
         volumes, prices = self._books.settler.volumes, self._config.prices
         await self._control.run(lambda connection: volumes.load(connection, prices, clock_us()))
         self._keys = Keys(self._control, self._books.purses.changed)
-        calls = Calls(self._config.gateway, self._keys, self._routes, self._books, IdSource(secrets.randbits(47)))
+        ids = IdSource(secrets.randbits(47))
+        calls = Calls(self._config.gateway, self._keys, self._routes, self._books, ids, self._stats)
         await self._keys.load()
         for provider in self._routes.upstreams:
             await self._books.payable(TENANT, provider)
@@ -258,6 +261,9 @@ class Worker:
             if now_us - last_us >= SECOND_US:
                 last_us = now_us
                 self._books.sweep(now_us)
+                self._stats.round_trips = self._control.round_trips
+                with contextlib.suppress(OSError):  # a full disk stops no call
+                    self._stats.write()
 
     def _sweep_clients(self, now: float) -> None:
         connections = list(self._server.server_state.connections) if self._server is not None else []
@@ -287,7 +293,7 @@ class Worker:
 
     async def _be_seen(self) -> None:
         """Say that this gateway lives, and give up those that do not. Raises `Fenced` when it was given up itself."""
-        dead_us, rounds = self._config.gateway.dead_after_s * SECOND_US, 0
+        rounds = 0
         while True:
             place = self._control.place
             assert place is not None
@@ -295,13 +301,15 @@ class Worker:
                 if not await self._control.run(lambda connection, place=place: be_seen(connection, place)):
                     raise Fenced("this gateway was given up for dead: it begins anew")
                 if rounds % _REAP_ROUNDS == 0:
-                    for dead in await self._control.run(
-                        lambda connection: give_up_dead(connection, dead_us, clock_us())
-                    ):
-                        log.warning("gateway.given_up", gateway=dead.name, host=dead.host)
-                    await self._control.run(lambda connection: forget_old(connection, clock_us()))
+                    await self._give_up_others()
             rounds += 1
             await asyncio.sleep(_SEEN_S)
+
+    async def _give_up_others(self) -> None:
+        dead_us = self._config.gateway.dead_after_s * SECOND_US
+        for dead in await self._control.run(lambda connection: give_up_dead(connection, dead_us, clock_us())):
+            log.warning("gateway.given_up", gateway=dead.name, host=dead.host)
+        await self._control.run(lambda connection: forget_old(connection, clock_us()))
 
     def _heard(self, news: str) -> None:
         what, _, name = news.partition(":")
