@@ -20,7 +20,8 @@ from bursar.core.errors import BooksError
 from bursar.core.records import CallStatus, UsageSource
 from bursar.ledger.journal import Intent, Settled
 from bursar.ledger.transfer import Kind
-from bursar.store.keys import BudgetState, all_keys, budget_states
+from bursar.store.holders import BudgetState, budget_states
+from bursar.store.keys import all_keys
 from bursar.store.spool import Spool
 
 pytestmark = pytest.mark.xdist_group("crash")
