@@ -152,6 +152,12 @@ class LocalBursar:
 
         return asyncio.run(work())
 
+    def command(self, *words: str) -> str:
+        """Run a command of Bursar's on its books and return what it prints."""
+        command = [sys.executable, "-m", "bursar", *words, "--data", str(self.data)]
+        environment = os.environ | self.environment
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
+
     def audit(self) -> Audit:
         """Check the books."""
 

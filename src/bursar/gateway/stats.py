@@ -83,11 +83,11 @@ class Stats:
     def all_workers(self) -> Counts:
         """Return the counters of all workers that run in this folder."""
         total = self.counts()
-        if self._file is not None:
-            for file in self._file.parent.glob(f"*{self._file.suffix}"):
-                with contextlib.suppress(OSError, msgspec.MsgspecError):  # it is being replaced, or of another version
-                    if file != self._file and time.time() - file.stat().st_mtime < _FRESH_S:
-                        total.add(msgspec.msgpack.decode(file.read_bytes(), type=Counts))
+        others = self._file.parent.glob(f"*{self._file.suffix}") if self._file is not None else ()
+        for file in others:
+            with contextlib.suppress(OSError, msgspec.MsgspecError):  # it is being replaced, or of another version
+                if file != self._file and time.time() - file.stat().st_mtime < _FRESH_S:
+                    total.add(msgspec.msgpack.decode(file.read_bytes(), type=Counts))
         return total
 
     def collect(self) -> Iterator[Metric]:
