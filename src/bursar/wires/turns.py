@@ -6,12 +6,17 @@ from typing import Any, Final, cast
 import msgspec
 
 _MESSAGES_MAX: Final = 64
-_IDS: Final = frozenset(("id", "tool_call_id", "tool_use_id", "cache_control"))
+_IDS: Final = frozenset(("id", "tool_call_id", "tool_use_id", "cache_control", "signature"))
 """What differs from one turn to the next though they say the same."""
+_AS_THEY_ARE: Final = frozenset(("input", "arguments"))
+"""What is handed to a tool: an id in there is part of what is asked for."""
+_THOUGHTS: Final = frozenset(("thinking", "redacted_thinking"))
+"""Blocks that lead to what is said, and are no part of it."""
 
 
 class _Body(msgspec.Struct):
     messages: list[msgspec.Raw] = []
+    system: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Message(msgspec.Struct):
@@ -26,25 +31,36 @@ def turn_digest(body: bytes) -> bytes:
     """Return a digest of the last turn of a request: the assistant's last message and what came after it.
 
     Two turns have the same digest when they say the same, whatever ids their tool calls have and whatever was said
-    before. A body that holds no such messages has an empty one.
+    before. Where the assistant has said nothing yet, the turn is all there is, the system prompt included. A body that
+    holds no such messages has an empty digest.
     """
     try:
-        messages = _body.decode(body).messages
-        first = len(messages)
-        while first and len(messages) - first < _MESSAGES_MAX:
-            first -= 1
-            if _message.decode(messages[first]).role == "assistant":
-                break
-        turn = [_without_ids(msgspec.json.decode(message)) for message in messages[first:]]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        asked = _body.decode(body)
+        turn = [_without_ids(msgspec.json.decode(message)) for message in _last_turn(asked)]
+        return sha256(msgspec.json.encode(turn, order="sorted")).digest()[:16] if turn else b""
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):  # UnicodeDecodeError is a ValueError
         return b""
-    return sha256(msgspec.json.encode(turn, order="sorted")).digest()[:16] if turn else b""
+
+
+def _last_turn(asked: _Body) -> list[msgspec.Raw]:
+    messages = asked.messages
+    first = len(messages)
+    while first and len(messages) - first < _MESSAGES_MAX:
+        first -= 1
+        if _message.decode(messages[first]).role == "assistant":
+            return messages[first:]
+    return messages[first:] if first or not messages else [asked.system, *messages]
 
 
 def _without_ids(value: Any) -> Any:
     if isinstance(value, dict):
         fields = cast(dict[str, Any], value)
-        return {name: _without_ids(each) for name, each in fields.items() if name not in _IDS}
+        kept = {name: each for name, each in fields.items() if name not in _IDS}
+        return {name: each if name in _AS_THEY_ARE else _without_ids(each) for name, each in kept.items()}
     if isinstance(value, list):
-        return [_without_ids(each) for each in cast(list[Any], value)]
+        return [_without_ids(each) for each in cast(list[Any], value) if not _is_thought(each)]
     return value
+
+
+def _is_thought(value: Any) -> bool:
+    return isinstance(value, dict) and cast(dict[str, Any], value).get("type") in _THOUGHTS

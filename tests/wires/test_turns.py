@@ -1,0 +1,138 @@
+"""The same turn is known again under other ids, another turn is not taken for it, and no body breaks the reader."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bursar.wires.turns import turn_digest
+
+ASKED = {"role": "user", "content": "Find the invoice."}
+
+
+def digest(*messages: Any, **fields: Any) -> bytes:
+    return turn_digest(msgspec.json.encode({"model": "m", "messages": messages} | fields))
+
+
+def openai_turn(call_id: str, arguments: str = '{"id":1}', result: str = "nothing found", name: str = "find") -> Any:
+    call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call_id, "content": result},
+    ]
+
+
+def anthropic_turn(
+    call_id: str, arguments: Any = msgspec.UNSET, result: Any = "nothing found", name: str = "find", **thoughts: str
+) -> Any:
+    given = {"id": 1} if arguments is msgspec.UNSET else arguments
+    thinking = [{"type": "thinking", **thoughts}] if thoughts else []
+    return [
+        {"role": "assistant", "content": [*thinking, {"type": "tool_use", "id": call_id, "name": name, "input": given}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call_id, "content": result}]},
+    ]
+
+
+SHAPES = [openai_turn, anthropic_turn]
+
+
+@pytest.mark.parametrize("turn", SHAPES)
+def test_the_same_turn_is_known_under_other_ids_and_after_another_past(turn: Any) -> None:
+    first = digest(ASKED, *turn("call_1"))
+    assert len(first) == 16
+    assert digest(ASKED, *turn("call_2")) == first
+    assert digest(ASKED, *turn("call_1"), *turn("call_3")) == first
+    assert digest(*turn("call_9"), model="another", tools=[], temperature=1) == first
+
+
+@pytest.mark.parametrize("turn", SHAPES)
+def test_other_results_tools_and_words_are_other_turns(turn: Any) -> None:
+    turns = [
+        turn("call_1"),
+        turn("call_1", result="one found"),
+        turn("call_1", name="search"),
+        [*turn("call_1"), {"role": "user", "content": "Go on."}],
+        turn("call_1") + turn("call_1")[:1],
+        [ASKED],
+    ]
+    assert len({digest(ASKED, *each) for each in turns}) == len(turns)
+
+
+def test_what_a_tool_is_asked_for_counts_whatever_its_fields_are_called() -> None:
+    texts = ['{"id":1}', '{"id":2}', '{"tool_use_id":1}', "{}"]
+    assert len({digest(*openai_turn("c", text, "done")) for text in texts}) == len(texts)
+    inputs = [{"id": 1}, {"id": 2}, {"tool_use_id": 1}, {"cache_control": 1}, {"deep": [{"id": 1}]}, {"deep": [{}]}, {}]
+    assert len({digest(*anthropic_turn("c", each, "done")) for each in inputs}) == len(inputs)
+
+
+def test_the_order_of_a_tools_arguments_is_no_difference() -> None:
+    one, other = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    assert digest(*anthropic_turn("c", one)) == digest(*anthropic_turn("c", other))
+
+
+def test_marks_for_a_cache_are_no_difference() -> None:
+    turn = anthropic_turn("call_1")
+    marked = anthropic_turn("call_2")
+    marked[1]["content"][0]["cache_control"] = {"type": "ephemeral"}
+    assert digest(*marked) == digest(*turn)
+
+
+def test_what_was_thought_is_no_difference_and_what_was_done_is() -> None:
+    one = digest(*anthropic_turn("call_1", thinking="I will look.", signature="abc"))
+    assert digest(*anthropic_turn("call_2", thinking="I should look.", signature="def")) == one
+    assert digest(*anthropic_turn("call_2")) == one
+    assert digest(*anthropic_turn("call_2", thinking="I will look.", signature="abc", result="found")) != one
+
+
+def test_ids_within_a_tools_result_blocks_are_no_difference() -> None:
+    one, other = ([{"type": "document", "id": name, "text": "same"}] for name in ("d1", "d2"))
+    assert digest(*anthropic_turn("c", result=one)) == digest(*anthropic_turn("c", result=other))
+
+
+def test_a_first_turn_is_all_that_is_asked_with_its_system_prompt() -> None:
+    assert digest(ASKED) == digest(ASKED, temperature=0)
+    assert digest(ASKED, system="You plan.") != digest(ASKED, system="You check.")
+    assert digest({"role": "system", "content": "You plan."}, ASKED) != digest(ASKED)
+    answered = [ASKED, {"role": "assistant", "content": "Here."}, ASKED]
+    assert digest(*answered, system="You plan.") == digest(*answered, system="You check.")
+
+
+def test_only_the_latest_messages_are_read() -> None:
+    many = [{"role": "user", "content": str(number)} for number in range(100)]
+    assert digest(*many) == digest({"role": "user", "content": "other"}, *many[1:])
+    assert digest(*many) != digest(*many[:-1], {"role": "user", "content": "other"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b"{}",
+        b'{"messages":[]}',
+        b'{"messages":null}',
+        b'{"messages":{"role":"user"}}',
+        b'{"messages":[5]}',
+        b'{"messages":[{"role":7}]}',
+        b'{"messages":[null]}',
+        b'{"messages":[{"role":"user","content":"\xff\xfe"}]}',
+        b'{"messages":[{"role":"user","content":"\\ud800"}]}',
+        b'{"messages":[{"role":"user","content":1e999}]}',
+        b'{"messages":[{"role":"user","content":NaN}]}',
+        b'{"messages":[{"role":"user","content":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}",
+        b'{"messages":[{"role":"user","content":' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}]}",
+        b'{"messages":[{"role":"user","content":' + b"9" * 5_000 + b"}]}",
+    ],
+)
+def test_a_hostile_body_has_an_empty_digest(body: bytes) -> None:
+    assert turn_digest(body) == b""
+
+
+@given(st.binary(max_size=60), st.text(max_size=60))
+def test_whatever_is_sent_nothing_is_raised(raw: bytes, text: str) -> None:
+    for body in (raw, text.encode("utf-8", "surrogatepass"), b'{"messages":[' + raw + b"]}"):
+        assert len(turn_digest(body)) in (0, 16)
