@@ -7,10 +7,11 @@ gateway: a run that is spread over several repeats itself once in each before it
 from collections import OrderedDict, deque
 from typing import Final
 
-RUNS_MAX: Final = 10_000
-CALLS_MAX: Final = 4_096
-TURNS: Final = 32
-"""How many turns of a run are compared."""
+RUNS_MAX: Final = 4_096
+CALLS_MAX: Final = 512
+"""How many of a run's latest calls are known by their depth; the books know it of those before."""
+TURNS_MAX: Final = 128
+"""How many of a run's latest turns are compared."""
 
 
 class Run:
@@ -20,7 +21,7 @@ class Run:
 
     def __init__(self) -> None:
         self.depths: OrderedDict[str, int] = OrderedDict()  # of its latest calls, by name
-        self.turns: deque[bytes] = deque(maxlen=TURNS)
+        self.turns: deque[bytes] = deque(maxlen=TURNS_MAX)
 
 
 class Runs:
