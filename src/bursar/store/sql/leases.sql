@@ -15,6 +15,8 @@ select
     (select coalesce(sum(
          (select coalesce(sum(amount_nano), 0) from transfers
           where transfers.tenant = piece.tenant and credit_account = piece.account_id and reason = 1)
+         - (select coalesce(sum(credits_posted - debits_posted), 0) from accounts as withdrawn
+            where withdrawn.tenant = piece.tenant and parent_id = piece.account_id and code = 2600)
          - (piece.credits_posted - piece.debits_posted)), 0)::bigint
      from accounts as piece where tenant = $1 and name = any($6)) as earlier_nano,
     (select count(*) from gateways
