@@ -11,7 +11,7 @@ import msgspec
 
 from bursar.core.money import MONEY_MAX, Money, nano_to_usd, usd_to_nano
 from bursar.core.times import DAY_US, FOREVER_US, HOUR_US, MINUTE_US, SECOND_US, from_datetime, to_datetime
-from bursar.ledger.chart import Unit
+from bursar.ledger.chart import Unit, overdraft_id
 
 
 class Window(StrEnum):
@@ -69,6 +69,14 @@ class Budget(msgspec.Struct, frozen=True):
 def base_id(budget_id: str) -> str:
     """Return the budget as it is written down, of one that stands for a run, a tag's value or an overdraft line."""
     return re.split("[/~]", budget_id, maxsplit=1)[0]
+
+
+def overdraft_line(budget: Budget) -> Budget:
+    """Return the line behind a budget: what calls may cost beyond what was expected of them."""
+    terms = msgspec.structs.replace(
+        budget.terms, limit_nano=budget.terms.overdraft_nano, grace_nano=0, enforcement=Enforcement.hard
+    )
+    return Budget(overdraft_id(budget.budget_id), budget.tenant, terms, budget.holder)
 
 
 class Period(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from bursar.budgets.budget import Budget
+from bursar.budgets.budget import Budget, overdraft_line
 from bursar.budgets.predict import OutputPredictor
 from bursar.budgets.tree import Claim, Exhausted, Holds
 from bursar.core.errors import NoMoney
@@ -16,7 +16,7 @@ from bursar.gateway.passage import Passage, Wish
 from bursar.gateway.plan import Quote, output_max
 from bursar.gateway.settle import estimated_input
 from bursar.gateway.stats import Stats
-from bursar.ledger.chart import Unit, overdraft_id
+from bursar.ledger.chart import Unit
 
 _PERCENT: Final = 100
 
@@ -110,8 +110,7 @@ class Holder:
         if line is None:
             if len(self._lines) >= _LINES_MAX:
                 self._lines.clear()
-            terms = msgspec.structs.replace(budget.terms, limit_nano=budget.terms.overdraft_nano, grace_nano=0)
-            line = self._lines[budget] = Budget(overdraft_id(budget.budget_id), budget.tenant, terms, budget.holder)
+            line = self._lines[budget] = overdraft_line(budget)
         return line
 
 

@@ -4,9 +4,19 @@ from typing import Final
 
 import msgspec
 
-from bursar.budgets.budget import Budget, Enforcement, Terms, Window, base_id, period_at, pieces_before
+from bursar.budgets.budget import Budget, Enforcement, Terms, base_id, overdraft_line, period_at, pieces_before
 from bursar.budgets.purse import Ask
-from bursar.budgets.slices import Accounts, Moment, Move, id_of, lease_transfers, plan_lease, return_transfer
+from bursar.budgets.slices import (
+    Accounts,
+    Moment,
+    Move,
+    id_of,
+    lasts,
+    lease_transfers,
+    most_in_force,
+    plan_lease,
+    return_transfer,
+)
 from bursar.core import ids
 from bursar.core.errors import BooksError
 from bursar.core.money import Money
@@ -52,10 +62,10 @@ class _InForce(msgspec.Struct, frozen=True):
     overdraft_nano: Money
     enforcement: Enforcement
 
-    @property
-    def most_nano(self) -> Money | None:
-        """Return what is never exceeded."""
-        return Terms(self.limit_nano, enforcement=self.enforcement, grace_nano=self.grace_nano).most_nano
+    def terms(self) -> Terms:
+        """Return them as terms, without their window."""
+        enforcement, grace, line = self.enforcement, self.grace_nano, self.overdraft_nano
+        return Terms(self.limit_nano, enforcement=enforcement, grace_nano=grace, overdraft_nano=line)
 
 
 class _Stand(msgspec.Struct, frozen=True):
@@ -99,6 +109,8 @@ async def open_lease(connection: Connection, ask: Ask, gateway: int, transfer_id
         if before is None:
             move = plan_lease(stand.moment, ask.need_nano, ask.want_nano)
             await _book_move(connection, budget, stand, move, transfer_id, at_us)
+            if move.repaid_nano and budget.terms.overdraft_nano:
+                await _restore_line(connection, budget, move.repaid_nano, transfer_id, at_us)
         else:
             move = Move(0, 0, 0, before, stand.moment.available_nano)
         if move.leased_nano < ask.need_nano and stand.elsewhere_nano:
@@ -130,7 +142,7 @@ async def _stand(connection: Connection, budget: Budget, gateway: int | None, at
         opening = Opening(word, code, parent, None, limited, unit)
         return (await open_account(connection, tenant, opening, at_us))[0]
 
-    lasting = not terms.rolling and terms.window is not Window.minute
+    lasting = lasts(terms)
     overage_name = chart.overage_name(name if lasting else chart.budget_name(budget.budget_id, "all"))
     overage = await opened(overage_name, Code.overage, parent=account if lasting else None)
     lease = used = 0
@@ -146,8 +158,7 @@ async def _stand(connection: Connection, budget: Budget, gateway: int | None, at
     assert row is not None
     most = terms.most_nano
     if row["terms"] is not None:  # in force; what the gateway knows may be older
-        in_force = msgspec.json.decode(row["terms"], type=_InForce)
-        most = in_force.overdraft_nano if budget.budget_id.endswith(chart.OVERDRAFT) else in_force.most_nano
+        most = most_in_force(budget.budget_id, msgspec.json.decode(row["terms"], type=_InForce).terms())
     state, owed = locked[account], locked[overage].debits_posted - locked[overage].credits_posted
     moment = Moment(
         state.available,
@@ -179,6 +190,25 @@ async def _book_move(
         await _book_all(connection, tenant, transfers)
     if limited and not stand.limited:
         await set_limited(connection, tenant, accounts.budget, limited=True)
+
+
+async def _restore_line(
+    connection: Connection, budget: Budget, repaid_nano: Money, transfer_id: bytes, at_us: int
+) -> None:
+    """Give an overdraft line back what of its use the budget has repaid."""
+    line = overdraft_line(budget)
+    name = chart.budget_name(line.budget_id, period_at(line.terms, at_us).name)
+    if await find_account(connection, budget.tenant, name) is None:
+        return
+    stand = await _stand(connection, line, None, at_us)
+    used = stand.moment.granted_nano - stand.moment.available_nano - stand.elsewhere_nano
+    amount, unit = min(repaid_nano, max(0, used)), stand.accounts.unit
+    if amount:
+        opening = Opening(chart.used_name(unit, 0), Code.used, unit=unit)
+        source, _ = await open_account(connection, budget.tenant, opening, at_us)
+        act, target = id_of("line", transfer_id.hex()), stand.accounts.budget
+        restored = Transfer(act, source, target, amount, Kind.post, Reason.overage, at_us, unit=unit)
+        await _book_all(connection, budget.tenant, [restored])
 
 
 async def lock_control(connection: Connection, tenant: int) -> None:
