@@ -423,7 +423,7 @@ acts = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=acts)
 async def test_no_span_of_a_window_sees_more_than_a_rolling_limit(
     connection: Connection, steps: list[tuple[str, int, int]]
