@@ -27,7 +27,8 @@ def get(local: LocalBursar, path: str, status: int = 200) -> Any:
 
 
 def total_nano(local: LocalBursar) -> int:
-    return int(local.query("select coalesce(sum(cost_nano), 0) as total from calls")[0]["total"])
+    spent = "(select coalesce(sum(cost_nano), 0) from {})"
+    return int(local.query(f"select {spent.format('calls')} + {spent.format('charges')} as total")[0]["total"])
 
 
 def test_a_call_in_full_and_in_the_list_are_the_same(shared_bursar: LocalBursar, call: dict[str, Any]) -> None:
@@ -36,7 +37,7 @@ def test_a_call_in_full_and_in_the_list_are_the_same(shared_bursar: LocalBursar,
     assert call["usage"]["output_tokens"] == 25
 
 
-@pytest.mark.parametrize("by", ["model", "key", "day", "hour"])
+@pytest.mark.parametrize("by", ["model", "key", "day", "hour", "charge"])
 def test_a_statement_is_the_sum_of_its_lines_and_of_the_books(
     shared_bursar: LocalBursar, call: dict[str, Any], by: str
 ) -> None:

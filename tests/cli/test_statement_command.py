@@ -21,7 +21,7 @@ def spent(shared_bursar: LocalBursar, request: pytest.FixtureRequest) -> dict[st
     return {"key": name, "id": call_id}
 
 
-@pytest.mark.parametrize("by", [By.model, By.key, By.day, By.hour])
+@pytest.mark.parametrize("by", [By.model, By.key, By.day, By.hour, By.charge])
 def test_the_lines_of_a_statement_add_up(cli: Cli, spent: dict[str, Any], by: str) -> None:
     statement = cli("statement", "--by", by, "--json").json()
     assert statement["by"] == by
@@ -53,6 +53,8 @@ def test_days_from_and_to_are_included_and_others_are_not(cli: Cli, spent: dict[
         "by": "model",
         "lines": [],
         "calls": 0,
+        "charges": 0,
+        "charges_usd": "0.00",
         "total_usd": "0.00",
     }
     assert cli("statement", "--from", "2098-01-01", "--to", "2098-01-01", "--json").json()["calls"] == 0

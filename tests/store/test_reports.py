@@ -198,6 +198,7 @@ STATEMENTS = {
     By.run: snapshot([("run_1", 1, 10, 120, 0)]),
     By.day: snapshot([("2026-11-20", 2, 10, 120, 0), ("2026-11-21", 2, 7, 240, 1)]),
     By.hour: snapshot([("2026-11-20T16", 2, 10, 120, 0), ("2026-11-21T16", 2, 7, 240, 1)]),
+    By.charge: snapshot([("model calls", 4, 17, 360, 1)]),
 }
 
 

@@ -17,10 +17,12 @@ from bursar.store.reports import By, StatementLine, Totals, recent_calls, statem
 
 
 class TotalsView(msgspec.Struct, frozen=True):
-    """Total a span of time. Tokens are told apart by kind and never overlap."""
+    """Total a span of time. Tokens are told apart by kind and never overlap. Charges are for work that is no call."""
 
     calls: int
+    charges: int
     cost_usd: str
+    charges_usd: str
     input_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
@@ -31,10 +33,11 @@ class TotalsView(msgspec.Struct, frozen=True):
 
 
 class LineView(msgspec.Struct, frozen=True):
-    """Be one line of a statement. Input includes cached tokens, output includes reasoning."""
+    """Be one line of a statement, its calls and charges. Input includes cached tokens, output includes reasoning."""
 
     name: str
     calls: int
+    charges: int
     cost_usd: str
     input_tokens: int
     cache_read_tokens: int
@@ -133,7 +136,9 @@ def totals_view(total: Totals) -> TotalsView:
     """Shape totals."""
     return TotalsView(
         total.calls,
+        total.charges,
         nano_to_usd(total.cost_nano),
+        nano_to_usd(total.charges_nano),
         total.input_tokens,
         total.cache_read_tokens,
         total.cache_write_tokens,
@@ -148,7 +153,7 @@ def line_view(line: StatementLine) -> LineView:
     """Shape a statement's line."""
     cost = nano_to_usd(line.cost_nano)
     counts = (line.input_tokens, line.cache_read_tokens, line.output_tokens, line.estimated)
-    return LineView(line.name, line.calls, cost, *counts)
+    return LineView(line.name, line.calls, line.charges, cost, *counts)
 
 
 def budget_view(holder: Holder, tree: Tree, state: BudgetState) -> BudgetView:

@@ -1,16 +1,19 @@
 """`bursar runs`: agent runs, what they cost, and the tree of their calls."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter, validators
-from rich.tree import Tree
 
-from bursar.cli.common import Data, Json, console, now_us, open_books, print_json, print_table, run
+from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError
 from bursar.core.times import DAY_US
 from bursar.store.runs import one_run, recent_runs
 
 app = App(name="runs", help="Show agent runs.")
+
+_INDENTED_MAX: Final = 20
+"""What lies deeper is not moved further to the right."""
 
 
 @app.command(name="list")
@@ -58,26 +61,28 @@ def show(
     if json:
         print_json(found)
         return
-    tree = Tree(f"[bold]{name}[/bold]  {found['calls']:,} calls  {found['cost_usd']} USD")
+    print("\n".join(_lines(name, found)))
+
+
+def _lines(name: str, found: dict[str, Any]) -> Iterator[str]:
+    """Write a run down, one line a call, charge and budget."""
+    yield f"{name}  {found['calls']:,} calls  {found['cost_usd']} USD"
     for node in found["tree"]:
-        _grow(tree, node)
+        depth = node["depth"]
+        indent = "  " * min(depth, _INDENTED_MAX) + (f"({depth}) " if depth > _INDENTED_MAX else "")
+        yield f"{indent}{node['at'][11:19]} {node['model']}  {node['status']}  {node['cost_usd']} USD  {node['id']}"
+        for charge in node["charges"]:
+            yield "  " * min(depth + 1, _INDENTED_MAX) + _charge_text(charge)
     for charge in found["charges"]:
-        tree.add(_charge_text(charge))
-    console().print(tree)
+        yield "  " + _charge_text(charge)
+    if not found["whole"]:
+        yield "  ... and more"
     for budget in found["budgets"]:
-        print(f"{budget['budget']}: {budget['spent']} of {budget['limit']} spent, {budget['left'] or 'unlimited'} left")
-
-
-def _grow(tree: Tree, node: dict[str, Any]) -> None:
-    branch = tree.add(
-        f"{node['at'][11:19]} {node['model']}  {node['status']}  {node['cost_usd']} USD  [dim]{node['id']}[/dim]"
-    )
-    for charge in node["charges"]:
-        branch.add(_charge_text(charge))
-    for child in node["children"]:
-        _grow(branch, child)
+        unit, left = budget["unit"], budget["left"] or "unlimited"
+        yield f"{budget['budget']}: {budget['spent']} of {budget['limit']} spent, {left} {unit} left"
 
 
 def _charge_text(charge: dict[str, Any]) -> str:
     what = charge["description"] or charge["supplier"] or charge["id"]
-    return f"{charge['kind']}: {what}  {charge['cost_usd']} USD"
+    quantity = f" ({charge['quantity']})" if charge["quantity"] else ""
+    return f"{charge['kind']}: {what}{quantity}  {charge['cost_usd']} USD"

@@ -22,7 +22,7 @@ def statement(
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Print what was spent. Input includes cached tokens, output includes reasoning."""
+    """Print what was spent, on calls and on charged work that is none. Input includes cached tokens."""
     from_us, until_us = _span(from_, to)
 
     async def work() -> tuple[list[StatementLine], Totals]:
@@ -39,6 +39,8 @@ def statement(
                 "by": str(by),
                 "lines": [_line_json(line) for line in lines],
                 "calls": total.calls,
+                "charges": total.charges,
+                "charges_usd": nano_to_usd(total.charges_nano),
                 "total_usd": nano_to_usd(total.cost_nano),
             }
         )
@@ -47,15 +49,19 @@ def statement(
 
 
 def print_statement(by: By, lines: list[StatementLine], total: Totals, span: str) -> None:
-    """Print a statement as a table."""
-    rows = [_row(line) for line in lines]
+    """Print a statement as a table; what was charged beside calls is counted where there is any."""
     into = total.input_tokens + total.cache_read_tokens + total.cache_write_tokens
     out = total.output_tokens + total.reasoning_tokens
-    cost = nano_to_usd(total.cost_nano, 9)
-    counts = [f"{count:,}" for count in (total.calls, into, total.cache_read_tokens, out)]
-    rows.append(["total", *counts, cost, f"{total.estimated:,}" if total.estimated else ""])
+    whole = StatementLine(
+        "total", total.calls, total.cost_nano, into, total.cache_read_tokens, out, total.estimated, total.charges
+    )
     columns = [str(by), "calls", "input", "cached", "output", "USD", "estimated"]
-    print_table(columns, rows, right=(1, 2, 3, 4, 5, 6), title=f"Statement, {span}")
+    rows = [_row(line) for line in [*lines, whole]]
+    if total.charges:
+        columns.insert(2, "charges")
+        for row, line in zip(rows, [*lines, whole], strict=True):
+            row.insert(2, f"{line.charges:,}")
+    print_table(columns, rows, right=tuple(range(1, len(columns))), title=f"Statement, {span}")
 
 
 def _row(line: StatementLine) -> list[str]:
@@ -67,6 +73,7 @@ def _line_json(line: StatementLine) -> dict[str, Any]:
     return {
         "name": line.name,
         "calls": line.calls,
+        "charges": line.charges,
         "cost_usd": nano_to_usd(line.cost_nano),
         "input_tokens": line.input_tokens,
         "cache_read_tokens": line.cache_read_tokens,

@@ -1,16 +1,12 @@
 """Read the headers a call brings, and choose those that go on in either direction."""
 
-import re
 from typing import Final
 
 import msgspec
 
 from bursar.core.errors import BadRequest, TooLarge
+from bursar.core.words import TAGS_MAX, WORD_CHARS_MAX, is_word
 from bursar.gateway.connection import Headers
-
-TAGS_MAX: Final = 16
-TAG_CHARS_MAX: Final = 128
-_WORD: Final = re.compile(r"[\w.:/@ +-]{1,128}")
 
 # To the provider: what changes the meaning of a call in its own protocol, and nothing that names the client.
 _FORWARDED: Final = (b"anthropic-version", b"anthropic-beta", b"openai-beta")
@@ -96,9 +92,9 @@ def read_tags(text: str, where: str = "x-bursar-tags") -> dict[str, str]:
     tags: dict[str, str] = {}
     for pair in text.split(","):
         name, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals or not name or not _WORD.fullmatch(name) or not _WORD.fullmatch(value):
+        if not equals or not name or not is_word(name) or not is_word(value):
             raise BadRequest(
-                f"{where}: expected name=value pairs of up to {TAG_CHARS_MAX} letters, digits and _.:/@+- each",
+                f"{where}: expected name=value pairs of up to {WORD_CHARS_MAX} letters, digits and _.:/@+- each",
                 param=where,
             )
         tags[name] = value
@@ -108,8 +104,8 @@ def read_tags(text: str, where: str = "x-bursar-tags") -> dict[str, str]:
 
 
 def _word(value: str, where: str) -> str:
-    if not _WORD.fullmatch(value):
-        raise BadRequest(f"{where}: expected up to {TAG_CHARS_MAX} letters, digits and _.:/@+-", param=where)
+    if not is_word(value):
+        raise BadRequest(f"{where}: expected up to {WORD_CHARS_MAX} letters, digits and _.:/@+-", param=where)
     return value
 
 

@@ -23,6 +23,7 @@ _SUMS: Final = """count(*) as calls, sum(cost_nano)::bigint as cost_nano,
     count(*) filter (where usage_source in (2, 3)) as estimated"""
 _SQL: Final = {name: text.replace("{sums}", _SUMS) for name, text in load_statements("calls").items()}
 
+_CHARGES: Final = load_statements("charges")
 
 # An attempt's own status is kept where there were several; where there was one, the call's says the same.
 _STATUS_OF: Final = {
@@ -41,6 +42,7 @@ class By(StrEnum):
     run = "run"
     day = "day"
     hour = "hour"
+    charge = "charge"  # kinds of work that is no call
 
 
 class StatementLine(msgspec.Struct, frozen=True):
@@ -53,10 +55,14 @@ class StatementLine(msgspec.Struct, frozen=True):
     cache_read_tokens: int
     output_tokens: int
     estimated: int  # calls whose usage the provider did not report
+    charges: int = 0  # for work that is no call; their cost is in the line's
+
+
+_OF_CALLS: Final = StatementLine.__struct_fields__[:-1]
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Hold the totals of a span of time, tokens by kind."""
+    """Hold the totals of a span of time, tokens by kind. The cost is that of calls and charges."""
 
     calls: int
     cost_nano: Money
@@ -67,21 +73,37 @@ class Totals(msgspec.Struct, frozen=True):
     reasoning_tokens: int
     not_ok: int
     estimated: int
+    charges: int = 0
+    charges_nano: Money = 0
 
 
 async def statement(
     connection: Connection, by: By, from_us: int, until_us: int, tenant: int = TENANT
 ) -> list[StatementLine]:
-    """Return what was spent between two moments, grouped. A call with several tags is in the line of each."""
+    """Return what was spent between two moments, grouped. What has several tags is in the line of each.
+
+    A charge is in the line of its key, run, tag and time; among models, work that is no call has a line of its own.
+    """
     rows = await connection.fetch(_SQL[f"by_{by}"], tenant, _id_at(from_us), _id_at(until_us))
-    return [StatementLine(*(row[name] for name in StatementLine.__struct_fields__)) for row in rows]
+    lines = {row["name"]: StatementLine(*(row[name] for name in _OF_CALLS)) for row in rows}
+    for row in await connection.fetch(_CHARGES[f"by_{by}"], tenant, from_us, until_us):
+        line = lines.get(row["name"]) or StatementLine(row["name"], 0, 0, 0, 0, 0, 0)
+        cost = line.cost_nano + row["cost_nano"]
+        lines[line.name] = msgspec.structs.replace(line, cost_nano=cost, charges=row["charges"])
+    if by in (By.day, By.hour):
+        return sorted(lines.values(), key=lambda line: line.name)
+    return sorted(lines.values(), key=lambda line: (-line.cost_nano, line.name))
 
 
 async def totals(connection: Connection, from_us: int, until_us: int, tenant: int = TENANT) -> Totals:
     """Return the totals between two moments."""
     row = await connection.fetchrow(_SQL["totals"], tenant, _id_at(from_us), _id_at(until_us))
+    charged = await connection.fetchrow(_CHARGES["totals"], tenant, from_us, until_us)
     assert row is not None
-    return Totals(*(row[name] for name in Totals.__struct_fields__))
+    assert charged is not None
+    values = {**row, **charged}
+    values["cost_nano"] += charged["charges_nano"]
+    return Totals(**values)
 
 
 async def recent_calls(
@@ -112,6 +134,22 @@ async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
         "prompt_bytes": {part: row[f"{part}_bytes"] for part in ("system", "tools", "history", "retrieved", "user")},
         "attempts": [await _attempt(connection, attempt) for attempt in attempts],
     }
+
+
+class Length(msgspec.Struct, frozen=True):
+    """Say how long an answer was, and what it was to."""
+
+    key_id: str
+    model: str
+    protocol: int
+    prompt_bytes: int
+    output_tokens: int
+
+
+async def recent_lengths(connection: Connection, since_us: int, limit: int) -> list[Length]:
+    """Return the lengths of the latest answers since a moment, oldest first."""
+    rows = await connection.fetch(_SQL["lengths"], TENANT, _id_at(since_us), limit)
+    return [Length(*(row[name] for name in Length.__struct_fields__)) for row in rows]
 
 
 async def used_since(connection: Connection, from_us: int, model: str) -> dict[str, Usage]:

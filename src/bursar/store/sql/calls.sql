@@ -52,6 +52,12 @@ where calls.tenant = $1 and call_id >= $2 and call_id < $3 and run <> ''
 group by 1
 order by cost_nano desc, name;
 
+-- name: by_charge
+select 'model calls' as name, {sums}
+from calls
+where calls.tenant = $1 and call_id >= $2 and call_id < $3
+having count(*) > 0;
+
 -- name: by_day
 select to_char(to_timestamp(opened_us / 1000000) at time zone 'UTC', 'YYYY-MM-DD') as name, {sums}
 from calls
@@ -65,6 +71,18 @@ from calls
 where calls.tenant = $1 and call_id >= $2 and call_id < $3
 group by 1
 order by name;
+
+-- name: lengths
+-- The latest answers whose length is known, oldest first, for keys' expectations of those to come.
+select * from (
+    select call_id, key_id, model, protocol, system_bytes + tools_bytes + history_bytes + retrieved_bytes + user_bytes as prompt_bytes,
+        output_tokens + reasoning_tokens as output_tokens
+    from calls
+    where tenant = $1 and usage_source in (1, 2) and call_id >= $2
+    order by call_id desc
+    limit $3
+) as latest
+order by call_id;
 
 -- name: card
 select rates, source, checked from rate_cards where price_id = $1;
