@@ -231,3 +231,13 @@ async def test_calls_that_read_the_same_budget_apart_all_get_their_money(till: T
     assert len({lease for lease, _ in held}) == 1
     assert held[0][0].held_nano == 12 * (CENT // 100)
     assert till.purses.top_ups <= 2
+
+
+async def test_what_is_granted_while_the_purses_close_goes_back_as_well(till: Till) -> None:
+    purse = budget(100 * CENT)
+    asking = asyncio.create_task(till.hold(purse, CENT))
+    while not till.purses._topping:
+        await asyncio.sleep(0)
+    asking.cancel()
+    await till.purses.close()
+    assert await till.free_in_budget(purse) == 100 * CENT

@@ -118,11 +118,13 @@ class Purses:
                 del self._purses[name]
 
     async def close(self) -> None:
-        """Give every lease back."""
-        for purse in self._purses.values():
-            purse.retire()
-            self._return_all(purse)
-        while self._tasks:
+        """Give every lease back, those that are still being asked for included."""
+        while True:
+            for purse in self._purses.values():
+                purse.retire()
+                self._return_all(purse)
+            if not self._tasks:
+                return
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin_top_up(self, purse: Purse, need_nano: Money) -> asyncio.Task[None]:
