@@ -1,11 +1,12 @@
 """Decide what a call holds: of which budgets, how much, and what is tried when that does not fit."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from bursar.budgets.budget import Budget, overdraft_line
-from bursar.budgets.predict import OutputPredictor
+from bursar.budgets.predict import TOKENS_MAX, OutputPredictor
 from bursar.budgets.tree import Claim, Exhausted, Holds
 from bursar.core.errors import NoMoney
 from bursar.core.money import Money
@@ -17,6 +18,8 @@ from bursar.gateway.plan import Quote, output_max
 from bursar.gateway.settle import estimated_input
 from bursar.gateway.stats import Stats
 from bursar.ledger.chart import Unit
+from bursar.store.reports import Length
+from bursar.tokens.estimate import tokens_from_bytes
 
 _PERCENT: Final = 100
 
@@ -70,6 +73,12 @@ class Holder:
             self._stats.predicted += 1
             self._stats.exceeded += output > wish.output_tokens
             self.predictor.observe(_stream(passage), tokens_in, output, wish.output_tokens, wish.output_cap)
+
+    def recall(self, lengths: Iterable[Length]) -> None:
+        """Learn from the answers of an earlier life."""
+        for each in lengths:
+            stream, tokens_in = (each.key_id, each.model, each.protocol), tokens_from_bytes(each.prompt_bytes)
+            self.predictor.observe(stream, tokens_in, each.output_tokens, TOKENS_MAX, TOKENS_MAX)
 
     def _expected(self, passage: Passage, quote: Quote) -> Wish:
         """Hold for as much output as such calls have, and the rest in the overdraft lines of their budgets."""

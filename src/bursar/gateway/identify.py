@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from bursar.budgets.budget import Budget
-from bursar.budgets.tree import Tree
+from bursar.budgets.tree import Holds, Tree
 from bursar.core.errors import BooksError, Forbidden, Unauthorized, Unavailable
 from bursar.gateway.control import Control
 from bursar.store.database import Connection
@@ -47,6 +47,11 @@ class Keys:
             now = budgets.get(budget.budget_id, budget)
             if now != budget:
                 self._changed(now)
+
+    @property
+    def expect(self) -> bool:
+        """Tell whether calls of any key are held for by expectation."""
+        return any(key.path.claim.holds is not Holds.strict for key in self._by_digest.values())
 
     def find(self, secret: str) -> Key | None:
         """Return the key of a secret that was used here before."""

@@ -20,7 +20,7 @@ from bursar.core.errors import BooksError, BursarError, ConfigError
 from bursar.core.ids import IdSource
 from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus, UsageSource
-from bursar.core.times import SECOND_US
+from bursar.core.times import DAY_US, SECOND_US
 from bursar.gateway.app import App
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.calls import Calls
@@ -53,6 +53,7 @@ from bursar.store.journal import GROUP_WAIT_S, Fenced, Journal
 from bursar.store.keys import TENANT
 from bursar.store.leases import OpenLease, expire_holds, id_of, return_lease, set_aside, take_back
 from bursar.store.postgres import DataFolder
+from bursar.store.reports import recent_lengths
 from bursar.store.spool import Position, Spool
 from bursar.wires.openai_chat import OPENAI_CHAT
 
@@ -67,6 +68,10 @@ _SEEN_S: Final = 1.0
 """How often a gateway says that it lives."""
 
 _REAP_ROUNDS: Final = 5
+
+_LENGTHS_MAX: Final = 20_000
+_REMEMBERED_US: Final = 7 * DAY_US
+"""Answers a new worker learns the usual lengths from: of a week, and no more than this many."""
 
 _BOOKS_S: Final = 5.0
 """How long a stopping gateway waits for a database that is away: the spool keeps what it has not taken."""
@@ -115,6 +120,7 @@ class Worker:
         self._stats = Stats(options.spool.with_suffix(".stats"))
         self._server: uvicorn.Server | None = None
         self._stopping = False
+        self._fenced = False
         self._keys: Keys
         self._journal: Journal
         self._books: GatewayBooks
@@ -128,6 +134,10 @@ class Worker:
         ids = IdSource(secrets.randbits(47))
         calls = Calls(self._config.gateway, self._keys, self._routes, self._books, ids, self._stats)
         await self._keys.load()
+        if self._keys.expect:
+            since_us = clock_us() - _REMEMBERED_US
+            lengths = await self._control.run(lambda connection: recent_lengths(connection, since_us, _LENGTHS_MAX))
+            calls.holder.recall(lengths)
         for provider in self._routes.upstreams:
             await self._books.payable(TENANT, provider)
         await self._control.listen(self._heard)
@@ -147,6 +157,7 @@ class Worker:
     async def recover(self) -> None:
         """Carry what a worker that is not run any more has left into the books, and give its leases back."""
         await self._begin()
+        self._watch(self._journal.run(clock_us))
         await self._stop()
 
     async def _begin(self) -> None:
@@ -190,6 +201,17 @@ class Worker:
     async def _stop(self) -> None:
         """Give back the leases, write down that all is done, and carry everything into the books."""
         self._stopping = True
+        # Who was given up can write nothing more before it has begun anew, which is to be soon.
+        if not self._fenced:
+            await self._close_books()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._journal.close()
+        await self._control.close()
+        self._spool.close()
+
+    async def _close_books(self) -> None:
         # Leases that cannot go back now do so when the gateway starts again.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._books.purses.close(), _BOOKS_S)
@@ -198,12 +220,6 @@ class Worker:
             await asyncio.wait_for(self._journal.committed(), _BOOKS_S)
         except TimeoutError:
             log.warning("gateway.books_behind", reason="the database is away; the spool keeps what it has not taken")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._journal.close()
-        await self._control.close()
-        self._spool.close()
 
     async def _recover(self, place: Place) -> None:
         """Settle what the last life left under way, bring the books up to date, and take its leases back."""
@@ -327,6 +343,7 @@ class Worker:
             self._tasks.remove(task)
             if task.cancelled() or self._stopping or (not forever and task.exception() is None):
                 return
+            self._fenced = self._fenced or isinstance(task.exception(), Fenced)
             log.critical("gateway.failed", error=repr(task.exception()))
             self._end()
 
