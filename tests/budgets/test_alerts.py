@@ -164,7 +164,7 @@ def test_a_forecast_that_is_not_sure_says_so() -> None:
         return [each.text.partition("; ")[2] for each in found]
 
     assert said("11.00/month") == ["at this pace it runs out on 21 November (between 21 November and 26 November)"]
-    assert said("14.00/month") == ["at this pace it runs out on 26 November (25 November at the earliest)"]
+    assert said("14.00/month") == ["at this pace it runs out on 25 November or later"]
     assert said("99.00/month") == []
 
 

@@ -34,7 +34,7 @@ def days(found: Forecast | None) -> Sequence[float | None] | None:
     return found and [day_of(found.runs_out_us), day_of(found.earliest_us), day_of(found.latest_us)]
 
 
-@pytest.mark.parametrize(("per_day", "after", "expected"), [(10, 2, 10), (5, 10, 20), (4, 20, 25), (3.4, 28, 29.4)])
+@pytest.mark.parametrize(("per_day", "after", "expected"), [(10, 4, 10), (5, 10, 20), (4, 20, 25), (3.4, 28, 29.4)])
 def test_even_spending_runs_out_when_it_does(per_day: float, after: float, expected: float) -> None:
     found = days(seen(lambda day: per_day * day, after))
     assert found == [pytest.approx(expected, abs=0.1)] * 3
@@ -43,7 +43,7 @@ def test_even_spending_runs_out_when_it_does(per_day: float, after: float, expec
 CURVES: list[tuple[str, Callable[[float], float], float, object]] = [
     ("nothing", lambda day: 0, 15, None),
     ("it lasts", lambda day: 3 * day, 15, None),
-    ("too early", lambda day: 10 * day, 1.5, None),
+    ("too early", lambda day: 10 * day, 3.4, None),
     ("all is spent", lambda day: 10 * day, 10, None),
     ("one burst at the start", lambda day: 60 if day > 0.5 else 0, 3, None),
     ("one burst now", lambda day: day + (50 if day > 14.9 else 0), 15, None),
@@ -132,7 +132,7 @@ def test_a_forecast_lies_ahead_within_the_window_and_in_order(
             assert at_us < found.earliest_us <= found.runs_out_us <= latest_us < end_us
 
 
-@given(st.integers(20, 300), st.integers(3, 28))
+@given(st.integers(20, 300), st.integers(4, 28))
 def test_who_spends_evenly_is_told_the_day_it_runs_out(per_day_cents: int, after_days: int) -> None:
     found = seen(lambda day: per_day_cents * day / 100, after_days, limit=40)
     exact = 40 * 100 / per_day_cents

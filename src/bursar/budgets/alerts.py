@@ -202,7 +202,7 @@ def _when(found: Forecast, terms: Terms, now_us: int) -> str:
     at, earliest = _moment(found.runs_out_us, terms, now_us), _moment(found.earliest_us, terms, now_us)
     clock = f"at {at} {terms.zone}" if terms.window is Window.day else f"on {at}"
     if found.latest_us is None:
-        return f"{clock} ({earliest} at the earliest)"
+        return f"{clock} or later" if earliest == at else f"{clock} ({earliest} at the earliest)"
     latest = _moment(found.latest_us, terms, now_us)
     return clock if earliest == latest else f"{clock} (between {earliest} and {latest})"
 

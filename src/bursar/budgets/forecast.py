@@ -1,8 +1,8 @@
 """Say when a budget runs out at the pace it is spent at, and how sure that is.
 
-Three paces are measured: of the recent past, of the recent past without its busiest eighth, and of the whole window
-without its busiest eighth. The middle one counts: a single burst is no pace, spending that has ceased is none any more,
-and spending that has grown counts before the window's average shows it. The slowest and the fastest say how sure it is.
+Three paces are measured: of the recent past, and of the recent past and the whole window without their busiest and
+their quietest eighth. The middle one counts: a single burst is no pace, spending that has ceased is none any more, and
+spending that has grown counts before the window's average shows it. The slowest and the fastest say how sure it is.
 """
 
 from bisect import bisect_right
@@ -67,7 +67,7 @@ def forecast(terms: Terms, period: Period, allowed_nano: Money, samples: Sequenc
     length = length_us(terms, period)
     recent = _recent_us(length)
     left = allowed_nano - now.spent_nano
-    if now.at_us >= period.end_us or now.at_us - start.at_us < recent // 4 or left <= 0:
+    if now.at_us >= period.end_us or now.at_us - start.at_us < recent // 2 or left <= 0:
         return None
     points = [start, *(sample for sample in samples if sample.at_us > start.at_us)]
     since_us = max(start.at_us, now.at_us - recent)
@@ -89,8 +89,8 @@ def _recent_us(length: int) -> int:
 
 
 def _steady_pace(gains: Sequence[Money], span_us: int) -> tuple[Money, int]:
-    """Return what was spent without the busiest piece, and the time that took."""
-    return sum(gains) - max(gains), span_us * (_PIECES - 1) // _PIECES
+    """Return what was spent without the busiest and the quietest piece, and the time that took."""
+    return sum(gains) - max(gains) - min(gains), span_us * (_PIECES - 2) // _PIECES
 
 
 def _gains(points: Sequence[Sample], since_us: int, gap_us: int) -> list[Money]:

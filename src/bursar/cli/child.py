@@ -1,4 +1,4 @@
-"""Be a child process of the supervisor: a gateway worker, the control plane, the sandbox, or the price compiler.
+"""Be a child process of the supervisor: a gateway worker, the control plane, the keeper, the sandbox, a compiler.
 
 python -m bursar.cli.child ROLE        its options are JSON in the environment, BURSAR_CHILD
 """
@@ -128,6 +128,14 @@ def _control(options: Options) -> None:
     _run(_serve(control_plane(options.database_url), listener))
 
 
+def _keeper(options: Options) -> None:
+    from bursar.cli.keeper import Keeper
+    from bursar.gateway.config import read_config
+
+    config = read_config(Path(options.config) if options.config else None)
+    _run(Keeper(options.database_url, config.alerts).run())
+
+
 def _prices(options: Options) -> None:
     from bursar.prices import load
 
@@ -156,7 +164,14 @@ def _run(work: Any) -> None:
         runner.run(work)
 
 
-_ROLES: Final = {"worker": _worker, "recover": _recover, "sandbox": _sandbox, "control": _control, "prices": _prices}
+_ROLES: Final = {
+    "worker": _worker,
+    "recover": _recover,
+    "sandbox": _sandbox,
+    "control": _control,
+    "keeper": _keeper,
+    "prices": _prices,
+}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Start everything on one machine, keep it running, and stop it in order: database, sandbox, control plane, gateway."""
+"""Start everything on one machine, keep it running, and stop it in order, from the database to the gateway."""
 
 import asyncio
 import contextlib
@@ -100,6 +100,7 @@ class Supervisor:
     async def start(self) -> None:
         """Start everything; returns once calls are served. Raises `OperatorError`."""
         folder = self._folder
+        self._config.alerts.secret()  # said now, if there is none, rather than when something is to be told
         folder.create()
         await _take(folder)
         self._listener = listen(self._host, self.port)
@@ -120,6 +121,9 @@ class Supervisor:
         await prices
         await self._start_children(url, self._listener)
         await self._wait_ready()
+        keeper = Child("keeper", Options(database_url=url, config=str(self._config_path or "")), ())
+        self._children.append(keeper)
+        await keeper.start()
         # Only from now on: a worker that cannot start at all is not tried again and again.
         self._tasks += [asyncio.create_task(child.keep_running()) for child in self._children]
 

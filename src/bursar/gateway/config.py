@@ -7,6 +7,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -57,23 +58,26 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def secret(self, name: str) -> str:
         """Read the provider's key. Raises `ConfigError` when its place is empty."""
-        if self.api_key_env:
-            value = os.environ.get(self.api_key_env, "")
-            if not value:
-                raise ConfigError(f"providers.{name}.api_key_env: the environment has no {self.api_key_env}")
-            return value
-        if self.api_key_file:
-            try:
-                value = Path(self.api_key_file).read_text().strip()
-            except OSError as error:
-                raise ConfigError(f"providers.{name}.api_key_file: {self.api_key_file}: {error.strerror}") from None
-            if not value:
-                raise ConfigError(f"providers.{name}.api_key_file: {self.api_key_file} is empty")
-            return value
-        return self.api_key
+        return _read_secret(f"providers.{name}.api_key", self.api_key_env, self.api_key_file) or self.api_key
 
     def __repr__(self) -> str:
         return f"Provider(kind={self.kind!r}, base_url={self.base_url!r})"
+
+
+class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hold the `[alerts]` table."""
+
+    webhook: str = ""
+    secret_env: str = ""
+    secret_file: str = ""
+    every_s: Seconds = 5.0
+
+    def secret(self) -> bytes:
+        """Read what webhooks are signed with. Raises `ConfigError` when its place is empty."""
+        return _read_secret("alerts.secret", self.secret_env, self.secret_file).encode()
+
+    def __repr__(self) -> str:
+        return f"Alerts(webhook={bool(self.webhook)}, every_s={self.every_s})"
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -90,6 +94,7 @@ class Config(msgspec.Struct, frozen=True):
     providers: dict[str, Provider]
     models: dict[str, Model]
     prices: list[Price]
+    alerts: Alerts = Alerts()
 
     @property
     def needs_sandbox(self) -> bool:
@@ -97,7 +102,7 @@ class Config(msgspec.Struct, frozen=True):
         return any(provider.kind == "sandbox" and not provider.base_url for provider in self.providers.values())
 
 
-_TABLES: Final = ("gateway", "providers", "models", "prices")
+_TABLES: Final = ("gateway", "providers", "models", "prices", "alerts")
 
 
 def read_config(path: Path | None) -> Config:
@@ -136,7 +141,44 @@ def parse_config(tables: dict[str, Any]) -> Config:
     models = {name: _model(name, value, providers) for name, value in _table(tables, "models").items()}
     if not providers:
         raise ConfigError("providers: expected at least one [providers.NAME] table")
-    return Config(settings, providers, models, read_prices(prices))
+    return Config(settings, providers, models, read_prices(prices), _alerts(tables.get("alerts", {})))
+
+
+def _alerts(value: Any) -> Alerts:
+    alerts = _convert(value, Alerts, "alerts")
+    has_secret = bool(alerts.secret_env or alerts.secret_file)
+    if not alerts.webhook:
+        if has_secret:
+            raise ConfigError('alerts.webhook: expected an address such as "https://example.com/alerts"')
+        return alerts
+    try:
+        parts = urlsplit(alerts.webhook)
+        usable = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # what it raises for a port or host that is none
+        usable = False
+    if not usable or not alerts.webhook.isascii() or not alerts.webhook.isprintable() or " " in alerts.webhook:
+        raise ConfigError('alerts.webhook: expected an address such as "https://example.com/alerts"')
+    if not has_secret:
+        raise ConfigError("alerts.secret_env: expected the variable with the secret webhooks are signed with")
+    return alerts
+
+
+def _read_secret(where: str, variable: str, file: str) -> str:
+    """Read a secret from the environment or a file; empty where neither is named."""
+    if variable:
+        value = os.environ.get(variable, "")
+        if not value:
+            raise ConfigError(f"{where}_env: the environment has no {variable}")
+        return value
+    if not file:
+        return ""
+    try:
+        value = Path(file).read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"{where}_file: {file}: {error.strerror}") from None
+    if not value:
+        raise ConfigError(f"{where}_file: {file} is empty")
+    return value
 
 
 def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:

@@ -1,0 +1,125 @@
+"""Keep watch: every few seconds look at the budgets that changed, and tell what is to be told.
+
+Any number of keepers may run on one database; one of them works, and should it die another takes its place. A keeper
+keeps nothing that matters in memory: it may end at any moment.
+"""
+
+import asyncio
+import hashlib
+import random
+import ssl
+import time
+from typing import Final
+
+import structlog
+
+from bursar.budgets.tree import Tree
+from bursar.budgets.webhooks import Outcome, Schedule, next_attempt_us
+from bursar.cli.webhook import TIMEOUT_S, send
+from bursar.core.errors import BooksError
+from bursar.core.times import SECOND_US
+from bursar.gateway.config import Alerts
+from bursar.store.alerts import (
+    DueDelivery,
+    become_keeper,
+    claim_deliveries,
+    make_alerts,
+    readdress,
+    settle_delivery,
+)
+from bursar.store.database import AWAY, Connection, connect
+
+log = structlog.get_logger()
+
+DELIVERIES_MAX: Final = 8
+"""How many are under way at once."""
+
+_RETRY_S: Final = 1.0
+
+
+def clock_us() -> int:
+    """Return the Unix time in microseconds."""
+    return time.time_ns() // 1_000
+
+
+class Keeper:
+    """Hold what a keeper works with."""
+
+    def __init__(
+        self,
+        database_url: str,
+        alerts: Alerts,
+        *,
+        schedule: Schedule | None = None,
+        timeout_s: float = TIMEOUT_S,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._database_url = database_url
+        self._alerts = alerts
+        self._schedule = schedule or Schedule()
+        self._timeout_s = timeout_s
+        self._tls = tls
+        self._secret = alerts.secret()
+        self._url_sha256 = hashlib.sha256(alerts.webhook.encode()).digest() if alerts.webhook else None
+        self._random = random.Random()  # noqa: S311 - it spreads attempts, nothing is kept secret by it
+
+    async def run(self) -> None:
+        """Keep watch until cancelled, however often the database goes away."""
+        while True:
+            try:
+                connection = await connect(self._database_url)
+                try:
+                    await self._keep(connection)
+                finally:
+                    connection.terminate()
+            except (*AWAY, BooksError) as error:
+                log.warning("keeper.books_away", error=type(error).__name__)
+            await asyncio.sleep(_RETRY_S)
+
+    async def _keep(self, connection: Connection) -> None:
+        while True:
+            if await become_keeper(connection):
+                break
+            await asyncio.sleep(self._alerts.every_s)
+        if self._url_sha256 is not None:
+            await readdress(connection, self._url_sha256, clock_us())
+        tree = None
+        while True:
+            tree = await self.look(connection, tree)
+            while await self.deliver(connection):
+                pass
+            await asyncio.sleep(self._alerts.every_s)
+
+    async def look(self, connection: Connection, tree: Tree | None) -> Tree:
+        """Find and write down what is to be told; `tree` is what the last look returned."""
+        tree, made = await make_alerts(connection, clock_us(), tree, self._url_sha256)
+        for alert in made:
+            log.info("alert.made", alert=alert.alert_id, budget=alert.budget_id, kind=alert.kind.value)
+        return tree
+
+    async def deliver(self, connection: Connection) -> int:
+        """Attempt the deliveries that are due, so many as may be under way at once; returns how many there were."""
+        if self._url_sha256 is None:
+            return 0
+        now_us = clock_us()
+        until_us = now_us + round(2 * self._timeout_s * SECOND_US)
+        due = await claim_deliveries(connection, self._url_sha256, now_us, until_us, DELIVERIES_MAX)
+        ends = await asyncio.gather(*(self._attempt(each) for each in due))
+        for delivery, (error, next_us) in zip(due, ends, strict=True):
+            await settle_delivery(connection, delivery, error, next_us, clock_us())
+        return len(due)
+
+    async def _attempt(self, delivery: DueDelivery) -> tuple[str, int | None]:
+        """Send one event; returns what went wrong, if anything, and when to try again."""
+        address = self._alerts.webhook
+        answer = await send(address, self._secret, delivery.event, clock_us(), self._timeout_s, self._tls)
+        if answer.outcome is Outcome.delivered:
+            return "", None
+        next_us = None
+        if answer.outcome is Outcome.again:
+            times = (answer.retry_after_s, clock_us(), delivery.made_us)
+            next_us = next_attempt_us(self._schedule, delivery.attempts, self._random.random(), *times)
+        tell = log.error if next_us is None else log.warning
+        event = "webhook.given_up" if next_us is None else "webhook.failed"
+        tell(event, alert=delivery.alert_id, attempts=delivery.attempts, error=answer.problem)
+        return answer.problem, next_us
