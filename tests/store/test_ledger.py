@@ -103,7 +103,7 @@ async def test_a_fault_is_its_submitters_alone(connection: Connection, accounts:
     assert (await audit(connection)).findings == []
 
 
-@pytest.mark.parametrize("reply", range(1, 7))
+@pytest.mark.parametrize("reply", range(1, 9))
 async def test_a_line_cut_at_any_reply_books_everything_once(
     connection: Connection, database_url: str, accounts: list[int], reply: int
 ) -> None:

@@ -58,6 +58,10 @@ where tenant = $1 and hold_id = any($3) and hold_id <> ''
 union all
 select transfer_id, 0, 0, 0, 0, 0, 0, '', 0, 0, status from transfer_failures where tenant = $1 and transfer_id = any($2);
 
+-- name: flush
+-- A commit of its own, which waits for the disk; whatever was committed before it is then on disk as well.
+select pg_logical_emit_message(true, 'bursar', '');
+
 -- name: related_transfers
 select transfer_id, debit_account, credit_account, amount_nano, kind, reason, event_us, hold_id, held_nano, unit
 from transfers
