@@ -1,7 +1,7 @@
 # Bursar: `make help` lists what there is.
 PYTHON ?= python3
 VENV := .venv
-BENCHES := gateway overspend books ledger
+BENCHES := gateway overspend books ledger holds scale
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

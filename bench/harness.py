@@ -108,6 +108,11 @@ class LocalBursar:
                     found.append(pid)
         return found
 
+    def database_pids(self) -> list[int]:
+        """Return the processes of its own database."""
+        server = self.child_pids("postgres")[0]
+        return [server, *_children_of(server)]
+
     def kill(self, role: str, number: int = 0) -> int:
         """Kill a process of a role, as kill -9 does; returns its number."""
         pids = self.child_pids(role)

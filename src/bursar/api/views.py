@@ -11,8 +11,8 @@ from bursar.core.times import HOUR_US, day_start_us, to_datetime
 from bursar.ledger.chart import Unit
 from bursar.store.charges import ChargeKind
 from bursar.store.database import Connection
-from bursar.store.holders import TENANT, BudgetState, budget_states, read_tree
-from bursar.store.keys import Key, all_keys
+from bursar.store.holders import BudgetState, budget_states
+from bursar.store.keys import Key, keys_in_tree
 from bursar.store.reports import By, StatementLine, Totals, recent_calls, statement, totals
 
 
@@ -96,7 +96,10 @@ class KeyView(msgspec.Struct, frozen=True):
 
 
 class ChargeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Describe work that is no model call. The same id is charged once; `call` or `run` say what it was for."""
+    """Describe work that is no model call. The same id is charged once; `call` or `run` say what it was for.
+
+    Texts are on one line. `id`, `supplier` and `quantity` have up to 128 characters, `description` up to 1000.
+    """
 
     id: str
     kind: ChargeKind
@@ -201,8 +204,8 @@ def key_view(key: Key) -> KeyView:
 
 async def read_budgets(connection: Connection, now_us: int) -> list[BudgetView]:
     """Read the state of every budget, those of revoked keys left out; each after what it is a part of."""
-    tree = await read_tree(connection, TENANT)
-    gone = {key.holder.holder_id for key in await all_keys(connection, tree) if key.revoked_us is not None}
+    tree, keys = await keys_in_tree(connection)
+    gone = {key.holder.holder_id for key in keys if key.revoked_us is not None}
     shown = [holder for holder in tree.in_order() if holder.holder_id not in gone]
     found = [(holder, budget) for holder in shown for budget in holder.budgets]
     states = await budget_states(connection, [budget for _, budget in found], now_us)

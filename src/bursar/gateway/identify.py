@@ -8,12 +8,11 @@ from typing import Final
 import structlog
 
 from bursar.budgets.budget import Budget
-from bursar.budgets.tree import Holds, Tree
+from bursar.budgets.tree import Holds
 from bursar.core.errors import BooksError, Forbidden, Unauthorized, Unavailable
 from bursar.gateway.control import Control
 from bursar.store.database import Connection
-from bursar.store.holders import read_tree
-from bursar.store.keys import Key, all_keys, is_key
+from bursar.store.keys import Key, is_key, keys_in_tree
 
 log = structlog.get_logger()
 
@@ -36,7 +35,7 @@ class Keys:
 
     async def load(self) -> None:
         """Read all keys and budgets again."""
-        tree, keys = await self._control.run(_read_all)
+        tree, keys = await self._control.run(keys_in_tree)
         for key in keys:
             self._learn(key)
         known, budgets = self._budgets, {}
@@ -92,11 +91,6 @@ class Keys:
         self._by_digest[key.sha256] = key
         if known is not None:
             self._by_secret = {secret: each for secret, each in self._by_secret.items() if each is not known}
-
-
-async def _read_all(connection: Connection) -> tuple[Tree, list[Key]]:
-    tree = await read_tree(connection)
-    return tree, await all_keys(connection, tree)
 
 
 def check_scope(key: Key, model: str, route: str, now_us: int) -> None:

@@ -83,6 +83,8 @@ async def read_tree(connection: Connection, tenant: int | None = None) -> Tree:
     names = {(row["tenant"], row["holder_id"]): row["name"] for row in rows}
     for row in await connection.fetch(_SQL["select_budgets"], tenant):
         owner = (row["tenant"], row["holder_id"])
+        if owner not in names:  # made since the holders were read
+            continue
         budgets.setdefault(owner, []).append(Budget(row["budget_id"], row["tenant"], _terms(row), names[owner]))
     return Tree(_holder(row, tuple(budgets.get((row["tenant"], row["holder_id"]), ()))) for row in rows)
 

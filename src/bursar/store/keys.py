@@ -96,10 +96,16 @@ async def create_key(
     return key, secret
 
 
-async def all_keys(connection: Connection, known: Tree | None = None) -> list[Key]:
+async def all_keys(connection: Connection) -> list[Key]:
     """Read every key with its place in the budget tree."""
-    tree = known or await read_tree(connection)
-    return [_key(row, tree) for row in await connection.fetch(_SQL["select_keys"])]
+    return (await keys_in_tree(connection))[1]
+
+
+async def keys_in_tree(connection: Connection) -> tuple[Tree, list[Key]]:
+    """Read the budget tree with every key in it."""
+    rows = await connection.fetch(_SQL["select_keys"])  # first: what a key was made with is there when it is
+    tree = await read_tree(connection)
+    return tree, [_key(row, tree) for row in rows]
 
 
 async def is_key(connection: Connection, digest: bytes) -> bool:

@@ -11,8 +11,8 @@ from bursar.core.ids import call_id_from_name, call_name, first_id_at
 from bursar.core.money import nano_to_usd
 from bursar.core.times import to_datetime
 from bursar.store.database import Connection, load_statements
-from bursar.store.holders import TENANT, budget_states, read_tree
-from bursar.store.keys import all_keys
+from bursar.store.holders import TENANT, budget_states
+from bursar.store.keys import keys_in_tree
 from bursar.store.reports import shown_call
 
 _SQL: Final = load_statements("charges")
@@ -116,8 +116,8 @@ async def depth_of(connection: Connection, run: str, name: str, most: int) -> in
 
 async def _budgets(connection: Connection, run: str, rows: Iterable[Any], now_us: int) -> list[dict[str, Any]]:
     """Say what the budgets of the run itself have left."""
-    tree = await read_tree(connection)
-    keys = {key.key_id: key for key in await all_keys(connection, tree)}
+    tree, every = await keys_in_tree(connection)
+    keys = {key.key_id: key for key in every}
     of_runs = {
         budget.budget_id
         for holder in tree.holders.values()
