@@ -14,6 +14,7 @@ chain of leases demands; each lease serves all calls of seconds.
 """
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import secrets
@@ -100,13 +101,12 @@ def _write(url: str, folder: str, until: float, counts: Any) -> None:
 
 def database_seconds(local: LocalBursar) -> float:
     """Return the processor time of the database's processes so far, those that have ended included."""
+    server, *children = local.database_pids()
     ticks = 0
-    server, *_ = pids = local.database_pids()
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-        if pid == server:
-            ticks += int(fields[13]) + int(fields[14])
+    for pid in (*children, server):  # the server last: it has the time of those that have ended by then
+        with contextlib.suppress(FileNotFoundError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15] if pid == server else fields[11:13]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
