@@ -11,20 +11,36 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from bench.harness import LocalBursar
 from tests.asking import ask_and_wait
 
-ROUTES = ("/api/overview", "/api/calls", "/api/calls/{call_id}", "/api/statement", "/api/budgets", "/api/keys")
+ROUTES = (
+    "/api/overview",
+    "/api/calls",
+    "/api/calls/{call_id}",
+    "/api/statement",
+    "/api/budgets",
+    "/api/keys",
+    "/api/alerts",
+    "/api/runs",
+    "/api/runs/{run}",
+)
+CHARGES = "/api/charges"
 
 
 @pytest.fixture(scope="session")
-def api_schema(shared_bursar: LocalBursar) -> Any:
+def api_key(shared_bursar: LocalBursar) -> str:
     secret = shared_bursar.create_key("api-schema", "5.00/day", tags={"team": "api"})
     ask_and_wait(shared_bursar, secret, x_bursar_run="api-run")
+    return secret
+
+
+@pytest.fixture(scope="session")
+def api_schema(shared_bursar: LocalBursar, api_key: str) -> Any:
     return schemathesis.openapi.from_url(f"{shared_bursar.url}/api/openapi.json")
 
 
 @pytest.mark.parametrize(
     ("path", "mode"),
     [(path, GenerationMode.POSITIVE) for path in ROUTES]
-    + [(path, GenerationMode.NEGATIVE) for path in ("/api/calls", "/api/statement")],
+    + [(path, GenerationMode.NEGATIVE) for path in ("/api/calls", "/api/statement", "/api/runs")],
 )
 def test_every_answer_is_as_described(api_schema: Any, path: str, mode: GenerationMode) -> None:
     operation = api_schema[path]["GET"]
@@ -38,5 +54,23 @@ def test_every_answer_is_as_described(api_schema: Any, path: str, mode: Generati
     answers_as_described()
 
 
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("bearer", ["the key", "bk_" + "x" * 43, "nothing", None])
+def test_every_answer_to_a_charge_is_as_described(
+    api_schema: Any, api_key: str, mode: GenerationMode, bearer: str | None
+) -> None:
+    operation = api_schema[CHARGES]["POST"]
+    secret = api_key if bearer == "the key" else bearer
+
+    @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def answers_as_described(case: schemathesis.Case) -> None:
+        headers = {"authorization": f"Bearer {secret}"} if secret is not None else {}
+        answer = case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])
+        assert secret == api_key or answer.status_code in (400, 401)
+
+    answers_as_described()
+
+
 def test_the_description_names_every_route(api_schema: Any) -> None:
-    assert set(api_schema.raw_schema["paths"]) == set(ROUTES)
+    assert set(api_schema.raw_schema["paths"]) == {*ROUTES, CHARGES}

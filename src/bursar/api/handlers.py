@@ -1,18 +1,22 @@
 """Answer the API's requests. What is changed here needs a key; budgets and keys change by the command line for now."""
 
 import time
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+from urllib.parse import unquote
 
-from litestar import get, post
+from litestar import Request, Response, get, post
 from litestar.exceptions import (
     ClientException,
     HTTPException,
     NotAuthorizedException,
     NotFoundException,
     PermissionDeniedException,
+    ServiceUnavailableException,
 )
 from litestar.params import Parameter
 
+from bursar.api.alerts import alerts
 from bursar.api.views import (
     BudgetView,
     ChargeRequest,
@@ -25,12 +29,13 @@ from bursar.api.views import (
     read_overview,
     read_statement,
 )
-from bursar.core.errors import Refusal
+from bursar.core.errors import BooksError, Refusal, Unavailable
 from bursar.core.money import nano_to_usd, usd_to_nano
 from bursar.core.times import DAY_US, day_start_us, moment_from_text, to_datetime
+from bursar.core.words import is_word
 from bursar.store.charges import NewCharge, charge
-from bursar.store.database import Connection, Pool, borrow
-from bursar.store.keys import Key, all_keys, key_by_digest, secret_digest
+from bursar.store.database import AWAY, Connection, Pool, borrow
+from bursar.store.keys import KEY_PREFIX, Key, all_keys, is_key, key_by_digest, secret_digest
 from bursar.store.reports import By, one_call, recent_calls
 from bursar.store.runs import one_run, recent_runs
 
@@ -124,63 +129,96 @@ async def runs(
         return await recent_runs(connection, now_us() - days * DAY_US, limit)
 
 
-@get(
-    "/api/runs/{run:str}", summary="One run: its calls as a tree, charges, budgets", raises=[NotFoundException]
-)
-async def run(pool: Pool, run: Annotated[str, Parameter(pattern=_TEXT)]) -> dict[str, Any]:
+@get("/api/runs/{run:path}", summary="One run: its calls as a tree, charges, budgets", raises=[NotFoundException])
+async def run(
+    pool: Pool,
+    request: Request[Any, Any, Any],
+    run: Annotated[Path, Parameter(description="As in the x-bursar-run header.", schema_extra={"format": None})],  # noqa: ARG001
+) -> dict[str, Any]:
     """Show a run."""
-    async with borrow(pool) as connection:
-        found = await one_run(connection, run, now_us())
+    name = unquote(request.scope["raw_path"].decode("latin-1")).removeprefix("/api/runs/")  # a Path loses its //
+    found = None
+    if is_word(name):
+        async with borrow(pool) as connection:
+            found = await one_run(connection, name, now_us())
     if found is None:
-        raise NotFoundException(f"no run {run} in the books; a call shows here a moment after it has ended")
+        raise NotFoundException(f"no run {name} in the books; a call shows here a moment after it has ended")
     return found
+
+
+class ConflictException(HTTPException):
+    """Answer that an id was used before, for something else."""
+
+    status_code = 409
+
+
+def _unreadable(_request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """Answer to a body the framework's decoder cannot take, which it takes for a mistake of its own."""
+    detail = f"the body cannot be read as JSON: {type(error).__name__}"
+    return Response({"status_code": 400, "detail": detail}, status_code=400)
 
 
 @post(
     "/api/charges",
     summary="Charge work that is no model call to the key that is given as bearer",
-    raises=[ClientException, NotAuthorizedException, PermissionDeniedException, NotFoundException],
+    security=[{"key": []}],
+    exception_handlers={UnicodeDecodeError: _unreadable, RecursionError: _unreadable},
+    response_description="What was charged",
+    raises=[
+        NotAuthorizedException,
+        PermissionDeniedException,
+        NotFoundException,
+        ConflictException,
+        ServiceUnavailableException,
+    ],
 )
-async def charge_work(
-    pool: Pool,
-    data: ChargeRequest,
-    authorization: Annotated[str | None, Parameter(header="authorization")] = None,
-) -> ChargeView:
+async def charge_work(pool: Pool, request: Request[Any, Any, Any], data: ChargeRequest) -> ChargeView:
     """Book a charge."""
+    secret = _bearer(request.headers.get("authorization", ""))
     try:
         cost_nano = usd_to_nano(data.amount_usd)
     except ValueError as error:
-        raise ClientException(f"amount_usd: {error}") from None
-    if cost_nano < 0:
-        raise ClientException("amount_usd: expected an amount that is not negative")
-    new = NewCharge(
-        data.id,
-        data.kind,
-        cost_nano,
-        data.run,
-        data.call,
-        data.supplier,
-        data.description,
-        data.quantity,
-        data.tags,
-    )
-    async with borrow(pool) as connection:
-        key = await _key_of(connection, authorization)
-        try:
-            charged = await charge(connection, key, new, now_us())
-        except Refusal as refusal:
-            raise HTTPException(refusal.message, status_code=refusal.status, extra={"code": refusal.code}) from None
+        raise ClientException(f"amount_usd: {error}", extra={"param": "amount_usd"}) from None
+    texts = (data.run, data.call, data.supplier, data.description, data.quantity)
+    new = NewCharge(data.id, data.kind, cost_nano, *texts, data.tags)
+    try:
+        async with borrow(pool) as connection:
+            charged = await charge(connection, await _key_of(connection, secret), new, now_us())
+    except Refusal as refusal:
+        _refuse(refusal)
+    except (BooksError, *AWAY) as error:
+        _refuse(Unavailable(f"the charge cannot be booked now: {error}", retry_after_s=1))
     cost, overage = nano_to_usd(charged.cost_nano), nano_to_usd(charged.overage_nano)
     return ChargeView(charged.charge_id, cost, overage, list(charged.budgets), charged.again)
 
 
-async def _key_of(connection: Connection, authorization: str | None) -> Key:
-    """Find the key of a bearer. Raises `NotAuthorizedException`."""
-    scheme, _, secret = (authorization or "").partition(" ")
-    key = await key_by_digest(connection, secret_digest(secret.strip())) if scheme.lower() == "bearer" else None
-    if key is None or key.revoked_us is not None or (key.expires_us is not None and key.expires_us <= now_us()):
-        raise NotAuthorizedException("send a valid key: `Authorization: Bearer bk_...`")
-    return key
+def _bearer(header: str) -> str:
+    """Return the secret a request brings. Raises `NotAuthorizedException` for what cannot be one."""
+    scheme, _, secret = header.partition(" ")
+    secret = secret.strip()
+    if scheme.lower() != "bearer" or not secret.startswith(KEY_PREFIX):
+        raise NotAuthorizedException("send a key: `Authorization: Bearer bk_...`", extra={"code": "missing_api_key"})
+    return secret
 
 
-HANDLERS: Final = [overview, calls, call, statement, budgets, keys, runs, run, charge_work]
+async def _key_of(connection: Connection, secret: str) -> Key:
+    """Find the key of a secret. Raises `NotAuthorizedException`."""
+    digest, code = secret_digest(secret), "invalid_api_key"
+    key = await key_by_digest(connection, digest) if await is_key(connection, digest) else None
+    if key is not None:
+        expired = key.expires_us is not None and key.expires_us <= now_us()
+        code = "key_revoked" if key.revoked_us is not None else "key_expired" if expired else ""
+        if not code:
+            return key
+    what = "this key is not known" if key is None else f"this key is {code.removeprefix('key_')}"
+    raise NotAuthorizedException(f"{what}: see `bursar keys create`", extra={"code": code})
+
+
+def _refuse(refusal: Refusal) -> NoReturn:
+    """Answer with a refusal as the API words one."""
+    extra = {"code": refusal.code} | ({"param": refusal.param} if refusal.param else {})
+    headers = {"retry-after": str(refusal.retry_after_s)} if refusal.retry_after_s is not None else None
+    raise HTTPException(refusal.message, status_code=refusal.status, extra=extra, headers=headers) from None
+
+
+HANDLERS: Final = [overview, calls, call, statement, budgets, alerts, keys, runs, run, charge_work]

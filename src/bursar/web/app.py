@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
 
 import bursar
@@ -67,6 +68,7 @@ def control_plane(database_url: str) -> Litestar:
             title="Bursar control plane",
             version=bursar.__version__,
             path="/api",
+            components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         signature_types=[Pool],
