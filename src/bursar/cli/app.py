@@ -6,6 +6,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from bursar import __version__
+from bursar.cli.alerts import app as alerts
 from bursar.cli.books import app as books
 from bursar.cli.budget import app as budget
 from bursar.cli.calls import app as calls
@@ -28,6 +29,7 @@ app = App(
 app.command(up)
 app.command(keys)
 app.command(budget)
+app.command(alerts)
 app.command(calls)
 app.command(runs)
 app.command(statement)

@@ -40,6 +40,9 @@ _COMMIT_US: Final = 15 * SECOND_US
 _ENDED_US: Final = DAY_US
 """How long after its end a window is still looked at: calls settle in the window they began in."""
 
+ALERTS_MAX: Final = 1_000
+"""How many are listed at most."""
+
 _CHUNK: Final = 500
 _MADE_US: Final = 32 * DAY_US
 """How far back alerts matter besides those of the same window: longer than any rolling window."""
