@@ -1,4 +1,4 @@
-"""One gateway a database: found again by its spool, fenced by epoch, and honest about what it may have lost."""
+"""Gateways at their database: found again by their spools, fenced by epoch, honest about what they may have lost."""
 
 import asyncio
 from pathlib import Path
@@ -7,14 +7,12 @@ import pytest
 from bookkeeping import NOW_US, USD, open_shop, write
 
 from bursar.core.errors import OperatorError
-from bursar.core.times import DAY_US
 from bursar.ledger.journal import Closed
 from bursar.store import gateways
 from bursar.store.database import Connection, connect
 from bursar.store.gateways import (
     Place,
     gateway_name,
-    idempotent_calls,
     open_leases,
     still_has_place,
     take_place,
@@ -34,16 +32,17 @@ def test_a_spool_names_its_gateway_once_and_for_all(tmp_path: Path) -> None:
     assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
 
 
-async def test_a_second_gateway_is_refused_for_as_long_as_the_first_lives(
+async def test_a_gateways_name_is_refused_for_as_long_as_another_has_it(
     connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateways, "_LOCK_WAIT_S", 0.3)
     await place_of(connection)
     other = await connect(database_url)
-    with pytest.raises(OperatorError, match=r"another gateway \(on .*, since 2026-11-21\) serves this database"):
-        await place_of(other, "gw_b")
-    await connection.close()
+    with pytest.raises(OperatorError, match="gateway gw_a runs already: was its data folder copied"):
+        await place_of(other, "gw_a")
     assert (await place_of(other, "gw_b")).gateway == 2
+    await connection.close()
+    assert await place_of(other, "gw_a") == Place(1, 2, False)
     await other.close()
 
 
@@ -62,8 +61,8 @@ async def test_the_same_gateway_begins_a_new_epoch_each_time(connection: Connect
     first = await place_of(connection)
     assert first == Place(1, 1, False)
     assert await place_of(connection) == Place(1, 2, False)
-    assert await still_has_place(connection, Place(1, 2, False))
-    assert not await still_has_place(connection, first)
+    assert await still_has_place(connection, "gw_a", Place(1, 2, False))
+    assert not await still_has_place(connection, "gw_a", first)
 
 
 async def test_a_lost_session_that_somebody_else_has_taken_is_not_had_any_more(
@@ -72,7 +71,7 @@ async def test_a_lost_session_that_somebody_else_has_taken_is_not_had_any_more(
     monkeypatch.setattr(gateways, "_LOCK_WAIT_S", 0.3)
     place = await place_of(connection)
     other = await connect(database_url)
-    assert not await still_has_place(other, place)
+    assert not await still_has_place(other, "gw_a", place)
     await other.close()
 
 
@@ -140,13 +139,9 @@ async def test_leases_that_hold_money_are_found_without_what_is_held(
     assert await open_leases(connection, shop.place.gateway + 10) == []
 
 
-async def test_idempotent_calls_are_remembered_for_a_day(
+async def test_the_end_of_an_earlier_life_closes_nobody_who_has_begun_since(
     connection: Connection, database_url: str, tmp_path: Path
 ) -> None:
     shop = await open_shop(connection)
-    old = shop.call(1, at_us=NOW_US - DAY_US - 1_000_000, idempotency_key=b"o" * 32, body_sha256=b"b" * 32)
-    new = shop.call(2, at_us=NOW_US - DAY_US + 1_000_000, idempotency_key=b"n" * 32, body_sha256=b"c" * 32)
-    await write(shop, tmp_path, database_url, *old, *new, *shop.call(3))
-    (call,) = await idempotent_calls(connection, NOW_US)
-    assert (call.idempotency_key, call.body_sha256, call.cost_nano) == (b"n" * 32, b"c" * 32, 2)
-    assert (call.key_id, call.call_id) == (shop.key.key_id, new[0].call.call_id)
+    await write(shop, tmp_path, database_url, *shop.call(5), Closed(NOW_US - 1))
+    assert await connection.fetchval("select closed_us from gateways") is None

@@ -1,9 +1,9 @@
 -- name: commit
 -- One statement a commit: position, balances, chain heads, transfers and calls, all or nothing. A gateway that has been
--- replaced matches no epoch and writes nothing.
+-- replaced matches no epoch and writes nothing. The end of an earlier life closes nobody who has begun since.
 with fence as (
     update gateways
-    set segment = $3, segment_offset = $4, closed_us = $5
+    set segment = $3, segment_offset = $4, closed_us = case when $5::bigint >= started_us then $5 end
     where gateway = $1 and epoch = $2
     returning 1
 ), change as (
