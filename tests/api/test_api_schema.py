@@ -17,6 +17,7 @@ ROUTES = (
     "/api/calls/{call_id}",
     "/api/statement",
     "/api/budgets",
+    "/api/alerts",
     "/api/keys",
     "/api/alerts",
     "/api/runs",
