@@ -17,7 +17,6 @@ ROUTES = (
     "/api/calls/{call_id}",
     "/api/statement",
     "/api/budgets",
-    "/api/alerts",
     "/api/keys",
     "/api/alerts",
     "/api/runs",
