@@ -28,7 +28,7 @@ from bursar.gateway.config import Settings
 from bursar.gateway.connection import Headers
 from bursar.gateway.guard import Guard
 from bursar.gateway.headers import CallHeaders, read_headers, returned_headers
-from bursar.gateway.holding import Holder
+from bursar.gateway.holding import HoldPolicy
 from bursar.gateway.idempotency import Idempotency, Replay
 from bursar.gateway.identify import Keys, check_scope
 from bursar.gateway.passage import Passage
@@ -63,7 +63,7 @@ class Calls:
         self._ids = ids
         self._clock_us: Callable[[], int] = books.clock_us
         self.idempotency = Idempotency(settings.idempotency_bytes_max)
-        self.holder = Holder(settings, books, stats)
+        self.holds = HoldPolicy(settings, books, stats)
         self._guard = Guard(books.control)
         self.stats = stats
 
@@ -122,8 +122,8 @@ class Calls:
         passage.claim = key.path.find(call.run, call.model, call.tags)
         if call.run and (passage.claim.depth_max is not None or passage.claim.repeats_max is not None):
             await self._guard.check(passage)
-        if not self.holder.try_hold(passage, quote):
-            await self.holder.hold(passage, quote)
+        if not self.holds.try_hold(passage, quote):
+            await self.holds.hold(passage, quote)
         try:
             candidate, outcome = await send_attempts(passage, self._clock_us)
             response = outcome.response
@@ -148,7 +148,7 @@ class Calls:
                 books.abandon(passage)
             if passage.record is not None:
                 self.stats.count(passage.record)
-                self.holder.learn(passage, passage.record)
+                self.holds.learn(passage, passage.record)
                 if passage.record.status in _ANSWERED:
                     self._guard.answered(passage)
 

@@ -24,7 +24,7 @@ from bursar.tokens.estimate import tokens_from_bytes
 _PERCENT: Final = 100
 
 
-class Holder:
+class HoldPolicy:
     """Hold for calls in their budgets, by the most they can use or by what such calls are expected to."""
 
     def __init__(self, settings: Settings, books: GatewayBooks, stats: Stats) -> None:

@@ -137,7 +137,7 @@ class Worker:
         if self._keys.expect:
             since_us = clock_us() - _REMEMBERED_US
             lengths = await self._control.run(lambda connection: recent_lengths(connection, since_us, _LENGTHS_MAX))
-            calls.holder.recall(lengths)
+            calls.holds.recall(lengths)
         for provider in self._routes.upstreams:
             await self._books.payable(TENANT, provider)
         await self._control.listen(self._heard)
