@@ -16,11 +16,13 @@ from typing import Self
 import pytest
 
 from bench.harness import LocalBursar, bursar, database
+from bursar.budgets.budget import read_limit
 from bursar.core.errors import BooksError
 from bursar.core.records import CallStatus, UsageSource
+from bursar.ledger.chart import Unit
 from bursar.ledger.journal import Intent, Settled
 from bursar.ledger.transfer import Kind
-from bursar.store.holders import BudgetState, budget_states
+from bursar.store.holders import BudgetState, Place, budget_states, create_holder, find_holder
 from bursar.store.keys import all_keys
 from bursar.store.spool import Spool
 
@@ -196,6 +198,51 @@ def test_a_supervisor_killed_alone_takes_everything_with_it_and_can_be_started_a
             wait_until(lambda: not local.ready(), 15, "end of the gateway")
         local.start()
         expect_whole_books(local, load.answered)
+
+
+@pytest.mark.parametrize("killed", [("worker",), ("postgres", "worker"), ()])
+def test_every_budget_of_the_killed_says_what_its_calls_say(local: LocalBursar, killed: tuple[str, ...]) -> None:
+    """Count the calls of each budget apart from its accounts: its money, requests and tokens."""
+    team, name = f"team of {killed}", f"key of {killed}"
+    asyncio.run(_plant(local, team, ["500.00/month rolling", "100000 requests/day", "90000000 tokens/day"]))
+    key = local.create_key(name, "100.00", "100000 requests/day rolling", "90000000 tokens/month", parent=team)
+    with Load(local, key) as load:
+        load.wait(200)
+        for role in killed:
+            local.kill(role)
+        if not killed:
+            local.kill_all()
+            local.start()
+        load.wait(200)
+    expect_whole_books(local, load.answered)
+    numbers = "count(*) as calls, sum(cost_nano)::bigint as cost, sum(input_tokens + output_tokens)::bigint as tokens"
+    unknown = f"count(*) filter (where usage_source = {UsageSource.held.value}) as unknown"
+    text = f"select {numbers}, {unknown} from calls join keys using (tenant, key_id) where name = $1"
+
+    def agree(who: str) -> bool:
+        (calls,) = local.query(text, name)
+        states = {state.budget.terms.unit: state for state in asyncio.run(_states_of(local, who))}
+        assert {state.overage_nano for state in states.values()} == {0}
+        tokens = states[Unit.token].spent_nano
+        known = tokens == calls["tokens"] if not calls["unknown"] else tokens > calls["tokens"]
+        money, requests = states[Unit.usd].spent_nano, states[Unit.request].spent_nano
+        return known and (money, requests) == (calls["cost"], calls["calls"])
+
+    for who in (name, team):
+        wait_until(lambda who=who: agree(who), 30, f"agreement of {who} with its calls")
+    assert local.audit().findings == []
+
+
+async def _plant(local: LocalBursar, name: str, limits: list[str]) -> None:
+    terms = [read_limit(limit) for limit in limits]
+    async with database(local.database_url) as connection, connection.transaction():
+        await create_holder(connection, name, Place("team"), terms, time.time_ns() // 1_000)
+
+
+async def _states_of(local: LocalBursar, name: str) -> list[BudgetState]:
+    async with database(local.database_url) as connection:
+        holder = await find_holder(connection, name)
+        return await budget_states(connection, holder.budgets, time.time_ns() // 1_000)
 
 
 def test_calls_under_way_when_the_gateway_is_killed_are_charged_their_hold_and_shown_as_indeterminate(
