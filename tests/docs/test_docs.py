@@ -17,7 +17,7 @@ import pytest
 from bench.harness import LocalBursar
 from bursar.api.handlers import HANDLERS
 from bursar.core import errors
-from bursar.gateway.config import Model, Provider, Settings, parse_config
+from bursar.gateway.config import Alerts, Model, Provider, Settings, parse_config
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.routes import Routes
 from bursar.gateway.stats import Stats
@@ -190,7 +190,9 @@ def test_http_names_every_metric() -> None:
     assert set(re.findall(r"`(bursar_\w+)`", PAGES["docs/reference/http.md"])) == exposed | families
 
 
-@pytest.mark.parametrize(("heading", "kind"), [("gateway", Settings), ("providers", Provider), ("models", Model)])
+@pytest.mark.parametrize(
+    ("heading", "kind"), [("gateway", Settings), ("providers", Provider), ("models", Model), ("alerts", Alerts)]
+)
 def test_config_names_every_setting_with_its_default(heading: str, kind: Any) -> None:
     section = section_of("docs/reference/config.md", heading)
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*?) *\|", section, re.MULTILINE))
