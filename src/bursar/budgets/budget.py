@@ -181,6 +181,19 @@ def pieces_before(terms: Terms, at_us: int) -> list[Period]:
     return [_piece(start, length) for start in range(now - whole, now, length)]
 
 
+def pieces_beside(terms: Terms, at_us: int) -> list[Period]:
+    """Return the other pieces of a rolling window that count when more is leased in the one of a moment.
+
+    These are the earlier ones, and later ones too: another gateway's clock may be ahead, and have begun them.
+    """
+    if not terms.rolling:
+        return []
+    whole, length = _BUCKETS[terms.window]
+    now = at_us - at_us % length
+    later = range(now + length, now + whole + length, length)
+    return [*pieces_before(terms, at_us), *(_piece(start, length) for start in later)]
+
+
 def zone_exists(name: str) -> bool:
     """Tell whether a time zone of this name is known."""
     try:

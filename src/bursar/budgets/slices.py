@@ -4,8 +4,9 @@ import hashlib
 
 import msgspec
 
+from bursar.budgets.budget import Terms, Window
 from bursar.core.money import Money
-from bursar.ledger.chart import Unit
+from bursar.ledger.chart import OVERDRAFT, Unit
 from bursar.ledger.transfer import Kind, Reason, Transfer
 
 
@@ -26,7 +27,7 @@ class Moment(msgspec.Struct, frozen=True):
     owed_nano: Money  # overspent before
     granted_nano: Money  # in all, less what was withdrawn
     most_nano: Money | None  # what the terms in force allow; None: anything
-    earlier_nano: Money = 0  # used in the pieces before, of a rolling window
+    earlier_nano: Money = 0  # used in the other pieces of a rolling window
     gateways: int = 1  # that share it
 
 
@@ -38,6 +39,16 @@ class Move(msgspec.Struct, frozen=True):
     repaid_nano: Money
     leased_nano: Money
     left_nano: Money
+
+
+def lasts(terms: Terms) -> bool:
+    """Tell whether a window lasts long enough that what it overspends is repaid from it."""
+    return not terms.rolling and terms.window is not Window.minute
+
+
+def most_in_force(budget_id: str, terms: Terms) -> Money | None:
+    """Return what terms in force allow a budget, or its overdraft line; None for anything."""
+    return terms.overdraft_nano if budget_id.endswith(OVERDRAFT) else terms.most_nano
 
 
 def id_of(*words: object) -> bytes:

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from bursar.budgets.budget import Budget, Enforcement, Terms, base_id, overdraft_line, period_at, pieces_before
+from bursar.budgets.budget import Budget, Enforcement, Terms, base_id, overdraft_line, period_at, pieces_beside
 from bursar.budgets.purse import Ask
 from bursar.budgets.slices import (
     Accounts,
@@ -151,7 +151,7 @@ async def _stand(connection: Connection, budget: Budget, gateway: int | None, at
         used = await opened(chart.used_name(unit, gateway), Code.used)
     grants = await opened(chart.grants_name(unit), Code.grants)
     locked = await lock_accounts(connection, tenant, [account, overage, *([lease] if lease else [])])
-    pieces = [chart.budget_name(budget.budget_id, piece.name) for piece in pieces_before(terms, at_us)]
+    pieces = [chart.budget_name(budget.budget_id, piece.name) for piece in pieces_beside(terms, at_us)]
     row = await connection.fetchrow(
         _SQL["moment"], tenant, base_id(budget.budget_id), terms.window.value, account, lease, pieces
     )

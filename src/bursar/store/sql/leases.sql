@@ -1,6 +1,6 @@
 -- name: moment
 -- Where a budget's window ($4 its account) stands besides its balance: the terms in force, where it still has such
--- windows; what it was granted, less what was taken out again; what other gateways have leased; what the earlier
+-- windows; what it was granted, less what was taken out again; what other gateways have leased; what the other
 -- pieces of a rolling window used; how many gateways are alive. What leases gave back is no grant.
 select
     (select json_build_object('limit_nano', limit_nano, 'grace_nano', grace_nano, 'overdraft_nano', overdraft_nano,
