@@ -43,7 +43,7 @@ class GatewayBooks:
         self.strict = settings.durability == "strict"
         self._gateway = control.place.gateway
         self._payables: dict[tuple[int, str], int] = {}
-        self.purses = Purses(control, self._gateway, clock_us)
+        self.purses = Purses(control, self._gateway, clock_us, self._booked)
         self.settler = Settler(spool, settings.indeterminate, clock_us)
         self.under_way: dict[bytes, Passage] = {}
 
@@ -128,6 +128,11 @@ class GatewayBooks:
                 raise Unavailable(
                     "the call was made and charged, but the books have not confirmed it in time"
                 ) from None
+
+    async def _booked(self) -> None:
+        """Wait until the books have everything that is written down so far."""
+        if not self._journal.is_level:
+            await self._journal.committed()
 
     async def claim(self, wanted: Claim) -> None:
         """Claim an Idempotency-Key, whichever gateway it comes to.

@@ -6,7 +6,7 @@ holds in all of them or in none. Purses decide (`budgets.purse`); this is their 
 
 import asyncio
 import secrets
-from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -37,8 +37,15 @@ Amounts = Sequence[Money]
 class Purses:
     """Hold the purses of all budgets of this gateway."""
 
-    def __init__(self, control: Control, gateway: int, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        control: Control,
+        gateway: int,
+        clock_us: Callable[[], int],
+        booked: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._control = control
+        self._booked = booked  # waits until the books have what is written down so far
         self._gateway = gateway
         self._clock_us = clock_us
         self._purses: dict[str, Purse] = {}
@@ -156,6 +163,9 @@ class Purses:
             self._spawn(self._return(each))
 
     async def _return(self, each: Return) -> None:
+        """Return part of a lease, once the books know of the calls that have released it: until then it is held."""
+        if self._booked is not None:
+            await self._booked()
         transfer_id, at_us, grant = secrets.token_bytes(16), self._clock_us(), each.grant
         lease = OpenLease(each.tenant, grant.lease_account, grant.budget_account, each.amount_nano, unit=grant.unit)
         await self._control.run_until_done(lambda connection: return_lease(connection, lease, transfer_id, at_us))

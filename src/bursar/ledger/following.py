@@ -54,8 +54,13 @@ class UnderWay:
         oldest = next(iter(self.unshown.values()), None)
         return oldest is not None and oldest.call.opened_us + HOLD_SHOWN_AFTER_US <= now_us
 
-    def gather(self, entries: Sequence[Entry], name: Callable[[int, int, int], bytes], now_us: int) -> Postings:
-        """Return what the next entries post; `name` makes the id of what calls used of further limits."""
+    def gather(
+        self, entries: Sequence[Entry], name: Callable[[int, int, int], bytes], now_us: int, *, more: bool
+    ) -> Postings:
+        """Return what the next entries post; `name` makes the id of what calls used of further limits.
+
+        While there are `more` entries no hold is shown: they may tell of its call's end, and the money be elsewhere.
+        """
         postings, uses = Postings(), Uses()
         for entry in entries:
             if isinstance(entry, Settled):
@@ -69,6 +74,8 @@ class UnderWay:
             elif isinstance(entry, Intent):
                 postings.opened[entry.call.call_id] = entry
         postings.transfers.extend(uses.transfers(name))
+        if more:
+            return postings
         for call_id, intent in chain(self.unshown.items(), postings.opened.items()):
             if intent.call.opened_us + HOLD_SHOWN_AFTER_US > now_us:
                 break
@@ -104,13 +111,18 @@ def calls_without_end(entries: Iterable[tuple[Entry, bool]], open_since: Mapping
 
 
 def lease_needs(entries: Iterable[Entry], holds_written: Mapping[bytes, Money]) -> dict[int, Money]:
-    """Sum what ended calls that are not in the books yet take from each lease beyond what they hold there."""
+    """Return the most that each lease lacks at any point while the next entries are booked, were it empty before.
+
+    An ended call takes what it cost and releases its hold in the books, which pays for calls that ended after it.
+    """
+    taken: dict[int, Money] = {}
     needs: dict[int, Money] = {}
     for entry in entries:
         if isinstance(entry, Settled):
             held = holds_written.get(entry.record.call.call_id, 0)
-            taken = [(entry.lease_account, sum(debt.amount_nano for debt in entry.debts) - held)]
-            taken += [(share.lease_account, share.amount_nano) for share in entry.shares]
-            for account, amount in taken:
-                needs[account] = needs.get(account, 0) + max(0, amount)
+            parts = [(entry.lease_account, sum(debt.amount_nano for debt in entry.debts) - held)]
+            parts += [(share.lease_account, share.amount_nano) for share in entry.shares]
+            for account, amount in parts:
+                taken[account] = total = taken.get(account, 0) + amount
+                needs[account] = max(needs.get(account, 0), total)
     return needs

@@ -172,6 +172,7 @@ async def settle_dead(connection: Connection, name: str, now_us: int, *, spent: 
         if row is None or row["reaped_us"] is None:
             raise OperatorError(f"gateway {name!r} is not one that was given up: see `bursar gateways list`")
         gateway = row["gateway"]
+        await connection.execute(_SQL["end_epoch"], gateway)
         await expire_holds(connection, gateway, now_us)
         for lease in await open_leases(connection, gateway):  # what was held
             await set_aside(connection, lease, now_us, Reason.set_aside)

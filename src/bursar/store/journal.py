@@ -125,6 +125,11 @@ class Journal:
         if not self._work.is_set():
             self._work.set()
 
+    @property
+    def is_level(self) -> bool:
+        """Tell whether everything appended so far is in the books."""
+        return self._spool.end <= self.position
+
     def committed(self) -> asyncio.Future[None]:
         """Return a future that is done once everything appended so far is in the books."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -170,7 +175,8 @@ class Journal:
         def name(tenant: int, account: int, reason: int) -> bytes:
             return id_of("uses", self._gateway, at.segment, at.offset, tenant, account, reason)
 
-        group = _Group(end, len(entries), self._under_way.gather(entries, name, now_us))
+        more = end < self._spool.end
+        group = _Group(end, len(entries), self._under_way.gather(entries, name, now_us, more=more))
         for entry in entries:
             if isinstance(entry, Settled):
                 group.calls.append(call_row(entry, self._gateway))

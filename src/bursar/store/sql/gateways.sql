@@ -35,6 +35,10 @@ where gateway in (
 )
 returning gateway, name, host, seen_us;
 
+-- name: end_epoch
+-- A gateway that was given up and is on its way back has to begin anew: what it was to take back is decided.
+update gateways set epoch = epoch + 1 where gateway = $1;
+
 -- name: leases
 -- The leases of a gateway that hold money, and the budget accounts they came from.
 select lease.tenant, lease.account_id, lease.parent_id, lease.unit, budget.name as budget_name,
