@@ -58,9 +58,9 @@ class Purse:
         "dry_until_us",
         "end_us",
         "lease",
+        "low_nano",
         "old",
         "returns",
-        "slice_nano",
         "spent_before",
         "used_us",
     )
@@ -70,7 +70,7 @@ class Purse:
         self.lease: Slice | None = None
         self.end_us = 0
         self.old: list[Slice] = []
-        self.slice_nano = 0
+        self.low_nano = 0  # below this much free, more is leased before it is needed
         self.spent_before: tuple[Money, int] = (0, 0)  # money spent and moment, at the last top-up
         self.dry_until_us = 0
         self.used_us = 0
@@ -93,7 +93,7 @@ class Purse:
     def is_low(self, now_us: int) -> bool:
         """Tell whether more should be leased before it is needed."""
         lease = self.lease
-        return lease is not None and lease.available_nano * LOW_SHARE < self.slice_nano and now_us >= self.dry_until_us
+        return lease is not None and lease.available_nano < self.low_nano and now_us >= self.dry_until_us
 
     def is_dry(self, now_us: int) -> bool:
         """Tell whether the budget was asked a moment ago and had no more."""
@@ -120,7 +120,7 @@ class Purse:
             self.lease = Slice(grant)
         self.lease.grow(grant.granted_nano)
         self.lease.grant, self.end_us = grant, grant.end_us
-        self.slice_nano = min(ask.want_nano, grant.granted_nano)
+        self.low_nano = -(-min(ask.want_nano, grant.granted_nano) // LOW_SHARE)
         self.used_us = now_us
         self.dry_until_us = now_us + DRY_US if grant.granted_nano < ask.need_nano else 0
 

@@ -87,9 +87,13 @@ def settle_lost(intent: Intent, attempt: Attempt) -> Settled:
 
 def shares_held(holding: Holding) -> tuple[Share, ...]:
     """Return what a call holds of its further budgets, without overdraft lines: what is beyond a hold is overage."""
-    lines = {line for _, line in holding.wish.lines}
-    held = enumerate(zip(holding.slices, holding.wish.amounts, strict=True))
-    return tuple(_share(lease, amount) for place, (lease, amount) in held if place and place not in lines)
+    wish, slices = holding.wish, holding.slices
+    lines = {line for _, line in wish.lines} if wish.lines else ()
+    return tuple(
+        _share(slices[place], wish.amounts[place])
+        for place in range(1, len(slices))
+        if place not in lines and slices[place].grant.unit is not Unit.call  # which is nothing once the call is over
+    )
 
 
 def settle_shares(holding: Holding, record: Record) -> tuple[Share, ...]:
@@ -97,16 +101,18 @@ def settle_shares(holding: Holding, record: Record) -> tuple[Share, ...]:
 
     An overdraft line pays what the budget before it could not; a line's own overage was counted there.
     """
-    call_id, shares = record.call.call_id, list[Share]()
-    behind = {line: budget for budget, line in holding.wish.lines}
+    call_id, wish, slices = record.call.call_id, holding.wish, holding.slices
+    behind = {line: budget for budget, line in wish.lines} if wish.lines else {}
+    shares: list[Share] = []
     overages = [record.overage_nano]
-    for place, lease in enumerate(holding.slices[1:], 1):
-        amount = used_of(lease.grant.unit, record, holding.wish.amounts[place])
-        if place in behind:
-            amount = overages[behind[place]]
+    for place in range(1, len(slices)):
+        lease = slices[place]
+        before = behind.get(place) if behind else None
+        amount = used_of(lease.grant.unit, record, wish.amounts[place]) if before is None else overages[before]
         paid = lease.settle(call_id, amount)
         overages.append(amount - paid)
-        shares.append(_share(lease, paid, 0 if place in behind else amount - paid))
+        if amount:
+            shares.append(_share(lease, paid, amount - paid if before is None else 0))
     return tuple(shares)
 
 
@@ -115,15 +121,22 @@ def used_of(unit: Unit, record: Record, held: int) -> int:
     if unit is Unit.usd:
         return record.cost_nano
     if unit is Unit.token:
-        if any(attempt.usage_source is UsageSource.held for attempt in record.attempts):
-            return held  # not known
-        return record.usage.input_total + record.usage.output_total
+        for attempt in record.attempts:
+            if attempt.usage_source is UsageSource.held:
+                return held  # not known
+        usage = record.usage
+        return usage.input_total + usage.output_total
     return held if unit is Unit.request else 0  # what is counted while it lasts is over
 
 
 def _share(lease: Slice, amount: int, overage: int = 0) -> Share:
+    share = lease.share
+    if share is not None and share.amount_nano == amount and share.overage_nano == overage:
+        return share  # as with each call that counts as one request
     grant = lease.grant
-    return Share(grant.unit, grant.lease_account, grant.used_account, grant.overage_account, amount, overage)
+    share = Share(grant.unit, grant.lease_account, grant.used_account, grant.overage_account, amount, overage)
+    lease.share = share
+    return share
 
 
 def debts_of(

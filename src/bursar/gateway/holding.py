@@ -1,6 +1,6 @@
 """Decide what a call holds: of which budgets, how much, and what is tried when that does not fit."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -140,11 +140,16 @@ def _strict(claim: Claim, quote: Quote) -> Wish:
     return Wish(claim.budgets, _amounts(claim, quote, quote.cost()), quote.output_tokens, quote.output_tokens)
 
 
-def _amounts(claim: Claim, quote: Quote, cost_nano: Money) -> tuple[int, ...]:
+def _amounts(claim: Claim, quote: Quote, cost_nano: Money) -> Sequence[int]:
     if len(claim.budgets) == 1:
         return (cost_nano,)
-    by_unit = {Unit.usd: cost_nano, Unit.token: quote.input_tokens + quote.output_tokens, Unit.request: 1, Unit.call: 1}
-    return tuple(by_unit[budget.terms.unit] for budget in claim.budgets)
+    amounts = _BY_UNIT.copy()
+    amounts[Unit.usd], amounts[Unit.token] = cost_nano, quote.input_tokens + quote.output_tokens
+    return [amounts[budget.terms.unit] for budget in claim.budgets]
+
+
+_BY_UNIT: Final = [0] * (max(Unit) + 1)
+_BY_UNIT[Unit.request] = _BY_UNIT[Unit.call] = 1
 
 
 def _stream(passage: Passage) -> tuple[str, str, int]:

@@ -1,6 +1,7 @@
 """Say what a gateway writes down of a call, and which transfers follow from it."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -138,23 +139,33 @@ class Uses:
     """Sum what calls used of further limits, to be posted at once."""
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[int, int, int, Reason, Unit], tuple[Money, int]] = {}
+        # By the account it comes from, a lease or an overage: tenant, amount, latest moment, and one of the shares.
+        self._sums: dict[int, list[Any]] = {}
+        self._beyond: dict[int, list[Any]] = {}
 
     def add(self, settled: Settled) -> None:
         """Add a call's shares."""
-        call, at_us = settled.record.call, settled.record.ended_us
+        record = settled.record
+        tenant, at_us = record.call.tenant, record.ended_us
         for share in settled.shares:
-            for account, amount, reason in (
-                (share.lease_account, share.amount_nano, Reason.call),
-                (share.overage_account, share.overage_nano, Reason.overage),
-            ):
-                if amount:
-                    key = (call.tenant, account, share.used_account, reason, share.unit)
-                    before, latest_us = self._sums.get(key, (0, 0))
-                    self._sums[key] = (before + amount, max(latest_us, at_us))
+            if share.amount_nano:
+                self._add(self._sums, share.lease_account, share, share.amount_nano, (tenant, at_us))
+            if share.overage_nano:
+                self._add(self._beyond, share.overage_account, share, share.overage_nano, (tenant, at_us))
+
+    @staticmethod
+    def _add(sums: dict[int, list[Any]], account: int, share: Share, amount: Money, when: tuple[int, int]) -> None:
+        found = sums.get(account)
+        if found is None:
+            sums[account] = [when[0], amount, when[1], share]
+            return
+        found[1] += amount
+        if when[1] > found[2]:
+            found[2] = when[1]
 
     def transfers(self, name: Callable[[int, int, int], bytes]) -> Iterator[tuple[int, Transfer]]:
         """Return each sum's tenant and transfer; `name` makes an id of tenant, debit account and reason."""
-        for (tenant, account, used, reason, unit), (amount, at_us) in self._sums.items():
-            transfer_name = name(tenant, account, reason)
-            yield tenant, Transfer(transfer_name, account, used, amount, Kind.post, reason, at_us, unit=unit)
+        for sums, reason in ((self._sums, Reason.call), (self._beyond, Reason.overage)):
+            for account, (tenant, amount, at_us, share) in sums.items():
+                name_of, used, unit = name(tenant, account, reason), share.used_account, share.unit
+                yield tenant, Transfer(name_of, account, used, amount, Kind.post, reason, at_us, unit=unit)

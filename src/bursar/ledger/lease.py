@@ -12,6 +12,7 @@ import msgspec
 
 from bursar.core.money import Money
 from bursar.ledger.chart import Unit
+from bursar.ledger.journal import Share
 
 _NO_HOLD: Final = (0, 0)
 
@@ -109,8 +110,9 @@ class Lease:
 class Slice(Lease):
     """Be a lease together with the grant it came from, which names its accounts."""
 
-    __slots__ = ("grant",)
+    __slots__ = ("grant", "share")
 
     def __init__(self, grant: Grant, available_nano: Money = 0) -> None:
         super().__init__(grant.lease_account, grant.budget_account, available_nano)
         self.grant = grant
+        self.share: Share | None = None  # the last that was made, to be made but once for calls that use the same
