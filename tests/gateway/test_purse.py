@@ -5,9 +5,10 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
-from bursar.budgets.budget import Budget, Terms, Window
+from bursar.budgets.budget import Budget, Terms, Window, overdraft_line
 from bursar.budgets.purse import DRY_US, IDLE_US
 from bursar.core.errors import NoMoney
 from bursar.core.ids import IdSource
@@ -17,7 +18,7 @@ from bursar.gateway.control import Control
 from bursar.gateway.purse import Purses
 from bursar.store.database import Connection
 from bursar.store.keys import Scope, create_key
-from tests.store.bookkeeping import set_budget
+from tests.store.bookkeeping import set_budget, until
 
 NOON = 20_000 * DAY_US + DAY_US // 2
 CENT = NANO_PER_USD // 100
@@ -236,8 +237,68 @@ async def test_calls_that_read_the_same_budget_apart_all_get_their_money(till: T
 async def test_what_is_granted_while_the_purses_close_goes_back_as_well(till: Till) -> None:
     purse = budget(100 * CENT)
     asking = asyncio.create_task(till.hold(purse, CENT))
-    while not till.purses._topping:
-        await asyncio.sleep(0)
+    await until(lambda: bool(till.purses._topping))
     asking.cancel()
     await till.purses.close()
     assert await till.free_in_budget(purse) == 100 * CENT
+
+
+async def test_a_line_behind_a_budget_follows_it_to_another_window(till: Till) -> None:
+    daily = Terms(10 * CENT, Window.day, overdraft_nano=5 * CENT)
+    key, _ = await create_key(till.connection, "ana", daily, Scope(), NOON)
+    await till.hold(overdraft_line(key.budget), 5 * CENT)
+    monthly = msgspec.structs.replace(daily, window=Window.month)
+    changed = await set_budget(till.connection, "ana", monthly, NOON + 1)
+    till.purses.changed(changed)
+    await till.hold(overdraft_line(changed), 5 * CENT)
+    till.now_us += DAY_US
+    with pytest.raises(NoMoney):  # a new day is no new month
+        await till.hold(overdraft_line(changed), CENT)
+
+
+async def test_a_budget_of_a_run_changes_with_the_budget_it_is_made_from(till: Till) -> None:
+    base = budget(10 * CENT)
+    runs = [msgspec.structs.replace(base, budget_id=f"bud_1/{run}") for run in "ab"]
+    for run in runs:
+        await till.hold(run, 8 * CENT)
+    till.purses.changed(budget(20 * CENT))
+    for run in runs:
+        await till.hold(run, 12 * CENT)
+        with pytest.raises(NoMoney):
+            await till.hold(run, CENT)
+
+
+async def test_a_call_holds_in_all_its_budgets_or_in_none(till: Till) -> None:
+    wide, narrow = budget(100 * CENT, name="wide"), budget(3 * CENT, name="narrow")
+    calls = [IdSource(8).next(NOON // 1_000 + number) for number in range(40)]
+
+    async def hold(call_id: bytes) -> list[Any]:
+        return await till.purses.hold([wide, narrow], call_id, [CENT, CENT], FOREVER_US)
+
+    results = await asyncio.gather(*map(hold, calls), return_exceptions=True)
+    held = [slices for slices in results if isinstance(slices, list)]
+    assert len(held) == 3
+    assert all(isinstance(result, NoMoney) for result in results if not isinstance(result, list))
+    assert [lease.held_nano for lease in held[0]] == [3 * CENT, 3 * CENT]
+    for call_id, slices in zip(calls, results, strict=True):
+        for lease in slices if isinstance(slices, list) else []:
+            lease.release(call_id)
+    await till.purses.close()
+    assert [await till.free_in_budget(each) for each in (wide, narrow)] == [100 * CENT, 3 * CENT]
+
+
+async def test_what_other_gateways_have_free_comes_back_to_a_call_that_needs_it(till: Till, database_url: str) -> None:
+    purse = budget(10 * CENT)
+    other = Control(database_url, "gw_other", spool_is_new=True)
+    await other.open(NOON)
+    assert other.place is not None
+    theirs = Purses(other, other.place.gateway, lambda: till.now_us)
+    call_id = IdSource(9).next(NOON // 1_000)
+    (lease,) = await theirs.hold([purse], call_id, [CENT], FOREVER_US)
+    asked = asyncio.create_task(till.hold(purse, 9 * CENT))
+    await asyncio.sleep(0.01)
+    theirs.recall(purse.budget_id)
+    await asyncio.wait_for(asked, 5)
+    lease.release(call_id)
+    await theirs.close()
+    await other.close()

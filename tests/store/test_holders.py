@@ -308,6 +308,7 @@ async def test_money_moves_from_one_window_to_another_and_nothing_is_lost(books:
         (("a", "rolling"), 1, "'rolling' has no limited budget in USD"),
         (("counted", "b"), 1, "'counted' has no limited budget in USD"),
         (("soft", "b"), 1, "'soft' has no limited budget"),
+        (("a", "runs"), 1, "'runs' has a budget for each run or value: nothing can be moved"),
         (("a", "a"), 1, "cannot give so much: accounts are the same"),
     ],
 )
@@ -324,6 +325,7 @@ async def test_what_cannot_be_moved_is_refused_and_stays(
         "soft": Terms(5, enforcement=Enforcement.soft),
     }.items():
         await make(books, name, terms)
+    await make(books, "runs", TEN, each=RUN)
     await lease(books, (await find_holder(books, "leased")).budgets[0], 8, "l")
     with pytest.raises(OperatorError, match=complaint):
         await move_money(books, names, amount, id_of("m"), NOW_US)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from bursar.budgets.budget import UNIT_WORDS, Budget, amount_text, base_id, limit_text
+from bursar.budgets.budget import UNIT_WORDS, Budget, amount_text, base_id, limit_text, overdraft_line
 from bursar.budgets.purse import Purse, Return, hold_in_all
 from bursar.core.errors import BooksError, NoMoney, Refusal, TooMany, Unavailable
 from bursar.core.money import Money
@@ -100,12 +100,16 @@ class Purses:
                 yield purse, amount
 
     def changed(self, budget: Budget) -> None:
-        """Put aside what was leased under other terms, of this budget and of all runs and values it stands for."""
-        base = base_id(budget.budget_id)
+        """Put aside what was leased under other terms, of this budget and of all runs and values it stands for.
+
+        The overdraft lines behind them follow.
+        """
+        base, line_terms = base_id(budget.budget_id), overdraft_line(budget).terms
         for purse in self._purses.values():
             known = purse.budget
-            if base_id(known.budget_id) == base and not known.budget_id.endswith(OVERDRAFT):
-                purse.changed(msgspec.structs.replace(known, terms=budget.terms))
+            if base_id(known.budget_id) == base:
+                terms = line_terms if known.budget_id.endswith(OVERDRAFT) else budget.terms
+                purse.changed(msgspec.structs.replace(known, terms=terms))
                 self._return_all(purse)
 
     def recall(self, budget_id: str) -> None:

@@ -191,8 +191,11 @@ async def move_money(
     """
     async with connection.transaction():
         accounts: list[int] = []
+        tree = await read_tree(connection, TENANT)
         for name in names:
             holder = await find_holder(connection, name)
+            if any(above.each for above in tree.line(holder.holder_id)):
+                raise OperatorError(f"{name!r} has a budget for each run or value: nothing can be moved")
             budget = next((each for each in holder.budgets if each.terms.unit is Unit.usd), None)
             if budget is None or budget.terms.most_nano is None or budget.terms.rolling:
                 raise OperatorError(f"{name!r} has no limited budget in USD of a calendar window: nothing can be moved")
