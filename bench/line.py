@@ -23,6 +23,7 @@ class Line:
         self._flows.set()
         self._refuses = False
         self.fuse: int | None = None  # pieces of talk until a line is cut in the middle of it
+        self.cut_at = b""  # or what is never heard, since the line is cut before it
         self.cuts = 0
         self.url = ""
 
@@ -71,7 +72,7 @@ class Line:
         try:
             while data := await source.read(65_536):
                 await self._flows.wait()
-                if self._blows():
+                if self._blows(data):
                     break
                 target.write(data)
                 await target.drain()
@@ -81,16 +82,19 @@ class Line:
             self._connections.discard(writers)
             _abort(writers)
 
-    def _blows(self) -> bool:
+    def _blows(self, data: bytes) -> bool:
         """Tell whether the line is cut before this piece of talk."""
-        if self.fuse is None:
-            return False
-        self.fuse -= 1
-        if self.fuse >= 0:
-            return False
-        self.fuse = None
-        self.cuts += 1
-        return True
+        if self.fuse is not None:
+            self.fuse -= 1
+        if self.fuse == -1 or (self.cut_at and self.cut_at in data):
+            self.spare()
+            self.cuts += 1
+            return True
+        return False
+
+    def spare(self) -> None:
+        """Let the line be cut at nothing that is yet to come."""
+        self.fuse, self.cut_at = None, b""
 
 
 def _abort(writers: Writers) -> None:
