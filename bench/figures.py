@@ -20,13 +20,15 @@ class Figure(msgspec.Struct):
     note: str = ""
 
 
-def arguments(description: str | None, **numbers: int) -> argparse.Namespace:
-    """Read a benchmark's options: --json, --data, and numbers with their defaults."""
+def arguments(description: str | None, **values: int | str) -> argparse.Namespace:
+    """Read a benchmark's options: --json, --data, and values with their defaults."""
     parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
-    for name, default in numbers.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"default {default}")
+    for name, default in values.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"default {default}"
+        )
     return parser.parse_args()
 
 

@@ -1,6 +1,7 @@
 """Try to overspend: many callers at once on a budget that affords few of their calls.
 
-    python -m bench.overspend [--json] [--callers 2000]
+    python -m bench.overspend [--json] [--only crowd,sim,planted,history,crashes] [--callers 2000]
+        [--interleavings 1000000] [--seed N] [--histories 4] [--rounds 200]
 
 Each caller makes one call of a known true price. The budget affords exactly 100 of them. A call holds more than its
 true price, since nobody knows beforehand how long its answer will be, so some are refused while others still hold
@@ -8,19 +9,35 @@ money; those who are refused try again after 0.5 to 1.5 s, until nobody is serve
 
 `overspend.excess_nano`: what was spent beyond the limit, by the transfers.
 `overspend.served`: calls that were answered.
+
+Then the same rules are run on a virtual clock (`bench.interleavings`): holds, posts, voids, expiries, crashes and
+moves of leases in random orders, in small worlds drawn from seeds. `--seed N` runs world N alone and prints its steps.
+
+`overspend.sim_violations`: worlds in which some invariant broke, or the code raised what it should not.
+`overspend.planted_bugs_caught`: of six bugs, planted one at a time, those the same worlds find.
+
+`overspend.history_violations`: what eight processes did to one PostgreSQL at once, replayed (`bench.history`).
+`overspend.crash_lost`: what is missing after gateways and database were killed and cut off (`bench.crashes`).
 """
 
 import asyncio
 import random
+import sys
+import time
 from typing import Any
 
 from bench.books import SEED, provider
 from bench.client import Client, chat
+from bench.crashes import crash_lost
 from bench.figures import Figure, arguments, show
 from bench.harness import bursar
+from bench.history import history_violations
+from bench.interleavings.planted import BUGS
+from bench.interleavings.run import find, run_all, run_world
 from bursar.core.money import nano_to_usd
 
 AFFORDED = 100
+FIND_MAX = 20_000
 MODEL = "gpt-4o-mini"
 CONFIG = """
 [providers.sandbox]
@@ -106,10 +123,52 @@ def measure(callers: int) -> list[Figure]:
     ]
 
 
+def simulate(interleavings: int) -> list[Figure]:
+    """Run random interleavings of everything that moves money."""
+    began = time.monotonic()
+    outcome = run_all(0, interleavings)
+    took = time.monotonic() - began
+    note = f"{outcome.interleavings:,} interleavings, {outcome.steps:,} steps, {outcome.calls:,} calls, {took:,.0f} s"
+    if outcome.broken:
+        seed, what = outcome.broken[0]
+        run_world(seed, say=lambda text: print(text, file=sys.stderr))
+        note += f"; the first is world {seed}: {what}"
+    return [Figure("overspend.sim_violations", len(outcome.broken), "worlds", note=note)]
+
+
+def plant() -> list[Figure]:
+    """Plant each bug and count those that are found."""
+    found: list[str] = []
+    for bug in BUGS:
+        outcome = find(bug, 0, FIND_MAX)
+        if outcome.broken and not run_world(outcome.broken[0][0]).broken:
+            found.append(f"{bug} after {outcome.interleavings}")
+    note = f"interleavings: {', '.join(found)}"
+    return [Figure("overspend.planted_bugs_caught", len(found), f"of {len(BUGS)}", note=note)]
+
+
 def main() -> None:
     """Measure and show."""
-    options = arguments(__doc__, callers=2_000)
-    show("overspend", measure(options.callers), as_json=options.json)
+    numbers = {"callers": 2_000, "interleavings": 1_000_000, "seed": -1, "histories": 4, "rounds": 200}
+    options = arguments(__doc__, only="crowd,sim,planted,history,crashes", **numbers)
+    if options.seed >= 0:
+        run_world(options.seed, say=print)
+        return
+    figures: list[Figure] = []
+    for part in options.only.split(","):
+        if part == "crowd":
+            figures += measure(options.callers)
+        elif part == "sim":
+            figures += simulate(options.interleavings)
+        elif part == "planted":
+            figures += plant()
+        elif part == "history":
+            figures.append(history_violations(options.histories, SEED))
+        elif part == "crashes":
+            figures.append(crash_lost(options.rounds, SEED))
+        else:
+            sys.exit(f"--only: expected crowd, sim, planted, history or crashes, got {part!r}")
+    show("overspend", figures, as_json=options.json)
 
 
 if __name__ == "__main__":
