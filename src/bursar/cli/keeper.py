@@ -65,15 +65,21 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep watch until cancelled, however often the database goes away."""
+        away = False
         while True:
             try:
                 connection = await connect(self._database_url)
+                if away:
+                    log.info("keeper.books_back")
+                away = False
                 try:
                     await self._keep(connection)
                 finally:
                     connection.terminate()
             except (*AWAY, BooksError) as error:
-                log.warning("keeper.books_away", error=type(error).__name__)
+                if not away:
+                    log.warning("keeper.books_away", error=type(error).__name__)
+                away = True
             await asyncio.sleep(_RETRY_S)
 
     async def _keep(self, connection: Connection) -> None:
