@@ -302,3 +302,20 @@ async def test_what_other_gateways_have_free_comes_back_to_a_call_that_needs_it(
     lease.release(call_id)
     await theirs.close()
     await other.close()
+
+
+async def test_what_a_call_released_goes_back_once_the_books_know_that_it_has_ended(till: Till) -> None:
+    known, purse = asyncio.Event(), budget(10 * CENT)
+
+    async def booked() -> None:
+        await known.wait()
+
+    till.purses._booked = booked
+    lease, call_id = await till.hold(purse, 6 * CENT)
+    lease.settle(call_id, 2 * CENT)
+    till.purses.recall(purse.budget_id)
+    await asyncio.sleep(0.05)
+    assert await till.free_in_budget(purse) == 0
+    known.set()
+    await till.settled_down()
+    assert await till.free_in_budget(purse) == 8 * CENT

@@ -13,11 +13,15 @@ from bursar.store.database import Connection, connect
 from bursar.store.gateways import (
     Place,
     gateway_name,
+    give_up_dead,
     open_leases,
+    settle_dead,
     still_has_place,
     take_place,
 )
+from bursar.store.journal import Fenced, Journal
 from bursar.store.leases import OpenLease
+from bursar.store.spool import Spool
 
 
 async def place_of(connection: Connection, name: str = "gw_a") -> Place:
@@ -145,3 +149,25 @@ async def test_the_end_of_an_earlier_life_closes_nobody_who_has_begun_since(
     shop = await open_shop(connection)
     await write(shop, tmp_path, database_url, *shop.call(5), Closed(NOW_US - 1))
     assert await connection.fetchval("select closed_us from gateways") is None
+
+
+async def test_a_gateway_on_its_way_back_begins_anew_when_its_leases_are_decided(
+    connection: Connection, database_url: str, tmp_path: Path
+) -> None:
+    shop, spool = await open_shop(connection), Spool(tmp_path / "spool")
+    assert await give_up_dead(connection, -1, NOW_US)
+    back = await take_place(connection, "gw_test", NOW_US, spool_is_new=False)
+    assert back.given_up
+    journal = Journal(spool, database_url, back.gateway, back.epoch)
+    await journal.open()
+    assert [lease.available_nano for lease in await settle_dead(connection, "gw_test", NOW_US, spent=True)] == [
+        50 * USD
+    ]
+    for entry in shop.call(USD):
+        spool.append(entry)
+    with pytest.raises(Fenced):
+        await journal.commit_group(NOW_US)
+    await journal.close()
+    spool.close()
+    again = await take_place(connection, "gw_test", NOW_US, spool_is_new=False)
+    assert (again.epoch, again.given_up) == (back.epoch + 2, True)

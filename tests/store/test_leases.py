@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bursar.budgets.budget import Budget, Terms, Window, period_at
 from bursar.budgets.purse import Ask
 from bursar.core.errors import BooksError
-from bursar.core.times import DAY_US, FOREVER_US
+from bursar.core.times import DAY_US, FOREVER_US, SECOND_US
 from bursar.ledger.chart import Code
 from bursar.ledger.transfer import EVENT_US_MAX, Kind, Reason, Status, Transfer
 from bursar.store.accounts import Opening, book, lock_accounts, open_account
@@ -137,6 +137,13 @@ async def test_each_window_has_its_own_account_and_money(connection: Connection,
         assert following.budget_account != first.budget_account
         assert (await state_of(connection, budget, period.end_us)).leased_nano == 8
     assert (await state_of(connection, budget)).leased_nano == 10
+
+
+async def test_a_rolling_window_counts_what_a_clock_that_is_ahead_has_leased(connection: Connection) -> None:
+    key, _ = await create_key(connection, "app", Terms(10, Window.minute, rolling=True), Scope(), NOW_US)
+    ahead = await lease(connection, key.budget, 7, "ahead", at_us=NOW_US + 10 * SECOND_US)
+    behind = await lease(connection, key.budget, 10, "behind", gateway=2)
+    assert (ahead.granted_nano, behind.granted_nano) == (7, 3)
 
 
 async def test_overage_is_shown_and_repaid_before_anything_is_leased(connection: Connection) -> None:
