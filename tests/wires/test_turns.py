@@ -28,9 +28,10 @@ def anthropic_turn(
     call_id: str, arguments: Any = msgspec.UNSET, result: Any = "nothing found", name: str = "find", **thoughts: str
 ) -> Any:
     given = {"id": 1} if arguments is msgspec.UNSET else arguments
+    use = {"type": "tool_use", "id": call_id, "name": name, "input": given}
     thinking = [{"type": "thinking", **thoughts}] if thoughts else []
     return [
-        {"role": "assistant", "content": [*thinking, {"type": "tool_use", "id": call_id, "name": name, "input": given}]},
+        {"role": "assistant", "content": [*thinking, use]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call_id, "content": result}]},
     ]
 

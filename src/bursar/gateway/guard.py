@@ -2,7 +2,7 @@
 
 from bursar.budgets.runs import Runs, depth_below, enter, leave, times_before
 from bursar.core.errors import BooksError, Forbidden
-from bursar.core.ids import call_name
+from bursar.core.ids import CALL_PREFIX, call_name
 from bursar.gateway.control import Control
 from bursar.gateway.passage import Passage
 from bursar.store.runs import depth_of
@@ -51,6 +51,8 @@ class Guard:
     async def _depth(self, passage: Passage, most: int) -> int | None:
         """Ask the books how deep a call's parent lies; another gateway may have made it."""
         call = passage.call
+        if not call.parent.startswith(CALL_PREFIX):  # a step's name
+            return None
         try:
             return await self._control.run(lambda connection: depth_of(connection, call.run, call.parent, most + 1))
         except BooksError:
