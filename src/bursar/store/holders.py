@@ -1,5 +1,6 @@
 """Keep the budget tree: who has budgets, below whom, on which terms, and where the money of each budget is."""
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from typing import Final
@@ -22,7 +23,7 @@ from bursar.core.errors import OperatorError
 from bursar.core.money import Money
 from bursar.ledger import chart
 from bursar.ledger.chart import Unit
-from bursar.ledger.transfer import Kind, Reason, Transfer
+from bursar.ledger.transfer import Kind, Reason, Status, Transfer
 from bursar.store.accounts import book, find_account
 from bursar.store.database import Connection, load_statements
 from bursar.store.leases import CONTROL_CHAIN, set_limit
@@ -187,30 +188,56 @@ async def move_money(
 ) -> None:
     """Move money from one holder's budget to another's, within their current windows.
 
-    Raises `OperatorError` when either has none that is limited, or the first not so much left. The same id moves once.
+    What gateways have leased and do not need is asked back. Raises `OperatorError` when either has no budget that is
+    limited, or the first not so much left. The same id moves once.
     """
+    for pause in (*_RECALL_S, None):
+        try:
+            await _move_once(connection, names, amount_nano, transfer_id, now_us)
+            return
+        except _Short as short:  # nothing is written, not even that it was refused
+            if pause is None:
+                raise OperatorError(f"{names[0]!r} cannot give so much: exceeds credits") from None
+            await connection.execute(_SQL["notify"], f"recall:{short}")
+        await asyncio.sleep(pause)
+
+
+class _Short(Exception):
+    """Name a budget that has not so much left that is not leased."""
+
+
+async def _move_once(
+    connection: Connection, names: tuple[str, str], amount_nano: Money, transfer_id: bytes, now_us: int
+) -> None:
     async with connection.transaction():
-        accounts: list[int] = []
-        tree = await read_tree(connection, TENANT)
-        for name in names:
-            holder = await find_holder(connection, name)
-            if any(above.each for above in tree.line(holder.holder_id)):
-                raise OperatorError(f"{name!r} has a budget for each run or value: nothing can be moved")
-            budget = next((each for each in holder.budgets if each.terms.unit is Unit.usd), None)
-            if budget is None or budget.terms.most_nano is None or budget.terms.rolling:
-                raise OperatorError(f"{name!r} has no limited budget in USD of a calendar window: nothing can be moved")
-            await open_window(connection, budget, now_us)
-            account = await find_account(
-                connection, TENANT, chart.budget_name(budget.budget_id, period_at(budget.terms, now_us).name)
-            )
-            assert account is not None
-            accounts.append(account)
-        source, target = accounts
-        transfer = Transfer(transfer_id, source, target, amount_nano, Kind.post, Reason.moved, now_us)
+        source, target = [await _movable(connection, name, now_us) for name in names]
+        way = source[1], target[1]
+        transfer = Transfer(transfer_id, *way, amount_nano, Kind.post, Reason.moved, now_us)
         status = (await book(connection, TENANT, CONTROL_CHAIN, [transfer]))[0]
+        if status is Status.exceeds_credits:
+            raise _Short(source[0])
         if not status.ok:
             raise OperatorError(f"{names[0]!r} cannot give so much: {status.name.replace('_', ' ')}")
         await connection.execute(_SQL["notify"], "holder:")
+
+
+_RECALL_S: Final = (0.1, 0.3, 0.8)
+"""How long gateways get, time after time, to give back what they have leased and do not need."""
+
+
+async def _movable(connection: Connection, name: str, now_us: int) -> tuple[str, int]:
+    """Return the budget of a holder that money may be moved from and to, and its account."""
+    holder, tree = await find_holder(connection, name), await read_tree(connection, TENANT)
+    if any(above.each for above in tree.line(holder.holder_id)):
+        raise OperatorError(f"{name!r} has a budget for each run or value: nothing can be moved")
+    budget = next((each for each in holder.budgets if each.terms.unit is Unit.usd), None)
+    if budget is None or budget.terms.most_nano is None or budget.terms.rolling:
+        raise OperatorError(f"{name!r} has no limited budget in USD of a calendar window: nothing can be moved")
+    await open_window(connection, budget, now_us)
+    window = chart.budget_name(budget.budget_id, period_at(budget.terms, now_us).name)
+    account = await find_account(connection, TENANT, window)
+    assert account is not None
+    return budget.budget_id, account
 
 
 async def open_window(connection: Connection, budget: Budget, now_us: int) -> None:
