@@ -11,21 +11,20 @@ holds its locks: that is its place in the order. Whatever was cut is looked up w
 """
 
 import asyncio
-import contextlib
+import itertools
 import multiprocessing
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from multiprocessing.connection import Connection as Pipe
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import msgspec
 
+from bench.databases import fresh_databases
 from bench.figures import Figure
 from bench.line import Line
 from bench.replay import Model, Operation, out_of_time
@@ -34,8 +33,7 @@ from bursar.ledger.chart import Code, Unit
 from bursar.ledger.transfer import Kind, Linked, Reason, Transfer
 from bursar.store.accounts import Opening, book, close_account, lock_accounts, lock_chain, open_account, transfer_amount
 from bursar.store.audit import audit
-from bursar.store.database import AWAY, Connection, connect, ensure_database, migrate
-from bursar.store.postgres import DataFolder, Postgres
+from bursar.store.database import AWAY, Connection, connect
 
 PROCESSES = 8
 OPERATIONS = 100  # of each process
@@ -43,7 +41,7 @@ TENANT = 1
 NOW_US = 1_795_000_000_000_000
 CHAINS = (101, 102, 103)
 CUTS = 0.06
-AWAY_WORDS = ("Connection", "OSError", "TimeoutError", "InterfaceError", "InternalClientError", "BooksError")
+AWAY_WORD = "away"
 MAKE_PLACES = """
 create table public.places (process int, number int, place bigserial, head bigint, primary key (process, number));
 grant all on public.places, public.places_place_seq to public
@@ -91,7 +89,7 @@ class Teller:
             operation.completed_ns = time.monotonic_ns()
             operation.answer, operation.place = answer, place
         except (*AWAY, asyncpg.PostgresError, BooksError) as error:
-            operation.error = f"{type(error).__name__}: {error}"
+            operation.error = words_of(error)
         self.line.spare()
         return operation
 
@@ -123,6 +121,13 @@ class Teller:
         """Close the connection."""
         if self.connection is not None:
             await self.connection.close()
+
+
+def words_of(error: BaseException) -> str:
+    """Write down an error; one that only says that the database is away is nobody's fault."""
+    waited = isinstance(error, asyncpg.TransactionRollbackError)  # two that waited for each other
+    away = isinstance(error, (*AWAY, BooksError)) and not waited
+    return f"{AWAY_WORD if away else type(error).__name__}: {error}"
 
 
 def plain(transfer: Transfer) -> dict[str, Any]:
@@ -353,7 +358,7 @@ def unforeseen(history: list[Operation]) -> list[str]:
     return [
         f"{each.words} failed with {each.error}"
         for each in history
-        if each.error and not each.error.startswith(AWAY_WORDS)
+        if each.error and not each.error.startswith(AWAY_WORD)
     ]
 
 
@@ -421,48 +426,42 @@ class Checked(msgspec.Struct):
 SUMS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
 
 
-async def run_history(tellers: Tellers, url: str, workload: str, seed: int, operations: int) -> Checked:
-    """Record one history in an empty database and check it."""
+async def run_history(
+    tellers: Tellers,
+    url: str,
+    workload: str,
+    seed: int,
+    operations: int,
+    *,
+    meanwhile: Coroutine[Any, Any, None] | None = None,
+) -> Checked:
+    """Record one history in an empty database and check it; `meanwhile` is done while it is recorded."""
     owner = await connect(url, owner=True)
     await owner.execute(MAKE_PLACES)
     await owner.close()
     connection = await connect(url)
     ids = await open_accounts(connection)
     await connection.close()
-    recorded = await asyncio.to_thread(tellers.record, url, workload, seed, operations, ids)
+    beside = asyncio.create_task(meanwhile or asyncio.sleep(0))
+    try:
+        recorded = await asyncio.to_thread(tellers.record, url, workload, seed, operations, ids)
+    finally:
+        beside.cancel()
     history = [each for process in recorded for each in process]
-    connection = await connect(url, owner=True)  # who else sees other sessions?
+    connection = await _connected_as_owner(url)
     try:
         return Checked(history, ids, await check(connection, workload, history, ids))
     finally:
         await connection.close()
 
 
-@contextlib.asynccontextmanager
-async def fresh_databases() -> AsyncIterator[Callable[[str], Awaitable[str]]]:
-    """Run a PostgreSQL of our own; yields a function that makes an empty database of a name."""
-    with tempfile.TemporaryDirectory(prefix="bursar-") as path:
-        folder = DataFolder(Path(path))
-        folder.create()
-        assert folder.try_lock()
-        postgres = Postgres(folder)
-        await postgres.start()
-        await ensure_database(folder.url)
-        connection = await connect(folder.url, owner=True)
-        await migrate(connection, NOW_US)
-        await connection.close()
-
-        async def make(name: str) -> str:
-            connection = await asyncpg.connect(folder.url.replace("/bursar?", "/postgres?"))
-            await connection.execute(f"create database {name} template bursar")
-            await connection.close()
-            return folder.url.replace("/bursar?", f"/{name}?")
-
+async def _connected_as_owner(url: str) -> Connection:
+    """Connect as who sees other sessions, once the server is back."""
+    while True:
         try:
-            yield make
-        finally:
-            await postgres.stop()
-            folder.unlock()
+            return await connect(url, owner=True)
+        except BooksError:
+            await asyncio.sleep(0.05)
 
 
 def history_violations(histories: int, seed: int) -> Figure:
@@ -470,18 +469,17 @@ def history_violations(histories: int, seed: int) -> Figure:
     tellers, counts, found = Tellers(), Counter[str](), list[str]()
 
     async def work() -> None:
-        async with fresh_databases() as make:
-            for number in range(histories):
-                for workload in workloads():
-                    url = await make(f"{workload}_{number}")
-                    checked = await run_history(tellers, url, workload, seed + number, OPERATIONS)
-                    found.extend(f"{workload}, seed {seed + number}: {each}" for each in checked.found)
-                    cut = sum(each.completed_ns is None for each in checked.history)
-                    counts.update({"operations": len(checked.history), "cut": cut})
-                    counts["had happened"] += sum(
-                        each.completed_ns is None and each.place is not None for each in checked.history
-                    )
-                    print(f"{workload} {number}: {len(checked.history)} operations, {cut} cut", file=sys.stderr)
+        async with fresh_databases() as databases:
+            for number, workload in itertools.product(range(histories), workloads()):
+                url = await databases.make(f"{workload}_{number}")
+                # In every other history the server is killed as well.
+                killing = databases.kill_twice(random.Random(number)) if number % 2 else asyncio.sleep(0)
+                checked = await run_history(tellers, url, workload, seed + number, OPERATIONS, meanwhile=killing)
+                found.extend(f"{workload}, seed {seed + number}: {each}" for each in checked.found)
+                lost = [each for each in checked.history if each.completed_ns is None]
+                counts.update(operations=len(checked.history), lost=len(lost))
+                counts["had happened"] += sum(each.place is not None for each in lost)
+                print(f"{workload} {number}: {len(checked.history)} operations, {len(lost)} lost", file=sys.stderr)
 
     try:
         asyncio.run(work())
@@ -491,6 +489,6 @@ def history_violations(histories: int, seed: int) -> Figure:
         print(each, file=sys.stderr)
     note = (
         f"{counts['operations']:,} operations of {PROCESSES} processes in {histories * len(workloads())} histories,"
-        f" {counts['cut']:,} cut in the middle, of which {counts['had happened']:,} turned out to have happened"
+        f" {counts['lost']:,} without an answer, of which {counts['had happened']:,} turned out to have happened"
     )
     return Figure("overspend.history_violations", len(found), "", note=note)

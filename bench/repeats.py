@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from bench.history import NOW_US, SUMS, TENANT, Operation, Teller, plain, quiet, unforeseen
+from bench.history import NOW_US, SUMS, TENANT, Operation, Teller, plain, quiet, unforeseen, words_of
 from bursar.core.errors import BooksError
 from bursar.ledger.transfer import Kind, Reason, Status, Transfer
 from bursar.store.accounts import book
@@ -83,7 +83,7 @@ async def _submit(teller: Teller, transfer: Transfer, ledger: Ledger | None, cut
                 answer = await book(connection, TENANT, CHAIN, [transfer], NOW_US)
         operation.completed_ns, operation.answer = time.monotonic_ns(), answer[0].name
     except (*AWAY, asyncpg.PostgresError, BooksError) as error:
-        operation.error = f"{type(error).__name__}: {error}"
+        operation.error = words_of(error)
     teller.line.spare()
     return operation
 
