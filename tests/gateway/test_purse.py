@@ -1,6 +1,7 @@
 """Purses on a real database: hold and spend inside leases, ask for more, give back, never overspend."""
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from bursar.budgets.budget import Budget, Terms, Window, overdraft_line
 from bursar.budgets.purse import DRY_US, IDLE_US
-from bursar.core.errors import NoMoney
+from bursar.core.errors import NoMoney, Unavailable
 from bursar.core.ids import IdSource
 from bursar.core.money import NANO_PER_USD
 from bursar.core.times import DAY_US, FOREVER_US, SECOND_US
@@ -319,3 +320,21 @@ async def test_what_a_call_released_goes_back_once_the_books_know_that_it_has_en
     known.set()
     await till.settled_down()
     assert await till.free_in_budget(purse) == 8 * CENT
+
+
+async def test_a_budget_that_cannot_be_asked_in_time_refuses_and_leaves_no_error_behind(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unheard: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
+    monkeypatch.setattr("bursar.gateway.purse.ASK_S", 0.05)
+    assert till.purses._control._connection is not None
+    await till.purses._control._connection.close()
+    with pytest.raises(Unavailable, match="the database is away"):
+        await till.hold(budget(100 * CENT), CENT)
+    tasks = list(till.purses._tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    gc.collect()
+    assert unheard == []

@@ -85,10 +85,11 @@ class Purses:
                     raise refusal_of(dry)
                 await asyncio.sleep(pause)  # others were told that it is wanted
             asked = [self._begin_top_up(purse, need) for purse, need in short]
-            try:
-                await asyncio.wait_for(asyncio.shield(asyncio.gather(*asked)), ASK_S)
-            except TimeoutError:
-                raise Unavailable("the budget cannot be asked: the database is away", retry_after_s=1) from None
+            answered, unanswered = await asyncio.wait(asked, timeout=ASK_S)
+            for task in answered:
+                task.result()
+            if unanswered:
+                raise Unavailable("the budget cannot be asked: the database is away", retry_after_s=1)
 
     def _short(self, budgets: Sequence[Budget], amounts: Amounts, now_us: int) -> Iterable[tuple[Purse, Money]]:
         """Name the purses that do not cover their part, and what that is."""
