@@ -280,10 +280,6 @@ class Replay:
 
     def _begin(self, each: Operation) -> str | None:
         model, name = self.model, each.asked
-        if name not in model.numbers:
-            if each.answer is None:
-                return "nobody knows the number of a new gateway"
-            model.numbers[name] = each.answer["gateway"]
         gateway = model.numbers[name]
         given_up = gateway in model.dead
         model.dead.discard(gateway)
@@ -320,6 +316,7 @@ async def check_leases(connection: Connection, history: list[Operation]) -> list
     accounts = {row["account_id"]: ":".join(names.get(part, part) for part in row["name"].split(":")) for row in rows}
     control = {row["seq"]: row for row in await connection.fetch("select * from transfers where chain = 0")}
     replay = Replay(heads, control, accounts)
+    replay.model.numbers = {row["name"]: row["gateway"] for row in await connection.fetch("select * from gateways")}
     found = unforeseen(history) + list(out_of_time(history))
     for each in sorted((each for each in history if each.place is not None), key=lambda each: each.place or 0):
         if (wrong := replay.replay(each)) is not None:
