@@ -17,6 +17,9 @@ def test_an_unused_budget_is_whole(cli: Cli, shared_bursar: LocalBursar) -> None
         [
             {
                 "budget": "cli-unused",
+                "of": None,
+                "match": {},
+                "each": None,
                 "kind": "key",
                 "parent": None,
                 "unit": "USD",
@@ -126,6 +129,9 @@ def test_a_tree_is_made_and_shown_each_below_its_own(cli: Cli, shared_bursar: Lo
     assert shown[1] == snapshot(
         {
             "budget": "cli-org",
+            "of": None,
+            "match": {},
+            "each": None,
             "kind": "organisation",
             "parent": None,
             "unit": "requests",
@@ -291,3 +297,15 @@ def test_wrong_usage_of_budgets_ends_with_2(bare_cli: Cli, words: list[str]) -> 
     outcome = bare_cli("budget", *words)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1
+
+
+def test_the_runs_a_budget_stands_for_are_shown_below_it(cli: Cli, shared_bursar: LocalBursar) -> None:
+    secret = shared_bursar.create_key("cli-agent", "5.00")
+    assert cli("budget", "create", "cli-each-run", "0.50", "--parent", "cli-agent", "--each", "run").code == 0
+    for run in ("one", "two"):
+        ask_and_wait(shared_bursar, secret, "[[output=100]] hi", x_bursar_run=run)
+    shown = cli("budget", "show", "cli-each-run", "--json").json()
+    assert [(each["of"], each["each"]) for each in shown] == [(None, "run"), ("two", "run"), ("one", "run")]
+    assert all(Decimal(each["spent_usd"]) > 0 for each in shown[1:])
+    lines = cli("budget", "show", "cli-each-run").out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["two", "one"]

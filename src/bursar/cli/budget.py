@@ -6,13 +6,14 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from cyclopts import App, Parameter, validators
 
-from bursar.budgets.budget import UNIT_WORDS, UNLIMITED, Enforcement, Terms, amount_text, limit_text, read_limit
+from bursar.budgets.budget import UNIT_WORDS, UNLIMITED, Budget, Enforcement, Terms, amount_text, limit_text, read_limit
 from bursar.budgets.tree import Exhausted, Holder, Holds, Tree
 from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError, Refusal
 from bursar.core.money import nano_to_usd, usd_to_nano
 from bursar.gateway.headers import read_tags
 from bursar.ledger.chart import Unit
+from bursar.store.database import Connection
 from bursar.store.holders import (
     TENANT,
     BudgetState,
@@ -21,6 +22,7 @@ from bursar.store.holders import (
     budget_states,
     create_holder,
     find_holder,
+    latest_instances,
     move_money,
     read_tree,
     set_budgets,
@@ -69,6 +71,8 @@ def show(
             tree = await read_tree(connection, TENANT)
             shown = tree.below(top.holder_id) if top is not None else tree.in_order()
             found = [(holder, budget) for holder in shown for budget in holder.budgets]
+            if top is not None:
+                found = [each for pair in found for each in (pair, *await _instances(connection, tree, *pair))]
             states = await budget_states(connection, [budget for _, budget in found], now_us())
             return tree, [(holder, state) for (holder, _), state in zip(found, states, strict=True)]
 
@@ -78,12 +82,13 @@ def show(
         return
     rows, before = [], None
     for holder, state in found:
-        indent = "  " * (len(tree.line(holder.holder_id)) - 1)
+        part = "/" in state.budget.budget_id
+        indent, who = "  " * (len(tree.line(holder.holder_id)) - 1 + part), shown_name(holder)
         amounts = [state.spent_nano, state.held_nano]
         unit, left = state.budget.terms.unit, state.left_nano
         rows.append(
             [
-                indent + shown_name(holder) if holder is not before else "",
+                indent + state.budget.holder if part else indent + who if holder is not before else "",
                 state.period,
                 limit_text(state.budget.terms),
                 *(amount_text(amount, unit) for amount in amounts),
@@ -262,6 +267,17 @@ def percentages(text: str | None) -> list[int] | None:
     return sorted({int(part) for part in parts})
 
 
+async def _instances(connection: Connection, tree: Tree, holder: Holder, budget: Budget) -> list[tuple[Holder, Budget]]:
+    """Return the budgets of the latest runs or values a budget stands for; none for one of its own."""
+    if not any(above.each for above in tree.line(holder.holder_id)):
+        return []
+    return [(holder, each) for each in await latest_instances(connection, budget, now_us(), _INSTANCES_MAX)]
+
+
+_INSTANCES_MAX: Final = 20
+"""Runs or values shown of a budget of each; `bursar runs show` has any of them."""
+
+
 def shown_name(holder: Holder) -> str:
     """Write who a holder is, and of what part it is."""
     parts = [f"{name}={value}" for name, value in holder.match.items()]
@@ -285,6 +301,9 @@ def state_json(holder: Holder, tree: Tree, state: BudgetState) -> dict[str, Any]
     texts = {name: None if amount is None else amount_text(amount, terms.unit) for name, amount in amounts.items()}
     described = {
         "budget": holder.name,
+        "of": state.budget.holder if "/" in state.budget.budget_id else None,
+        "match": holder.match,
+        "each": holder.each or None,
         "kind": holder.kind,
         "parent": parent.name if parent is not None else None,
         "unit": UNIT_WORDS[terms.unit],

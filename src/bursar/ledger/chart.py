@@ -7,7 +7,7 @@ cost from the lease to what is owed to the provider; the rest of a lease returns
                                     2400 overage ─▶ 2300 payable      a bill beyond its hold and its lease
                          2200 lease ──▶ 2500 indeterminate            a lease whose spool may have lost its end
                  2500 indeterminate ──▶ 2550 written off              it was decided that this was spent
-                         2200 lease ──▶ 2320 services                 work that is no model call
+                  2100 budget ──▶ 2320 services                       work that is no model call
                   2100 budget ──▶ 2600 withdrawn                      a limit that was lowered
                          1200 liquidity ◀─▶ any                       one unit sold for another; the rest goes to
                                                                       5900 rounding

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import unquote
 
 import asyncpg
 import msgspec
@@ -256,6 +257,17 @@ async def budget_states(connection: Connection, budgets: Sequence[Budget], now_u
     return [
         _state(budget, now_us, [rows[key] for name in names[budget] if (key := (budget.tenant, name)) in rows])
         for budget in budgets
+    ]
+
+
+async def latest_instances(connection: Connection, budget: Budget, now_us: int, limit: int) -> list[Budget]:
+    """Return the budgets of the latest runs or values that one `each` budget stands for, in their current window."""
+    prefix, period = f"budget:{budget.budget_id}/", period_at(budget.terms, now_us).name
+    rows = await connection.fetch(_SQL["instances"], budget.tenant, prefix, f":{period}", limit)
+    return [
+        msgspec.structs.replace(budget, budget_id=budget_id, holder=unquote(budget_id.partition("/")[2]))
+        for row in rows
+        if not (budget_id := row["name"].split(":", 2)[1]).endswith(chart.OVERDRAFT)
     ]
 
 

@@ -48,6 +48,13 @@ where tenant = $1 and holder_id = $2;
 -- name: notify
 select pg_notify('bursar_changed', $1);
 
+-- name: instances
+-- The latest runs or values a budget stands for that have spent in a window.
+select name from accounts
+where tenant = $1 and code = 2100 and starts_with(name, $2) and right(name, length($3)) = $3
+order by account_id desc
+limit $4;
+
 -- name: budget_accounts
 -- Where a budget's money is: granted or moved in, still there, in leases, held, overspent, undecided, withdrawn. One row
 -- a window.
