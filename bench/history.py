@@ -43,12 +43,13 @@ CHAINS = (101, 102, 103)
 CUTS = 0.06
 AWAY_WORD = "away"
 MAKE_PLACES = """
-create table public.places (process int, number int, place bigserial, head bigint, primary key (process, number));
+create table public.places (process int, number int, place bigserial, head bigint, answer text,
+    primary key (process, number));
 grant all on public.places, public.places_place_seq to public
 """
 TAKE_PLACE = """
-insert into public.places (process, number, head)
-select $1, $2, (select seq from chains where tenant = 1 and chain = 0) returning place
+insert into public.places (process, number, answer, head)
+select $1, $2, $3, (select seq from chains where tenant = 1 and chain = 0) returning place
 """
 OTHERS = """
 select count(*) from pg_stat_activity
@@ -85,7 +86,8 @@ class Teller:
             self.may_cut(CUTS)
             async with connection.transaction():
                 answer = await work(connection)
-                place = await connection.fetchval(TAKE_PLACE, self.task.process, operation.number)
+                told = msgspec.json.encode(answer).decode()
+                place = await connection.fetchval(TAKE_PLACE, self.task.process, operation.number, told)
             operation.completed_ns = time.monotonic_ns()
             operation.answer, operation.place = answer, place
         except (*AWAY, asyncpg.PostgresError, BooksError) as error:
@@ -342,14 +344,15 @@ async def quiet(connection: Connection) -> None:
 
 
 async def resolve(connection: Connection, history: list[Operation]) -> dict[int, int]:
-    """Find the places of operations that were cut. Returns the control chain's head after each place."""
+    """Find the places and answers of operations that were cut. Returns the control chain's head after each place."""
     await quiet(connection)
-    rows = await connection.fetch("select process, number, place, head from public.places")
-    places = {(row["process"], row["number"]): row["place"] for row in rows}
+    rows = await connection.fetch("select process, number, place, head, answer from public.places")
+    places = {(row["process"], row["number"]): row for row in rows}
     for operation in history:
         found = places.get((operation.process, operation.number))
-        assert operation.place in (None, found), operation
-        operation.place = found
+        assert operation.place in (None, found["place"] if found is not None else None), operation
+        if operation.place is None and found is not None:
+            operation.place, operation.answer = found["place"], msgspec.json.decode(found["answer"])
     return {row["place"]: row["head"] or 0 for row in rows}
 
 
