@@ -338,3 +338,12 @@ async def test_a_budget_that_cannot_be_asked_in_time_refuses_and_leaves_no_error
     await asyncio.gather(*tasks, return_exceptions=True)
     gc.collect()
     assert unheard == []
+
+
+async def test_what_a_call_leaves_in_a_lease_of_earlier_terms_goes_back_at_a_stop(till: Till) -> None:
+    purse = budget(100 * CENT)
+    lease, call_id = await till.hold(purse, CENT)
+    till.purses.changed(budget(200 * CENT))
+    lease.release(call_id)
+    await till.purses.close()
+    assert await till.free_in_budget(purse) == 100 * CENT

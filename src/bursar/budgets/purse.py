@@ -155,10 +155,11 @@ class Purse:
         return expired
 
     def retire(self) -> None:
-        """Put the lease at hand aside: what is free goes back now, the rest when its calls have ended."""
+        """Put the lease at hand aside: what is free in it and those before goes back now, the rest as calls end."""
         if self.lease is not None:
             self.old.append(self.lease)
-            self._give_back(self.lease)
+        for lease in self.old:
+            self._give_back(lease)
         self.lease = None
         self.end_us = self.dry_until_us = 0
         self.spent_before = (0, 0)
