@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 CHANNEL: Final = "bursar_changed"
 _RETRY_S: Final = 0.25
+_ACT_S: Final = 15.0
+"""How long the database may take for one act: a line that is dead and does not say so looks like that."""
 
 T = TypeVar("T")
 
@@ -57,9 +59,10 @@ class Control:
             if connection is None or connection.is_closed():
                 raise BooksError("the database is away")
             try:
-                return await act(connection)
+                async with asyncio.timeout(_ACT_S):
+                    return await act(connection)
             except AWAY as error:
-                if isinstance(error, asyncpg.InternalClientError):
+                if isinstance(error, asyncpg.InternalClientError | TimeoutError):
                     connection.terminate()  # it does not know that it is closed
                 raise BooksError(f"the database is away: {type(error).__name__}") from error
 

@@ -13,6 +13,15 @@ import asyncpg
 from bursar.core.errors import BooksError, OperatorError
 
 SCHEMA: Final = "bursar"
+
+_SETTINGS: Final = {
+    "search_path": SCHEMA,
+    "application_name": "bursar",
+    # A machine that vanishes leaves its session, and the locks in it, until the server has noticed: in half a minute.
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 VERSION_MIN: Final = 150_000
 _MIGRATION: Final = re.compile(r"(\d{3})_(\w+)\.sql")
 _STATEMENT: Final = re.compile(r"^-- name: (\w+)\n((?:--.*\n)*)", re.MULTILINE)
@@ -49,9 +58,7 @@ async def connect(url: str, timeout_s: int = 10, *, owner: bool = False) -> Conn
     Raises `BooksError` when the database cannot be reached.
     """
     try:
-        connection = await asyncpg.connect(
-            url, timeout=timeout_s, server_settings={"search_path": SCHEMA, "application_name": "bursar"}
-        )
+        connection = await asyncpg.connect(url, timeout=timeout_s, server_settings=_SETTINGS)
         if not owner:
             await become_writer(connection)
     except (*AWAY, asyncpg.PostgresError, ValueError) as error:  # ValueError: an address that is none
@@ -75,7 +82,7 @@ async def open_pool(url: str, size_max: int) -> Pool:
         url,
         min_size=0,
         max_size=size_max,
-        server_settings={"search_path": SCHEMA, "application_name": "bursar"},
+        server_settings=_SETTINGS,
         init=become_writer,
     )
 
