@@ -179,15 +179,18 @@ def test_what_the_provider_reads_by_itself_only_the_context_window_bounds(
 def test_the_upstream_body_is_the_clients_with_the_model_as_decided() -> None:
     body = request(temperature=0.25, metadata={"user_id": "u"}, stream=True)
     facts = ANTHROPIC_MESSAGES.facts(body)
-    sent = ANTHROPIC_MESSAGES.upstream_body(body, facts, "claude-haiku-4-5", 9, "max_tokens")
+    assert facts.output_cap is not None
+    sent = ANTHROPIC_MESSAGES.upstream_body(body, facts, "claude-haiku-4-5", facts.output_cap, "max_tokens")
     assert msgspec.json.decode(sent) == msgspec.json.decode(body) | {"model": "claude-haiku-4-5"}
     assert b'"temperature":0.25' in sent
+    smaller = ANTHROPIC_MESSAGES.upstream_body(body, facts, facts.model, 9, "max_tokens")
+    assert msgspec.json.decode(smaller) == msgspec.json.decode(body) | {"max_tokens": 9}
 
 
 def test_a_field_given_twice_reaches_the_provider_once_as_it_was_read() -> None:
     body = b'{"model":"cheap","max_tokens":1,"messages":[],"model":"dear","max_tokens":9000}'
     facts = ANTHROPIC_MESSAGES.facts(body)
-    sent = ANTHROPIC_MESSAGES.upstream_body(body, facts, facts.model, 5, "max_tokens")
+    sent = ANTHROPIC_MESSAGES.upstream_body(body, facts, facts.model, 9000, "max_tokens")
     assert (facts.model, facts.output_cap) == ("dear", 9000)
     assert msgspec.json.decode(sent) == {"model": "dear", "max_tokens": 9000, "messages": []}
     assert sent.count(b'"model"') == sent.count(b'"max_tokens"') == 1

@@ -164,11 +164,13 @@ def test_what_neither_bytes_nor_images_bound_only_the_context_window_does(messag
 def test_a_field_given_twice_reaches_the_provider_once_as_it_was_read() -> None:
     body = b'{"model":"cheap","messages":[],"model":"dear","max_tokens":1,"max_tokens":9000}'
     facts = OPENAI_CHAT.facts(body)
-    sent = OPENAI_CHAT.upstream_body(body, facts, facts.model, 5, "max_tokens")
+    sent = OPENAI_CHAT.upstream_body(body, facts, facts.model, 9000, "max_tokens")
     assert (facts.model, facts.output_cap) == ("dear", 9000)
     assert sent.count(b'"model"') == sent.count(b'"max_tokens"') == 1
     assert b"dear" in sent
     assert b"9000" in sent
+    smaller = msgspec.json.decode(OPENAI_CHAT.upstream_body(body, facts, facts.model, 5, "max_completion_tokens"))
+    assert (smaller["max_completion_tokens"], "max_tokens" in smaller) == (5, False)
 
 
 leaves = st.integers(0, 10**7)
