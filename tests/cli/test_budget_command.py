@@ -1,13 +1,14 @@
 """Budgets are shown with what is spent and left, and set without forgetting what was spent."""
 
 import re
+import time
 from decimal import Decimal
 
 import pytest
 from inline_snapshot import snapshot
 
 from bench.harness import LocalBursar
-from tests.asking import ask, ask_and_wait, ask_until
+from tests.asking import HEARD_S, ask, ask_and_wait, ask_until
 from tests.cli.outcome import Cli
 
 
@@ -302,8 +303,11 @@ def test_wrong_usage_of_budgets_ends_with_2(bare_cli: Cli, words: list[str]) -> 
 def test_the_runs_a_budget_stands_for_are_shown_below_it(cli: Cli, shared_bursar: LocalBursar) -> None:
     secret = shared_bursar.create_key("cli-agent", "5.00")
     assert cli("budget", "create", "cli-each-run", "0.50", "--parent", "cli-agent", "--each", "run").code == 0
-    for run in ("one", "two"):
-        ask_and_wait(shared_bursar, secret, "[[output=100]] hi", x_bursar_run=run)
+    deadline = time.monotonic() + HEARD_S
+    while len(cli("budget", "show", "cli-each-run", "--json").json()) == 1:  # the gateway hears of it in a moment
+        assert time.monotonic() < deadline
+        ask_and_wait(shared_bursar, secret, "[[output=100]] hi", x_bursar_run="one")
+    ask_and_wait(shared_bursar, secret, "[[output=100]] hi", x_bursar_run="two")
     shown = cli("budget", "show", "cli-each-run", "--json").json()
     assert [(each["of"], each["each"]) for each in shown] == [(None, "run"), ("two", "run"), ("one", "run")]
     assert all(Decimal(each["spent_usd"]) > 0 for each in shown[1:])

@@ -206,10 +206,10 @@ async def _key_of(connection: Connection, secret: str) -> Key:
     digest, code = secret_digest(secret), "invalid_api_key"
     key = await key_by_digest(connection, digest) if await is_key(connection, digest) else None
     if key is not None:
-        expired = key.expires_us is not None and key.expires_us <= now_us()
-        code = "key_revoked" if key.revoked_us is not None else "key_expired" if expired else ""
-        if not code:
+        status = key.status_at(now_us())
+        if status == "active":
             return key
+        code = f"key_{status}"
     what = "this key is not known" if key is None else f"this key is {code.removeprefix('key_')}"
     raise NotAuthorizedException(f"{what}: see `bursar keys create`", extra={"code": code})
 

@@ -71,6 +71,7 @@ def base_id(budget_id: str) -> str:
     return re.split("[/~]", budget_id, maxsplit=1)[0]
 
 
+@lru_cache(maxsize=10_000)
 def overdraft_line(budget: Budget) -> Budget:
     """Return the line behind a budget: what calls may cost beyond what was expected of them."""
     terms = msgspec.structs.replace(

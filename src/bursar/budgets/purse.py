@@ -129,8 +129,6 @@ class Purse:
         if self.budget != budget:
             self.retire()
             self.budget = budget
-        else:
-            self.budget = budget  # the same, read anew: it is compared by identity
 
     def recall(self) -> None:
         """Give back what is free: another gateway is short of it."""

@@ -21,7 +21,7 @@ from bursar.store.holders import (
     Policies,
     budget_states,
     create_holder,
-    find_holder,
+    find_in_tree,
     latest_instances,
     move_money,
     read_tree,
@@ -67,11 +67,14 @@ def show(
 
     async def work() -> tuple[Tree, list[tuple[Holder, BudgetState]]]:
         async with open_books(data) as connection:
-            top = await find_holder(connection, name) if name is not None else None
-            tree = await read_tree(connection, TENANT)
-            shown = tree.below(top.holder_id) if top is not None else tree.in_order()
+            if name is None:
+                tree = await read_tree(connection, TENANT)
+                shown = tree.in_order()
+            else:
+                tree, top = await find_in_tree(connection, name)
+                shown = tree.below(top.holder_id)
             found = [(holder, budget) for holder in shown for budget in holder.budgets]
-            if top is not None:
+            if name is not None:
                 found = [each for pair in found for each in (pair, *await _instances(connection, tree, *pair))]
             states = await budget_states(connection, [budget for _, budget in found], now_us())
             return tree, [(holder, state) for (holder, _), state in zip(found, states, strict=True)]

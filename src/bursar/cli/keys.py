@@ -83,7 +83,7 @@ def list_(*, data: Data = None, json: Json = False) -> None:
             key.key_id,
             limits_text(key),
             ", ".join(key.models) or "all",
-            _status(key),
+            key.status_at(now_us()),
         ]
         for key in keys
     ]
@@ -118,19 +118,13 @@ def _shown(key: Key) -> dict[str, Any]:
         "output_cap": key.output_cap,
         "created_at": to_datetime(key.created_us).isoformat(),
         "expires_at": to_datetime(key.expires_us).isoformat() if key.expires_us is not None else None,
-        "status": _status(key),
+        "status": key.status_at(now_us()),
     }
 
 
 def limits_text(key: Key) -> str:
     """Write a key's own limits."""
     return ", ".join(limit_text(budget.terms) for budget in key.holder.budgets)
-
-
-def _status(key: Key) -> str:
-    if key.revoked_us is not None:
-        return "revoked"
-    return "expired" if key.expires_us is not None and key.expires_us <= now_us() else "active"
 
 
 def _tags(text: str | None) -> dict[str, str]:

@@ -12,13 +12,12 @@ import asyncpg
 import structlog
 
 from bursar.core.errors import BooksError
-from bursar.store.database import AWAY, Connection, connect
+from bursar.store.database import AWAY, CHANNEL, Connection, connect
 from bursar.store.gateways import Place, still_has_place, take_place
 from bursar.store.journal import Fenced
 
 log = structlog.get_logger()
 
-CHANNEL: Final = "bursar_changed"
 _RETRY_S: Final = 0.25
 _ACT_S: Final = 15.0
 """How long the database may take for one act: a line that is dead and does not say so looks like that."""

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bursar.budgets.budget import Budget, overdraft_line
+from bursar.budgets.budget import overdraft_line
 from bursar.budgets.predict import TOKENS_MAX, OutputPredictor
 from bursar.budgets.tree import Claim, Exhausted, Holds
 from bursar.core.errors import NoMoney
@@ -31,7 +31,6 @@ class HoldPolicy:
         self._stats = stats
         self._settings = settings
         self._books = books
-        self._lines: dict[Budget, Budget] = {}
         self.predictor = OutputPredictor(settings.expected_coverage_ppm)
 
     def try_hold(self, passage: Passage, quote: Quote) -> bool:
@@ -95,7 +94,7 @@ class HoldPolicy:
             terms = budget.terms
             if terms.unit is Unit.usd and terms.most_nano is not None and terms.overdraft_nano:
                 lines.append((place, len(budgets)))
-                budgets.append(self._line(budget))
+                budgets.append(overdraft_line(budget))
                 amounts.append(most - cost)
                 amounts[place] = cost
             elif terms.unit is Unit.usd and terms.most_nano is None:
@@ -112,18 +111,6 @@ class HoldPolicy:
         smaller = msgspec.structs.replace(plan, output_cap=min(cap, plan.output_cap))
         passage.plan, quote.output_tokens = smaller, output_max(facts, smaller)
         await self._books.hold(passage, _strict(passage.claim, quote))
-
-    def _line(self, budget: Budget) -> Budget:
-        """Return the overdraft line behind a budget."""
-        line = self._lines.get(budget)
-        if line is None:
-            if len(self._lines) >= _LINES_MAX:
-                self._lines.clear()
-            line = self._lines[budget] = overdraft_line(budget)
-        return line
-
-
-_LINES_MAX: Final = 10_000
 
 
 def quote_cap(quote: Quote, at_most_nano: Money) -> int:

@@ -77,7 +77,7 @@ class Purses:
             slices = self.try_hold(budgets, call_id, amounts, now_us, expires_us)
             if slices is not None:
                 return slices
-            short = [(purse, need) for purse, need in self._short(budgets, amounts, now_us)]
+            short = list(self._short(budgets, amounts, now_us))
             dry = [(purse, need) for purse, need in short if purse.is_dry(now_us)]
             if dry:
                 pause = next(waits, None)

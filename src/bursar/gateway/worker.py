@@ -68,6 +68,7 @@ _SEEN_S: Final = 1.0
 """How often a gateway says that it lives."""
 
 _REAP_ROUNDS: Final = 5
+_FORGET_ROUNDS: Final = 3_600  # an old claim is replaced when it is in the way; this only makes room
 
 _LENGTHS_MAX: Final = 20_000
 _REMEMBERED_US: Final = 7 * DAY_US
@@ -318,6 +319,8 @@ class Worker:
                     raise Fenced("this gateway was given up for dead: it begins anew")
                 if rounds % _REAP_ROUNDS == 0:
                     await self._give_up_others()
+                if rounds % _FORGET_ROUNDS == 0:
+                    await self._control.run(lambda connection: forget_old(connection, clock_us()))
             rounds += 1
             await asyncio.sleep(_SEEN_S)
 
@@ -325,7 +328,6 @@ class Worker:
         dead_us = self._config.gateway.dead_after_s * SECOND_US
         for dead in await self._control.run(lambda connection: give_up_dead(connection, dead_us, clock_us())):
             log.warning("gateway.given_up", gateway=dead.name, host=dead.host)
-        await self._control.run(lambda connection: forget_old(connection, clock_us()))
 
     def _heard(self, news: str) -> None:
         what, _, name = news.partition(":")

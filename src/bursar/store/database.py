@@ -13,6 +13,8 @@ import asyncpg
 from bursar.core.errors import BooksError, OperatorError
 
 SCHEMA: Final = "bursar"
+CHANNEL: Final = "bursar_changed"
+"""Where gateways hear of changes: `key:ID`, `holder:ID`, or `recall:BUDGET` when one is short of a budget."""
 
 _SETTINGS: Final = {
     "search_path": SCHEMA,
@@ -74,6 +76,11 @@ async def become_writer(connection: Connection) -> None:
 async def is_writer(connection: Connection) -> bool:
     """Tell whether the database would refuse this connection a change of what is append-only, by its rights alone."""
     return await connection.fetchval(_WRITER["is_writer"]) is True
+
+
+async def announce(connection: Connection, news: str) -> None:
+    """Tell all gateways, once the caller's transaction is committed."""
+    await connection.execute("select pg_notify($1, $2)", CHANNEL, news)
 
 
 async def open_pool(url: str, size_max: int) -> Pool:

@@ -26,7 +26,7 @@ from bursar.ledger import chart
 from bursar.ledger.chart import Unit
 from bursar.ledger.transfer import Kind, Reason, Status, Transfer
 from bursar.store.accounts import book, find_account
-from bursar.store.database import Connection, load_statements
+from bursar.store.database import Connection, announce, load_statements
 from bursar.store.leases import CONTROL_CHAIN, set_limit
 
 _SQL: Final = load_statements("holders")
@@ -93,12 +93,17 @@ async def read_tree(connection: Connection, tenant: int | None = None) -> Tree:
 
 async def find_holder(connection: Connection, name: str) -> Holder:
     """Find a holder by name or id. Raises `OperatorError` for an unknown one."""
+    return (await find_in_tree(connection, name))[1]
+
+
+async def find_in_tree(connection: Connection, name: str) -> tuple[Tree, Holder]:
+    """Read the tree and find a holder in it, by name or id. Raises `OperatorError` for an unknown one."""
     if name.startswith("key_"):
         name = await connection.fetchval(_SQL["holder_of_key"], TENANT, name) or name
     tree = await read_tree(connection, TENANT)
     for holder in tree.holders.values():
         if name in (holder.name, holder.holder_id):
-            return holder
+            return tree, holder
     raise OperatorError(f"no budget or key named {name!r}: see `bursar budget show`")
 
 
@@ -133,7 +138,7 @@ async def create_holder(
     for number, each in enumerate(terms):
         budget_id = holder_id if number == 0 else f"{holder_id}-{secrets.token_hex(3)}"
         await _write_budget(connection, tenant, holder_id, budget_id, each, now_us + number)
-    await connection.execute(_SQL["notify"], f"holder:{holder_id}")
+    await announce(connection, f"holder:{holder_id}")
     return await find_holder(connection, holder_id)
 
 
@@ -156,7 +161,7 @@ async def set_budgets(connection: Connection, name: str, terms: Sequence[Terms],
             budget_id = before.budget_id if before is not None else f"{holder.holder_id}-{secrets.token_hex(3)}"
             await _write_budget(connection, TENANT, holder.holder_id, budget_id, each, now_us + number)
             await set_limit(connection, Budget(budget_id, TENANT, each, holder.name), now_us)
-        await connection.execute(_SQL["notify"], f"holder:{holder.holder_id}")
+        await announce(connection, f"holder:{holder.holder_id}")
         return await find_holder(connection, holder.holder_id)
 
 
@@ -167,7 +172,7 @@ async def set_policies(connection: Connection, name: str, policies: Policies) ->
         values = (policies.exhausted, policies.holds, policies.depth_max, policies.repeats_max)
         alerts = None if policies.alerts_percent is None else list(policies.alerts_percent)
         await connection.execute(_SQL["set_policies"], TENANT, holder.holder_id, *values, alerts)
-        await connection.execute(_SQL["notify"], f"holder:{holder.holder_id}")
+        await announce(connection, f"holder:{holder.holder_id}")
         return await find_holder(connection, holder.holder_id)
 
 
@@ -176,7 +181,7 @@ async def set_frozen(connection: Connection, name: str, now_us: int, *, frozen: 
     async with connection.transaction():
         holder = await find_holder(connection, name)
         await connection.execute(_SQL["set_frozen"], TENANT, holder.holder_id, now_us if frozen else None)
-        await connection.execute(_SQL["notify"], f"holder:{holder.holder_id}")
+        await announce(connection, f"holder:{holder.holder_id}")
         return await find_holder(connection, holder.holder_id)
 
 
@@ -199,7 +204,7 @@ async def move_money(
         except _Short as short:  # nothing is written, not even that it was refused
             if pause is None:
                 raise OperatorError(f"{names[0]!r} cannot give so much: exceeds credits") from None
-            await connection.execute(_SQL["notify"], f"recall:{short}")
+            await announce(connection, f"recall:{short}")
         await asyncio.sleep(pause)
 
 
@@ -219,7 +224,7 @@ async def _move_once(
             raise _Short(source[0])
         if not status.ok:
             raise OperatorError(f"{names[0]!r} cannot give so much: {status.name.replace('_', ' ')}")
-        await connection.execute(_SQL["notify"], "holder:")
+        await announce(connection, "holder:")
 
 
 _RECALL_S: Final = (0.1, 0.3, 0.8)
@@ -228,7 +233,7 @@ _RECALL_S: Final = (0.1, 0.3, 0.8)
 
 async def _movable(connection: Connection, name: str, now_us: int) -> tuple[str, int]:
     """Return the budget of a holder that money may be moved from and to, and its account."""
-    holder, tree = await find_holder(connection, name), await read_tree(connection, TENANT)
+    tree, holder = await find_in_tree(connection, name)
     if any(above.each for above in tree.line(holder.holder_id)):
         raise OperatorError(f"{name!r} has a budget for each run or value: nothing can be moved")
     budget = next((each for each in holder.budgets if each.terms.unit is Unit.usd), None)

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import asyncpg
 import msgspec
@@ -12,11 +12,10 @@ from bursar.budgets.budget import UNLIMITED, Budget, Terms
 from bursar.budgets.tree import Holder, Path, Tree
 from bursar.core.errors import OperatorError
 from bursar.ledger.chart import Unit
-from bursar.store.database import Connection, load_statements
+from bursar.store.database import Connection, announce, load_statements
 from bursar.store.holders import TENANT, Place, create_holder, read_tree
 
 _SQL: Final = load_statements("keys")
-_NOTIFY: Final = "select pg_notify('bursar_changed', $1)"
 
 KEY_PREFIX: Final = "bk_"
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -38,6 +37,12 @@ class Key(msgspec.Struct, frozen=True):
     output_cap: int | None = None  # tokens, for a call that sets none
     expires_us: int | None = None
     revoked_us: int | None = None
+
+    def status_at(self, now_us: int) -> Literal["active", "revoked", "expired"]:
+        """Say whether calls may be made with it at a moment."""
+        if self.revoked_us is not None:
+            return "revoked"
+        return "expired" if self.expires_us is not None and self.expires_us <= now_us else "active"
 
     @property
     def holder(self) -> Holder:
@@ -90,7 +95,7 @@ async def create_key(
     async with connection.transaction():
         holder = await create_holder(connection, name, Place("key", parent), wanted, now_us)
         await connection.execute(_SQL["insert_key"], TENANT, key_id, name, digest, holder.holder_id, *scopes)
-        await connection.execute(_NOTIFY, f"key:{key_id}")
+        await announce(connection, f"key:{key_id}")
     key = await key_by_digest(connection, digest)
     assert key is not None
     return key, secret
@@ -124,7 +129,7 @@ async def revoke_key(connection: Connection, name: str, now_us: int, tenant: int
         key_id = await connection.fetchval(_SQL["revoke_key"], tenant, name, now_us)
         if key_id is None:
             raise OperatorError(f"no key named {name!r}: see `bursar keys list`")
-        await connection.execute(_NOTIFY, f"key:{key_id}")
+        await announce(connection, f"key:{key_id}")
     return key_id
 
 

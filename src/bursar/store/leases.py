@@ -35,7 +35,7 @@ from bursar.store.accounts import (
     set_limited,
     transfer_amount,
 )
-from bursar.store.database import Connection, load_statements
+from bursar.store.database import Connection, announce, load_statements
 
 __all__ = ["CONTROL_CHAIN", "Grant", "OpenLease", "id_of", "open_lease", "return_lease", "set_aside", "set_limit"]
 
@@ -114,7 +114,7 @@ async def open_lease(connection: Connection, ask: Ask, gateway: int, transfer_id
         else:
             move = Move(0, 0, 0, before, stand.moment.available_nano)
         if move.leased_nano < ask.need_nano and stand.elsewhere_nano:
-            await connection.execute(_SQL["recall"], f"recall:{budget.budget_id}")
+            await announce(connection, f"recall:{budget.budget_id}")
     accounts = stand.accounts
     return Grant(
         accounts.lease,
@@ -236,7 +236,7 @@ async def spend_from(
     ]
     await _book_all(connection, tenant, [part for part in parts if part.amount_nano])
     if paid < amount and stand.elsewhere_nano:
-        await connection.execute(_SQL["recall"], f"recall:{budget.budget_id}")
+        await announce(connection, f"recall:{budget.budget_id}")
     return amount - paid
 
 

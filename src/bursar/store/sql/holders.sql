@@ -45,9 +45,6 @@ set exhausted = coalesce($3, exhausted), holds = coalesce($4, holds), depth_max 
     repeats_max = coalesce($6, repeats_max), alerts_percent = coalesce($7, alerts_percent)
 where tenant = $1 and holder_id = $2;
 
--- name: notify
-select pg_notify('bursar_changed', $1);
-
 -- name: instances
 -- The latest runs or values a budget stands for that have spent in a window.
 select name from accounts

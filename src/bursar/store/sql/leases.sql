@@ -21,6 +21,3 @@ select
      from accounts as piece where tenant = $1 and name = any($6)) as earlier_nano,
     (select count(*) from gateways
      where closed_us is null and reaped_us is null and seen_us > clock_us() - 30000000) as gateways;
-
--- name: recall
-select pg_notify('bursar_changed', $1);
