@@ -200,7 +200,7 @@ async def test_a_keeper_survives_its_database(connection: Connection, database_u
                 await until(lambda: proxy.cuts > 2)
                 await cross(connection, "green")
                 proxy.cut_reply = lambda _data: False
-                await until(lambda: len(receiver.ids) == 2)
+                await until(lambda: len(set(receiver.ids)) == 2)  # the first perhaps twice: its end may be what was cut
     told = [line["event"] for line in lines if line["event"].startswith("keeper.")]
     assert told[:2] == ["keeper.books_away", "keeper.books_back"]
 
