@@ -28,7 +28,7 @@ def facts_of(**fields: Any) -> Facts:
 async def candidate(name: str = "m", price: Any = PRICE) -> Candidate:
     provider = Provider(kind="openai", base_url="http://127.0.0.1:1/v1")
     upstream = Upstream("p", provider, provider.base_url, Outbox(asyncio.get_running_loop()))
-    return Candidate(upstream, name, read_model_price(price, "p", name, "models.m.price"))
+    return Candidate(upstream, OPENAI_CHAT, name, read_model_price(price, "p", name, "models.m.price"))
 
 
 def lever_that_caps(facts: Facts, plan: Plan) -> Generator[Any, Any, Plan]:
@@ -116,7 +116,7 @@ async def test_a_speed_is_quoted_where_it_has_a_price() -> None:
 async def test_a_longer_context_asked_for_by_header_is_quoted_at_the_rates_beyond_the_models_own() -> None:
     found = await candidate(price=PRICE)
     price = msgspec.structs.replace(load().find("anthropic", "claude-sonnet-4-5"), provider="p")
-    own = Plan((Candidate(found.upstream, "claude-sonnet-4-5", price),), 100)
+    own = Plan((Candidate(found.upstream, found.wire, "claude-sonnet-4-5", price),), 100)
     facts = facts_of(messages=[{"role": "user", "content": "x" * 900_000}])
     assert quote_plan(facts, own, 0).cost() < 200_000 * 3_750 + 100 * 15_000 + 1_000
     most = quote_plan(facts, own, 0, b"anthropic-beta: context-1m-2025-08-07\r\n").cost()

@@ -11,9 +11,11 @@ from bursar.core.records import Protocol, Traits
 from bursar.gateway.config import Provider, parse_config
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
-from bursar.gateway.routes import Routes, Upstream
+from bursar.gateway.routes import Candidate, Routes, Upstream
 from bursar.prices import load
 from bursar.prices.book import Book
+from bursar.prices.file import read_model_price
+from bursar.wires.protocols import WIRES
 
 CHAT, MESSAGES = Protocol.openai_chat, Protocol.anthropic_messages
 PROVIDERS: dict[str, Any] = {
@@ -129,7 +131,8 @@ async def test_the_head_of_a_request_names_its_path_host_key_and_length(
     provider: Provider, protocol: Protocol, line: bytes
 ) -> None:
     upstream = Upstream("p", provider, "https://example.com:8443/api/v1/", Outbox(asyncio.get_running_loop()))
-    head = upstream.head(protocol, b"openai-beta: x\r\n", 42)
+    price = read_model_price({"input": "1", "output": "1"}, "p", "m", "models.m.price")
+    head = Candidate(upstream, WIRES[protocol], "m", price).head(stream=False, extra=b"openai-beta: x\r\n", body_len=42)
     path = b"/chat/completions" if protocol is CHAT else b"/messages"
     assert head.startswith(b"POST /api/v1" + path + b" HTTP/1.1\r\nhost: example.com:8443\r\n")
     assert line in head

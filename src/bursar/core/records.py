@@ -19,6 +19,8 @@ class Protocol(IntEnum):
 
     openai_chat = 1
     anthropic_messages = 2
+    openai_responses = 3
+    gemini = 4
 
 
 class AttemptStatus(IntEnum):

@@ -121,4 +121,4 @@ def _request(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
     """Return the head and body of the request for a candidate."""
     upstream, cap = candidate.upstream, passage.plan.output_cap
     body = passage.wire.upstream_body(passage.body, passage.facts, candidate.model, cap, upstream.cap_field)
-    return upstream.head(passage.call.protocol, passage.forwarded, len(body)), body
+    return candidate.head(stream=passage.facts.stream, extra=passage.forwarded, body_len=len(body)), body

@@ -13,12 +13,13 @@ from bursar.prices.book import Book
 from bursar.prices.near import near_names
 from bursar.prices.price import Price, RateCard
 from bursar.prices.quote import Ceiling, ceiling, missing_rate
+from bursar.wires.protocols import WIRES
+from bursar.wires.wire import Wire
 
-_PATHS: Final = {Protocol.openai_chat: "/chat/completions", Protocol.anthropic_messages: "/messages"}
 _SPEAKS: Final = {
     "openai": (Protocol.openai_chat,),
     "anthropic": (Protocol.anthropic_messages,),
-    "sandbox": (Protocol.openai_chat, Protocol.anthropic_messages),
+    "sandbox": tuple(WIRES),
 }
 _ROUTE_NAMES: Final = {
     Protocol.openai_chat: "POST /v1/chat/completions",
@@ -41,19 +42,21 @@ class Upstream:
         openai = provider.kind == "sandbox" or "api.openai.com" in base_url or ".azure.com" in base_url
         self.cap_field = provider.cap_field or ("max_completion_tokens" if openai else "max_tokens")
         secret = provider.secret(name)
-        self._heads = {protocol: self._head(protocol, secret) for protocol in _SPEAKS[provider.kind]}
+        self._headers = {protocol: self._header_lines(protocol, secret) for protocol in _SPEAKS[provider.kind]}
 
-    def speaks(self, protocol: Protocol) -> bool:
-        """Tell whether calls of a protocol pass unchanged."""
-        return protocol in self._heads
+    def wire_for(self, protocol: Protocol) -> Wire:
+        """Return what to speak for calls of a protocol: the protocol itself, or the one this provider prefers."""
+        return WIRES[protocol if protocol in self._headers else next(iter(self._headers))]
 
-    def head(self, protocol: Protocol, extra: bytes, body_len: int) -> bytes:
-        """Return a request's head; `extra` are further header lines of the client's."""
-        return b"%b%bcontent-length: %d\r\n\r\n" % (self._heads[protocol], extra, body_len)
+    def head(self, wire: Wire, model: str, *, stream: bool) -> bytes:
+        """Return the first lines of requests for a model. Raises `NotFound` for a name that no address can hold."""
+        path = self.pool.path + wire.path(model, stream=stream)
+        if not path.isascii() or not path.isprintable() or " " in path:
+            raise NotFound(f"no address can hold the model name {model!r}", code="model_not_found", param="model")
+        return b"POST %b HTTP/1.1\r\n%b" % (path.encode(), self._headers[wire.protocol])
 
-    def _head(self, protocol: Protocol, secret: str) -> bytes:
+    def _header_lines(self, protocol: Protocol, secret: str) -> bytes:
         lines = [
-            f"POST {self.pool.path}{_PATHS[protocol]} HTTP/1.1",
             f"host: {self.pool.host_header.decode()}",
             "content-type: application/json",
             "accept-encoding: identity",
@@ -70,13 +73,19 @@ class Upstream:
 class Candidate:
     """Be one target of a model: where it goes and by which rates it is charged."""
 
-    def __init__(self, upstream: Upstream, model: str, price: Price) -> None:
+    def __init__(self, upstream: Upstream, wire: Wire, model: str, price: Price) -> None:
         self.upstream = upstream
+        self.wire = wire
         self.model = model
         self.price = price
+        self._heads = tuple(upstream.head(wire, model, stream=stream) for stream in (False, True))
         self.header = (b"x-bursar-model", f"{upstream.name}/{model}".encode("latin-1", "replace"))
         self._cards: dict[tuple[str, str], RateCard] = {}
         self._ceilings: dict[tuple[str, Traits], Ceiling] = {}
+
+    def head(self, *, stream: bool, extra: bytes, body_len: int) -> bytes:
+        """Return a request's head; `extra` are further header lines of the client's."""
+        return b"%b%bcontent-length: %d\r\n\r\n" % (self._heads[stream], extra, body_len)
 
     def card(self, now_us: int, service_tier: str = "", speed: str = "") -> RateCard:
         """Return the rates in force now for a service tier and speed; those of a tier without any are the standard."""
@@ -121,7 +130,7 @@ class Routes:
         self._found: dict[tuple[str, Protocol], tuple[Candidate, ...]] = {}
         for name in config.models:  # a model without a price is found out now, not at the first call
             try:
-                self._candidates(name)
+                self._candidates(name, Protocol.openai_chat)
             except Unmetered as error:
                 raise ConfigError(f"models.{name}: {error}") from None
 
@@ -136,10 +145,10 @@ class Routes:
         """
         found = self._found.get((name, protocol))
         if found is None:
-            candidates = self._candidates(name)
-            found = tuple(candidate for candidate in candidates if candidate.upstream.speaks(protocol))
+            candidates = self._candidates(name, protocol)
+            found = tuple(candidate for candidate in candidates if candidate.wire.protocol is protocol)
             if not found:
-                other = next(each for each in Protocol if candidates[0].upstream.speaks(each))
+                other = candidates[0].wire.protocol
                 raise NotFound(
                     f"model {name!r} is served by {_ROUTE_NAMES[other]} only", code="wrong_protocol", param="model"
                 )
@@ -154,29 +163,29 @@ class Routes:
         except Refusal:
             return None
 
-    def _candidates(self, name: str) -> tuple[Candidate, ...]:
+    def _candidates(self, name: str, protocol: Protocol) -> tuple[Candidate, ...]:
         model = self._config.models.get(name)
         if model is not None:
             own = [model.price] * len(model.targets) if model.price else [None] * len(model.targets)
             return tuple(
-                self._candidate(name, *target, price) for target, price in zip(model.targets, own, strict=True)
+                self._candidate(name, target, price, protocol) for target, price in zip(model.targets, own, strict=True)
             )
         provider, _, rest = name.partition("/")
         if provider in self.upstreams and rest:
-            return (self._candidate(name, provider, rest, None),)
+            return (self._candidate(name, (provider, rest), None, protocol),)
         near = near_names(name, [known for known, _ in self.names()])
         hint = f"; near: {', '.join(near)}" if near else "; see GET /v1/models"
         raise NotFound(f"no model {name!r} here{hint}", code="model_not_found", param="model")
 
-    def _candidate(self, name: str, provider: str, model: str, price: Price | None) -> Candidate:
-        upstream = self.upstreams[provider]
+    def _candidate(self, name: str, target: tuple[str, str], price: Price | None, protocol: Protocol) -> Candidate:
+        upstream, model = self.upstreams[target[0]], target[1]
         try:
             found = price or self._price(upstream, model)
         except UnknownModel as error:
             raise Unmetered(
                 f'{error}: give models."{name}".price in bursar.toml, or price = "free"', param="model"
             ) from None
-        candidate = Candidate(upstream, model, found)
+        candidate = Candidate(upstream, upstream.wire_for(protocol), model, found)
         candidate.ceiling(found.at(0), Traits())
         return candidate
 

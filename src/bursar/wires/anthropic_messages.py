@@ -234,7 +234,11 @@ class AnthropicMessages:
 
     protocol: ClassVar = Protocol.anthropic_messages
 
-    def facts(self, body: bytes) -> Facts:
+    def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002
+        """Return where calls go, whatever their model."""
+        return "/messages"
+
+    def facts(self, body: bytes, target: str = "") -> Facts:  # noqa: ARG002
         """Read a request. Raises `BadRequest` naming the field and the kind of value expected."""
         try:
             request = _request.decode(body)

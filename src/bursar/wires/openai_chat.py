@@ -321,7 +321,11 @@ class OpenAIChat:
 
     protocol: ClassVar = Protocol.openai_chat
 
-    def facts(self, body: bytes) -> Facts:
+    def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002
+        """Return where calls go, whatever their model."""
+        return "/chat/completions"
+
+    def facts(self, body: bytes, target: str = "") -> Facts:  # noqa: ARG002
         """Read a request. Raises `BadRequest` naming the field and the kind of value expected."""
         try:
             request = _request.decode(body)

@@ -100,8 +100,15 @@ class Wire(Protocol):
 
     protocol: ClassVar[records.Protocol]
 
-    def facts(self, body: bytes) -> Facts:
-        """Read a request. Raises `BadRequest` naming the field and the kind expected, `Unmetered` without a meter."""
+    def facts(self, body: bytes, target: str = "") -> Facts:
+        """Read a request; `target` is the end of its path where a protocol says there what others say in the body.
+
+        Raises `BadRequest` naming the field and the kind expected, `Unmetered` without a meter.
+        """
+        ...
+
+    def path(self, model: str, *, stream: bool) -> str:
+        """Return where below a provider's base address a call of a model goes, with its query."""
         ...
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:
