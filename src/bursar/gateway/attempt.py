@@ -119,6 +119,6 @@ async def send_attempts(passage: Passage, clock_us: Callable[[], int]) -> tuple[
 
 def _request(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
     """Return the head and body of the request for a candidate."""
-    upstream, cap = candidate.upstream, passage.plan.output_cap
-    body = passage.wire.upstream_body(passage.body, passage.facts, candidate.model, cap, upstream.cap_field)
+    wire, facts, cap_field = candidate.wire, passage.facts_for(candidate.wire), candidate.upstream.cap_field
+    body = wire.upstream_body(passage.body_for(wire), facts, candidate.model, passage.plan.output_cap, cap_field)
     return candidate.head(stream=passage.facts.stream, extra=passage.forwarded, body_len=len(body)), body

@@ -188,7 +188,7 @@ class Calls:
     ) -> tuple[Attempt, Refusal | None]:
         settler = self._books.settler
         try:
-            answer = passage.wire.answer(body)
+            answer = candidate.wire.answer(body)
         except BadAnswer as error:
             passage.status = CallStatus.indeterminate
             broken = outcome.attempt(candidate)

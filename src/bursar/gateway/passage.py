@@ -1,14 +1,21 @@
 """Carry what is known of one call from its arrival to its settlement."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from bursar.budgets.settlement import Holding, Wish
 from bursar.budgets.tree import Claim
 from bursar.core.money import Money
-from bursar.core.records import Attempt, Call, CallStatus, Record
+from bursar.core.records import Attempt, Call, CallStatus, Protocol, Record
 from bursar.gateway.asgi import Client
 from bursar.gateway.plan import Plan
 from bursar.wires.wire import Facts, Wire
+
+
+class Translated(NamedTuple):
+    """Hold a call as it is sent to providers of another protocol, before model and cap are set."""
+
+    body: bytes
+    facts: Facts
 
 
 class Passage:
@@ -30,6 +37,7 @@ class Passage:
         "record",
         "segment",
         "status",
+        "translated",
         "turn",
         "wire",
     )
@@ -47,11 +55,20 @@ class Passage:
         self.expires_us = 0
         self.holding = NO_HOLDING
         self.payable_account = 0
+        self.translated: dict[Protocol, Translated] = {}
         self.turn = b""  # of an agent run that is watched
         self.segment = 0  # of the spool, where its beginning is written
         self.attempts: list[Attempt] = []
         self.status = CallStatus.ok
         self.record: Record | None = None  # once it is settled
+
+    def facts_for(self, wire: Wire) -> Facts:
+        """Return the facts of what is sent to providers of a protocol."""
+        return self.facts if wire is self.wire else self.translated[wire.protocol].facts
+
+    def body_for(self, wire: Wire) -> bytes:
+        """Return the body for providers of a protocol, before model and cap are set."""
+        return self.body if wire is self.wire else self.translated[wire.protocol].body
 
 
 NO_PLAN: Final = Plan((), 0)

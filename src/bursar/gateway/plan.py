@@ -5,13 +5,14 @@ list of levers is visible in one place and empty for now; its order is cache, me
 lane.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from bursar.core.errors import Unmetered
 from bursar.core.money import Money
+from bursar.core.records import Protocol
 from bursar.gateway.routes import Candidate
 from bursar.prices.quote import Ceiling
 from bursar.tokens.bounds import input_tokens_max
@@ -32,6 +33,7 @@ LONG_CONTEXT_TOKENS: Final = 1_000_000
 """What a model takes under Anthropic's beta `context-1m-2025-08-07` ("Context windows", checked 2026-11-22)."""
 
 _LONG_CONTEXT: Final = b"context-1m"
+_NOTHING: Final[Mapping[Protocol, Facts]] = {}
 
 LEVERS: Final[tuple[Lever, ...]] = ()
 
@@ -78,14 +80,17 @@ class Quote:
         return max((ceiling.cost(bound, output) for ceiling, bound in costs), default=0)
 
 
-def quote_plan(facts: Facts, plan: Plan, now_us: int, betas: bytes = b"") -> Quote:
+def quote_plan(
+    asked: Facts, plan: Plan, now_us: int, betas: bytes = b"", translated: Mapping[Protocol, Facts] = _NOTHING
+) -> Quote:
     """Quote the most a plan can cost over all its candidates, at the tier asked for or the standard one.
 
-    `betas` are the header lines sent on: they may ask for a longer context than a model has by itself.
-    Raises `Unmetered` for what has no price or no bound.
+    `betas` are the header lines sent on: they may ask for a longer context than a model has by itself. `translated` are
+    the facts of what is sent to candidates of other protocols. Raises `Unmetered` for what has no price or no bound.
     """
     costs: list[tuple[Ceiling, int]] = []
     for candidate in plan.candidates:
+        facts = translated.get(candidate.wire.protocol, asked) if translated else asked
         window = candidate.price.context_window
         if betas and _LONG_CONTEXT in betas:
             window = max(window or 0, LONG_CONTEXT_TOKENS)
@@ -107,7 +112,7 @@ def quote_plan(facts: Facts, plan: Plan, now_us: int, betas: bytes = b"") -> Quo
                 raise Unmetered(f"{candidate.price.model} has no price for speed {facts.speed!r}", param="speed")
             card = candidate.card(now_us, facts.service_tier, facts.speed)
             costs.append((candidate.ceiling(card, facts.traits), bound))
-    return Quote(costs, output_max(facts, plan))
+    return Quote(costs, output_max(asked, plan))
 
 
 def output_max(facts: Facts, plan: Plan) -> int:

@@ -30,7 +30,7 @@ class StreamPassage:
         self._candidate = candidate
         self._outcome = outcome
         self._books = books
-        self._reader = passage.wire.reader()
+        self._reader = candidate.wire.reader()
         self._hides_usage = not passage.facts.wants_usage
         self._record: Record | None = None
         self._fault = ""

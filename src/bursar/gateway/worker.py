@@ -55,7 +55,6 @@ from bursar.store.leases import OpenLease, expire_holds, id_of, return_lease, se
 from bursar.store.postgres import DataFolder
 from bursar.store.reports import recent_lengths
 from bursar.store.spool import Position, Spool
-from bursar.wires.openai_chat import OPENAI_CHAT
 
 log = structlog.get_logger()
 
@@ -244,8 +243,6 @@ class Worker:
     def _settle_lost(self, intent: Intent) -> Settled:
         """Charge a call whose end nobody wrote down, by policy: what the provider bills is not known."""
         call, now_us, held = intent.call, clock_us(), intent.held_nano
-        passage = Passage(OPENAI_CHAT, call, lost_facts(call), b"", b"")
-        passage.held_nano = held
         attempt = Attempt(
             provider=intent.provider,
             model=call.model,
@@ -260,6 +257,8 @@ class Worker:
         )
         candidate = self._routes.known(call.model, call.protocol, intent.provider)
         if candidate is not None:
+            passage = Passage(candidate.wire, call, lost_facts(call), b"", b"")
+            passage.held_nano = held
             attempt = self._books.settler.price_unknown(passage, candidate, attempt)
         return settle_lost(intent, attempt)
 
