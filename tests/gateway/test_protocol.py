@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from bursar.gateway.asgi import send_whole
+from bursar.gateway.door import Door
 from bursar.gateway.outbox import Outbox
-from bursar.gateway.protocol import KEEP_ALIVE_S, REQUEST_S, UNREAD_S, ClientProtocol, bound_to
+from bursar.gateway.protocol import KEEP_ALIVE_S, REQUEST_S, STRANGER_BYTES_MAX, UNREAD_S, ClientProtocol, bound_to
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
+CONNECTIONS_MAX = 5
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
@@ -47,9 +49,22 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
+    async for server in serve(1_000):
+        yield server
+
+
+@pytest.fixture
+async def roomy_server() -> AsyncIterator[Server]:
+    """Serve bodies larger than those of strangers may be."""
+    async for server in serve(STRANGER_BYTES_MAX * 4):
+        yield server
+
+
+async def serve(body_bytes_max: int) -> AsyncIterator[Server]:
     loop = asyncio.get_running_loop()
     server = Server()
-    bound = bound_to(Outbox(loop), 1_000)
+    door = Door(CONNECTIONS_MAX, 1_000, lambda secret: secret == "bk_known")
+    bound = bound_to(Outbox(loop), door, body_bytes_max)
     config = SimpleNamespace(loaded_app=server)
     listening = await loop.create_server(lambda: bound(config, server.state, {}, loop), "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
@@ -215,6 +230,58 @@ async def test_a_body_beyond_the_limit_is_handed_on_unfinished(server: Server) -
     assert b"connection: close" in answer
     assert seen[0]["more_body"] is True
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "bytes_sent", "whole"),
+    [
+        (b"authorization: Bearer bk_known\r\n", STRANGER_BYTES_MAX * 3, True),
+        (b"x-api-key: bk_known\r\n", STRANGER_BYTES_MAX * 3, True),
+        (b"authorization: Bearer bk_guessed\r\n", STRANGER_BYTES_MAX * 3, False),
+        (b"", STRANGER_BYTES_MAX * 3, False),
+        (b"authorization: Bearer bk_guessed\r\n", STRANGER_BYTES_MAX, True),
+        (b"authorization: Bearer bk_known\r\n", STRANGER_BYTES_MAX * 4 + 1, False),
+    ],
+)
+async def test_of_who_brings_no_known_key_only_the_beginning_of_a_body_is_read(
+    roomy_server: Server, headers: bytes, bytes_sent: int, whole: bool
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def look(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(await receive())
+        await send_whole(send, 200, [], b"seen")
+
+    roomy_server.app = look
+    reader, writer = await roomy_server.connect()
+    writer.write(b"POST / HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n" % (headers, bytes_sent))
+    writer.write(b"x" * bytes_sent)
+    assert (await reader.readuntil(b"\r\n")).endswith(b"200 OK\r\n")
+    assert seen[0]["more_body"] is not whole
+    if whole:
+        assert len(seen[0]["body"]) == bytes_sent
+    elif b"known" not in headers:
+        assert len(seen[0]["body"]) < 2 * STRANGER_BYTES_MAX + 256 * 1024  # one read of the socket more, at most
+    writer.close()
+
+
+async def test_a_connection_beyond_the_limit_is_told_so_and_closed_and_room_is_made_by_who_leaves(
+    server: Server,
+) -> None:
+    crowd = [await server.connect() for _ in range(CONNECTIONS_MAX)]
+    await until(lambda: len(server.state.connections) == CONNECTIONS_MAX)
+    reader, writer = await server.connect()
+    answer = await read(reader)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"as many connections as it may" in answer
+    writer.close()
+    crowd[0][1].close()
+    await until(lambda: len(server.state.connections) == CONNECTIONS_MAX - 1)
+    reader, writer = await server.connect()
+    writer.write(GET)
+    assert b"200 OK" in await reader.readuntil(b"/ 0")
+    for _, each in [*crowd, (reader, writer)]:
+        each.close()
 
 
 async def test_at_a_stop_the_answer_under_way_is_finished_and_idle_connections_close(server: Server) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeAlias
 
-from bursar.core.errors import TooLarge
+from bursar.core.errors import TooLarge, Unavailable
 from bursar.gateway.connection import Headers
 
 Scope: TypeAlias = dict[str, Any]
@@ -29,12 +29,15 @@ class ClientGone(Exception):
 def body_of(message: dict[str, Any], announced: int, bytes_max: int) -> bytes:
     """Return a request's body from its first message: this server hands a request on when it is whole.
 
-    Raises `TooLarge` for one that is beyond the limit, `ClientGone` when the client left.
+    Raises `TooLarge` for one that is beyond the limit, `Unavailable` for one that was not read because its key became
+    known only meanwhile, `ClientGone` when the client left.
     """
     if message["type"] != "http.request":
         raise ClientGone
-    if announced > bytes_max or message["more_body"] or len(message["body"]) > bytes_max:
+    if announced > bytes_max or len(message["body"]) > bytes_max:
         raise TooLarge(f"the body exceeds {bytes_max} bytes", param="body")
+    if message["more_body"]:
+        raise Unavailable("this key became known only now: send the call again", code="key_is_new", retry_after_s=1)
     return message["body"]
 
 

@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     indeterminate: Indeterminate = "hold"  # what a call is charged whose bill is not known
     body_bytes_max: Count = 32 * 1024 * 1024
     calls_max: Count = 10_000  # at once
+    connections_max: Count = 20_000  # of clients to one worker, at once
+    connections_per_address_max: Count = 1_000  # of these from one address that is not this machine's
     call_timeout_s: Count = 1_800
     drain_s: Annotated[int, msgspec.Meta(ge=0)] = 30  # how long calls under way may take to end at a stop
     idempotency_bytes_max: Count = 64 * 1024 * 1024

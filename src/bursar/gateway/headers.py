@@ -45,16 +45,21 @@ class CallHeaders(msgspec.Struct):
 def read_headers(headers: Headers) -> CallHeaders:
     """Read a call's headers; of a name given twice the last counts. Raises `BadRequest` naming the header."""
     given = dict(headers)
-    read = CallHeaders()
-    if (value := given.get(b"authorization")) is not None and value[:7].lower() == b"bearer ":
-        read.secret = value[7:].decode("latin-1").strip()
-    elif (value := given.get(b"x-api-key")) is not None:
-        read.secret = value.decode("latin-1").strip()
+    read = CallHeaders(secret_of(given))
     if (value := given.get(b"content-length")) is not None:
         read.content_length = int(value)
     if not given.keys().isdisjoint(_RARE):
         _read_rare(read, given)
     return read
+
+
+def secret_of(given: dict[bytes, bytes]) -> str:
+    """Return the secret that headers bring, wherever a client puts it; empty without one."""
+    if (value := given.get(b"authorization")) is not None and value[:7].lower() == b"bearer ":
+        return value[7:].decode("latin-1").strip()
+    if (value := given.get(b"x-api-key")) is not None:
+        return value.decode("latin-1").strip()
+    return ""
 
 
 def _read_rare(read: CallHeaders, given: dict[bytes, bytes]) -> None:

@@ -1,6 +1,5 @@
 """Find out whose call it is, and whether its key allows it."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from typing import Final
@@ -12,7 +11,7 @@ from bursar.budgets.tree import Holds
 from bursar.core.errors import BooksError, Forbidden, Unauthorized, Unavailable
 from bursar.gateway.control import Control
 from bursar.store.database import Connection
-from bursar.store.keys import Key, is_key, keys_in_tree
+from bursar.store.keys import Key, is_key, keys_in_tree, secret_digest
 
 log = structlog.get_logger()
 
@@ -56,9 +55,13 @@ class Keys:
         """Return the key of a secret that was used here before."""
         return self._by_secret.get(secret)
 
+    def knows(self, secret: str) -> bool:
+        """Tell whether a secret is of a key that is known here, without asking anybody."""
+        return secret in self._by_secret or secret_digest(secret) in self._by_digest
+
     async def ask(self, secret: str) -> Key:
         """Find the key of a secret, in the database if need be. Raises `Unauthorized` when there is none."""
-        digest = hashlib.sha256(secret.encode()).digest()
+        digest = secret_digest(secret)
         known = self._by_digest.get(digest)
         if known is not None:
             self._by_secret[secret] = known

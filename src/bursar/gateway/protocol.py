@@ -18,6 +18,7 @@ import structlog
 
 from bursar.gateway.asgi import CLIENT, Scope
 from bursar.gateway.connection import Headers
+from bursar.gateway.door import Door
 from bursar.gateway.outbox import Outbox
 
 log = structlog.get_logger()
@@ -28,6 +29,9 @@ REQUEST_S: Final = 60.0
 
 UNREAD_S: Final = 60.0
 """How long a client may leave its answer unread before it counts as gone."""
+
+STRANGER_BYTES_MAX: Final = 64 * 1024
+"""How much of a body is kept of whoever has not shown a key that is known here."""
 
 KEEP_ALIVE_S: Final = 75.0
 PIPELINE_MAX: Final = 16
@@ -110,11 +114,13 @@ class ClientProtocol(asyncio.Protocol):
     """Serve one client's connection. uvicorn makes it: what it cannot pass, a subclass holds (`bound_to`)."""
 
     outbox: Outbox
-    body_bytes_max: int = 32 * 1024 * 1024
+    door: Door
+    body_bytes_max: int
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:  # noqa: ARG002
         self._app = config.loaded_app
         self._outbox = self.outbox
+        self._door = self.door
         self._loop: asyncio.AbstractEventLoop = _loop or asyncio.get_running_loop()
         self._connections: set[Any] = server_state.connections
         self._tasks: set[asyncio.Task[None]] = server_state.tasks
@@ -126,6 +132,7 @@ class ClientProtocol(asyncio.Protocol):
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._body_bound = self.body_bytes_max
         self._refused = False
         self._waiting: deque[Exchange] = deque()
         self._current: Exchange | None = None
@@ -148,6 +155,8 @@ class ClientProtocol(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if isinstance(peer, tuple) else None
         self._idle_since = self._loop.time()
+        if (problem := self._door.enter(self._peer)) is not None:
+            self.refuse(503, problem)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
@@ -167,6 +176,7 @@ class ClientProtocol(asyncio.Protocol):
         """Note that the client is gone; its calls go on, for the provider bills them."""
         self.gone = True
         self._connections.discard(self)
+        self._door.leave(self._peer)
         self._waiting.clear()
         for future in (self._drained, self._gone_waiter):
             if future is not None and not future.done():
@@ -190,6 +200,7 @@ class ClientProtocol(asyncio.Protocol):
         """Begin a request."""
         self._url, self._headers, self._header_bytes = b"", [], 0
         self._body, self._body_bytes = [], 0
+        self._body_bound = min(STRANGER_BYTES_MAX, self.body_bytes_max)
         self._arriving = True
 
     def on_url(self, url: bytes) -> None:
@@ -213,7 +224,11 @@ class ClientProtocol(asyncio.Protocol):
             return
         self._body.append(body)
         self._body_bytes += len(body)
-        if self._body_bytes > self.body_bytes_max:
+        if self._body_bytes <= self._body_bound:
+            return
+        if self._body_bytes <= self.body_bytes_max and self._door.knows(self._headers):
+            self._body_bound = self.body_bytes_max
+        else:
             self._refused, self._arriving, self._arriving_since = True, False, 0.0
             self._transport.pause_reading()
             self._hand_on(whole=False)
@@ -350,6 +365,7 @@ def _target(url: bytes) -> tuple[str, bytes, bytes]:
     return unquote(raw_path.decode("latin-1")), raw_path, target.query or b""
 
 
-def bound_to(outbox: Outbox, body_bytes_max: int) -> type[ClientProtocol]:
-    """Return a protocol class with its outbox and body limit."""
-    return type("BoundProtocol", (ClientProtocol,), {"outbox": outbox, "body_bytes_max": body_bytes_max})
+def bound_to(outbox: Outbox, door: Door, body_bytes_max: int) -> type[ClientProtocol]:
+    """Return a protocol class with its outbox, its door and its body limit."""
+    held = {"outbox": outbox, "door": door, "body_bytes_max": body_bytes_max}
+    return type("BoundProtocol", (ClientProtocol,), held)

@@ -13,12 +13,12 @@ from bursar.gateway.asgi import Receive, Scope, Send, body_of
 from bursar.gateway.connection import Connection, Response, UpstreamFault
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
+from bursar.gateway.protocol import STRANGER_BYTES_MAX
 
 _LOCAL_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 _DROPPED: Final = frozenset(
     (b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"host", b"expect", b"te")
 )
-_BODY_BYTES_MAX: Final = 1024 * 1024
 _WITH_KEY: Final = (("POST", "/api/charges"),)
 """What asks for a key itself, and so may be asked from anywhere."""
 
@@ -33,7 +33,7 @@ class Proxy:
         """Pass one request on and its answer back. Raises `Forbidden`, `Unavailable`."""
         if (scope["method"], scope["path"]) not in _WITH_KEY:
             check_local(scope)
-        body = body_of(await receive(), -1, _BODY_BYTES_MAX)
+        body = body_of(await receive(), -1, STRANGER_BYTES_MAX)
         try:
             connection = self.pool.take_idle() or await self.pool.open()
             response = await connection.exchange((_head(scope, len(body)), body), self.pool.timeouts, stream=True)

@@ -26,6 +26,7 @@ from bursar.gateway.books import GatewayBooks
 from bursar.gateway.calls import Calls
 from bursar.gateway.config import Config
 from bursar.gateway.control import Control
+from bursar.gateway.door import Door
 from bursar.gateway.identify import Keys
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.passage import Passage
@@ -171,10 +172,12 @@ class Worker:
         await self._recover(place)
 
     async def _serve(self, app: App) -> None:
+        settings = self._config.gateway
+        door = Door(settings.connections_max, settings.connections_per_address_max, self._keys.knows)
         config = uvicorn.Config(
             app,  # pyright: ignore[reportArgumentType] - its shapes are ASGI's, named in gateway.asgi
             loop="none",
-            http=bound_to(self._outbox, self._config.gateway.body_bytes_max),
+            http=bound_to(self._outbox, door, settings.body_bytes_max),
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -184,7 +187,7 @@ class Worker:
             server_header=False,
             date_header=False,
             backlog=_BACKLOG,
-            timeout_graceful_shutdown=self._config.gateway.drain_s,
+            timeout_graceful_shutdown=settings.drain_s,
         )
         self._server = _Server(config)
         for number in (signal.SIGINT, signal.SIGTERM):
