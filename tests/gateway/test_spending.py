@@ -186,8 +186,10 @@ def test_gatherers_of_metrics_see_calls_costs_and_refusals(shared_bursar: LocalB
     ask(shared_bursar, key, "hi", model="nothing-like-it")
     text = httpx.get(f"{shared_bursar.url}/metrics").text
     lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert float(lines['bursar_calls_total{provider="sandbox",status="ok"}']) >= 1
-    assert Decimal(lines['bursar_cost_usd_total{provider="sandbox",status="ok"}']) > 0
+    model, provider = 'model="gpt-4o-mini"', 'provider="sandbox"'
+    calls = f'bursar_calls_total{{{model},protocol="openai_chat",{provider},status="ok",stream="false"}}'
+    assert float(lines[calls]) >= 1
+    assert Decimal(lines[f"bursar_cost_usd_total{{{model},{provider}}}"]) > 0
     assert float(lines['bursar_refused_total{code="model_not_found"}']) >= 1
 
 

@@ -10,6 +10,7 @@ from bursar.core.errors import NotFound, Refusal
 from bursar.gateway.asgi import JSON, ClientGone, Receive, Scope, Send, send_whole
 from bursar.gateway.calls import Calls, send_refusal
 from bursar.gateway.headers import read_headers
+from bursar.gateway.metrics import Collector
 from bursar.gateway.proxy import Proxy
 from bursar.gateway.routes import Routes
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
@@ -30,7 +31,8 @@ class App:
         self._proxy = proxy
         self._not_ready = not_ready
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(calls.stats)  # pyright: ignore[reportArgumentType] - it has what a collector needs
+        collector: Any = Collector(calls.stats)  # it has what a collector needs
+        self._registry.register(collector)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Serve one request."""

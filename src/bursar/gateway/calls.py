@@ -129,7 +129,11 @@ class Calls:
             response = outcome.response
             if response is not None and response.stream is not None and response.status < 300:
                 stream = StreamPassage(passage, candidate, outcome, books)
-                await stream.run(response, _own_headers(passage.call, candidate), send)
+                self.stats.streams += 1
+                try:
+                    await stream.run(response, _own_headers(passage.call, candidate), send)
+                finally:
+                    self.stats.streams -= 1
                 return
             record, refusal = self._conclude(passage, candidate, outcome)
             if books.strict:

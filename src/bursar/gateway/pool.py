@@ -52,6 +52,11 @@ class Pool:
             self._ssl = ssl.create_default_context()
             self._ssl.minimum_version = ssl.TLSVersion.TLSv1_2
 
+    @property
+    def size(self) -> int:
+        """Count the connections, idle ones too."""
+        return len(self._all)
+
     def take_idle(self) -> Connection | None:
         """Return a connection that is open and free, the last used first; None when there is none."""
         while self._idle:

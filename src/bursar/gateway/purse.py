@@ -129,6 +129,12 @@ class Purses:
             if purse.is_empty and name not in self._topping:
                 del self._purses[name]
 
+    def standing(self) -> tuple[Money, Money]:
+        """Return what is free in leases of money and what is held in them, over all budgets."""
+        money = [purse for purse in self._purses.values() if purse.budget.terms.unit is Unit.usd]
+        leases = [lease for purse in money for lease in (purse.lease, *purse.old) if lease is not None]
+        return sum(lease.available_nano for lease in leases), sum(lease.held_nano for lease in leases)
+
     async def close(self) -> None:
         """Give every lease back, those that are still being asked for included."""
         while True:

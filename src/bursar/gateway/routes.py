@@ -134,6 +134,11 @@ class Routes:
             except Unmetered as error:
                 raise ConfigError(f"models.{name}: {error}") from None
 
+    @property
+    def prices_checked(self) -> str:
+        """Return the day of the price book's newest check, empty where it is not known."""
+        return self._book.checked
+
     def names(self) -> list[tuple[str, str]]:
         """Return each configured model with the provider it goes to first."""
         return [(name, model.targets[0][0]) for name, model in self._config.models.items()]

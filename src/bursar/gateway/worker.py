@@ -36,6 +36,7 @@ from bursar.gateway.proxy import Proxy
 from bursar.gateway.routes import Routes
 from bursar.gateway.settle import lost_facts
 from bursar.gateway.stats import Stats
+from bursar.gateway.watch import Watch
 from bursar.ledger.journal import Closed, Intent, Settled
 from bursar.prices.book import Book, with_prices
 from bursar.store.claims import forget_old
@@ -125,6 +126,7 @@ class Worker:
         self._keys: Keys
         self._journal: Journal
         self._books: GatewayBooks
+        self._watched: Watch
 
     async def run(self) -> None:
         """Serve until told to stop."""
@@ -134,6 +136,8 @@ class Worker:
         self._keys = Keys(self._control, self._books.purses.changed)
         ids = IdSource(secrets.randbits(47))
         calls = Calls(self._config.gateway, self._keys, self._routes, self._books, ids, self._stats)
+        self._watched = Watch(self._routes, self._books, self._journal, self._spool)
+        self._stats.watch(self._watched.read)
         await self._keys.load()
         if self._keys.expect:
             since_us = clock_us() - _REMEMBERED_US
@@ -277,6 +281,7 @@ class Worker:
             self._proxy.pool.sweep(now)
             self._sweep_clients(now)
             now_us = clock_us()
+            self._watched.look(now_us)
             if now_us - last_us >= SECOND_US:
                 last_us = now_us
                 self._books.sweep(now_us)

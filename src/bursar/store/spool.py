@@ -181,6 +181,15 @@ class Spool:
         """Return the position after the newest entry."""
         return Position(self._newest.number, self._offset)
 
+    @property
+    def bytes_on_disk(self) -> int:
+        """Count the bytes of all segments, the spares among them."""
+        return (len(self._segments) + len(self._spares)) * SEGMENT_BYTES
+
+    def bytes_after(self, position: Position) -> int:
+        """Count the bytes written since a position, to within what was left of each segment."""
+        return (self._newest.number - position.segment) * SEGMENT_BYTES + self._offset - position.offset
+
     def begin_after(self, position: Position) -> None:
         """Begin a segment beyond a position whose entries are gone from the files: it is never reached again."""
         self._open_segment(max(position.segment, self._newest.number) + 1)
