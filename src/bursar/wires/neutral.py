@@ -21,10 +21,9 @@ JsonObject = dict[str, Any]
 class CannotBeCarried(BadRequest):
     """Refuse what another protocol has no place for; `param` is where the client said it."""
 
-    code = "cannot_be_carried"
-
     def __init__(self, field: str, why: str = "") -> None:
-        super().__init__(f"`{field}` cannot be carried" + (f": {why}" if why else ""), param=field)
+        message = f"`{field}` cannot be carried" + (f": {why}" if why else "")
+        super().__init__(message, code="cannot_be_carried", param=field)
         self.field = field
         self.why = why
 
