@@ -130,13 +130,6 @@ def test_a_service_tier_without_a_price_is_refused(shared_bursar: LocalBursar, k
     assert caught.value.param == "service_tier"
 
 
-def test_a_model_of_the_other_protocol_is_told_where_it_is_served(house: LocalBursar, house_key: str) -> None:
-    with openai_of(house, house_key) as client, pytest.raises(openai.NotFoundError) as caught:
-        chat(client, "claude/claude-haiku-4-5")
-    assert caught.value.code == "wrong_protocol"
-    assert "POST /v1/messages" in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

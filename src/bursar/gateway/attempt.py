@@ -121,4 +121,4 @@ def _request(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
     """Return the head and body of the request for a candidate."""
     wire, facts, cap_field = candidate.wire, passage.facts_for(candidate.wire), candidate.upstream.cap_field
     body = wire.upstream_body(passage.body_for(wire), facts, candidate.model, passage.plan.output_cap, cap_field)
-    return candidate.head(stream=passage.facts.stream, extra=passage.forwarded, body_len=len(body)), body
+    return candidate.head(stream=passage.facts.stream, extra=passage.headers_for(wire), body_len=len(body)), body

@@ -36,6 +36,7 @@ from bursar.gateway.plan import Quote, drive, make_plan, quote_plan
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.stats import Stats
 from bursar.gateway.stream import StreamPassage
+from bursar.gateway.translation import translate_call, translate_response
 from bursar.store.claims import Claim
 from bursar.store.keys import Key
 from bursar.wires.wire import BadAnswer, Wire
@@ -160,8 +161,11 @@ class Calls:
         """Plan a call and quote the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""
         facts, call, settings = passage.facts, passage.call, self._settings
         candidates = self._routes.find(facts.model, call.protocol)
-        passage.plan = plan = drive(make_plan(facts, candidates, key.output_cap or settings.output_cap))
-        quote = quote_plan(facts, plan, call.opened_us, passage.forwarded)
+        output_cap = key.output_cap or settings.output_cap
+        if any(candidate.wire is not passage.wire for candidate in candidates):
+            candidates = translate_call(passage, candidates, output_cap)
+        passage.plan = plan = drive(make_plan(facts, candidates, output_cap))
+        quote = quote_plan(facts, plan, call.opened_us, passage.forwarded, passage.facts_sent())
         if headers.max_cost_usd is not None:
             _check_max_cost(headers.max_cost_usd, quote.cost())
         passage.expires_us = call.opened_us + (settings.call_timeout_s + 60) * SECOND_US
@@ -185,6 +189,8 @@ class Calls:
         else:
             attempt, refusal = self._read_answer(passage, candidate, outcome, response.body)
         passage.attempts.append(attempt)
+        if refusal is None and response is not None and candidate.wire is not passage.wire:
+            refusal = translate_response(passage, candidate, response)
         return self._books.settle(passage), refusal
 
     def _read_answer(

@@ -1,5 +1,6 @@
 """Carry what is known of one call from its arrival to its settlement."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from bursar.budgets.settlement import Holding, Wish
@@ -66,11 +67,23 @@ class Passage:
         """Return the facts of what is sent to providers of a protocol."""
         return self.facts if wire is self.wire else self.translated[wire.protocol].facts
 
+    def headers_for(self, wire: Wire) -> bytes:
+        """Return the header lines that go on to providers of a protocol."""
+        return self.forwarded if wire is self.wire else _DEFAULT_HEADERS.get(wire.protocol, b"")
+
+    def facts_sent(self) -> Mapping[Protocol, Facts]:
+        """Return the facts of what is sent to providers of other protocols."""
+        return {protocol: each.facts for protocol, each in self.translated.items()} if self.translated else NO_FACTS
+
     def body_for(self, wire: Wire) -> bytes:
         """Return the body for providers of a protocol, before model and cap are set."""
         return self.body if wire is self.wire else self.translated[wire.protocol].body
 
 
+# What a provider demands of a call that its client has not made in the provider's protocol.
+_DEFAULT_HEADERS: Final = {Protocol.anthropic_messages: b"anthropic-version: 2023-06-01\r\n"}
+
 NO_PLAN: Final = Plan((), 0)
+NO_FACTS: Final[Mapping[Protocol, Facts]] = {}
 NO_CLAIM: Final = Claim(())
 NO_HOLDING: Final = Holding(Wish((), (), 0, 0), ())

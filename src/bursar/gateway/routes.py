@@ -21,10 +21,6 @@ _SPEAKS: Final = {
     "anthropic": (Protocol.anthropic_messages,),
     "sandbox": tuple(WIRES),
 }
-_ROUTE_NAMES: Final = {
-    Protocol.openai_chat: "POST /v1/chat/completions",
-    Protocol.anthropic_messages: "POST /v1/messages",
-}
 # Tiers that are the standard price, whatever a provider calls it. Any other must be priced to be used.
 _STANDARD_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "on_demand")
 
@@ -144,19 +140,13 @@ class Routes:
         return [(name, model.targets[0][0]) for name, model in self._config.models.items()]
 
     def find(self, name: str, protocol: Protocol) -> tuple[Candidate, ...]:
-        """Return a model's candidates that speak a protocol, in order of preference.
+        """Return a model's candidates for calls of a protocol, in order of preference.
 
-        Raises `NotFound` for an unknown name, with near ones, or one of another protocol; `Unmetered` without price.
+        Raises `NotFound` for an unknown name, with near ones; `Unmetered` without price.
         """
         found = self._found.get((name, protocol))
         if found is None:
-            candidates = self._candidates(name, protocol)
-            found = tuple(candidate for candidate in candidates if candidate.wire.protocol is protocol)
-            if not found:
-                other = candidates[0].wire.protocol
-                raise NotFound(
-                    f"model {name!r} is served by {_ROUTE_NAMES[other]} only", code="wrong_protocol", param="model"
-                )
+            found = self._candidates(name, protocol)
             if len(self._found) < 10_000:  # a client may make up names without end
                 self._found[name, protocol] = found
         return found

@@ -13,8 +13,9 @@ from bursar.gateway.connection import Connection, Headers, Response, UpstreamFau
 from bursar.gateway.headers import returned_headers
 from bursar.gateway.passage import Passage
 from bursar.gateway.routes import Candidate
+from bursar.gateway.translation import stream_translator
 from bursar.wires.sse import EventSplitter, EventTooLarge, comment_bytes, event_bytes
-from bursar.wires.wire import Seen
+from bursar.wires.wire import BadAnswer, Seen
 
 
 class StreamPassage:
@@ -31,9 +32,11 @@ class StreamPassage:
         self._outcome = outcome
         self._books = books
         self._reader = candidate.wire.reader()
+        self._translator = stream_translator(passage, candidate)
         self._hides_usage = not passage.facts.wants_usage
         self._record: Record | None = None
         self._fault = ""
+        self._untranslated = ""
 
     async def run(self, response: Response, own_headers: Headers, send: Send) -> None:
         """Pass the stream on, and settle it."""
@@ -42,11 +45,16 @@ class StreamPassage:
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         try:
             rest = await self._pass_on(response.stream, send)
+            fault = ""
             if self._record is None:  # no end mark came: cut, or a provider that sends none
                 await self._settle()
-                if self._fault:
-                    rest += self._error_event("the provider's answer ended early: " + self._fault, "upstream_cut")
-                await _send_piece(send, rest)
+                fault = self._fault
+            if self._translator is not None:
+                fault = fault or self._untranslated or ("no end" if self._passage.status is CallStatus.cut else "")
+                rest = b"" if fault else self._translator.end()  # one that is not whole must not pass for one that is
+            if fault:
+                rest += self._error_event("the provider's answer ended early: " + fault, "upstream_cut")
+            await _send_piece(send, rest)
         except Unavailable as refusal:
             response.stream.abort()
             await _send_piece(send, self._error_event(refusal.message, refusal.code))
@@ -76,9 +84,22 @@ class StreamPassage:
                     await _send_piece(send, b"".join(passed))
                     passed.clear()
                     await self._settle()
-                if seen is not Seen.usage_only or not self._hides_usage:
+                if self._translator is not None:
+                    passed.append(self._translated(event))
+                elif seen is not Seen.usage_only or not self._hides_usage:
                     passed.append(event)
             await _send_piece(send, b"".join(passed))
+
+    def _translated(self, event: bytes) -> bytes:
+        """Return an event in the client's protocol; nothing after one that has no place there."""
+        assert self._translator is not None
+        if self._untranslated:
+            return b""
+        try:
+            return self._translator.feed(event)
+        except BadAnswer as error:
+            self._untranslated = f"a part of it has no place in this protocol: {error}"
+            return b""
 
     async def _settle(self) -> None:
         answer = self._reader.answer()

@@ -1,0 +1,68 @@
+"""Carry a call to providers of other protocols: what is sent there, and how their answers come back."""
+
+from collections.abc import Sequence
+
+from bursar.core.errors import BadRequest, Refusal, UpstreamFailed
+from bursar.core.ids import call_name
+from bursar.core.records import Protocol
+from bursar.core.times import SECOND_US
+from bursar.gateway.connection import Response
+from bursar.gateway.passage import Passage, Translated
+from bursar.gateway.routes import Candidate
+from bursar.wires.neutral import Sending, Telling
+from bursar.wires.translate import StreamTranslator, translate_answer, translate_request
+from bursar.wires.translate_errors import translate_error
+from bursar.wires.wire import BadAnswer
+
+
+def translate_call(passage: Passage, candidates: Sequence[Candidate], output_cap: int) -> Sequence[Candidate]:
+    """Translate a call for the candidates of other protocols; those that cannot take all of it are left out.
+
+    Raises `BadRequest` naming what cannot be carried, when no candidate is left.
+    """
+    source, facts = passage.call.protocol, passage.facts
+    sending = Sending(facts.model, facts.output_cap or output_cap, stream=facts.stream)
+    refused: dict[Protocol, BadRequest] = {}
+    for wire in {candidate.wire.protocol: candidate.wire for candidate in candidates}.values():
+        if wire is passage.wire:
+            continue
+        try:
+            body = translate_request(passage.body, source, wire.protocol, sending)
+            target = wire.path(facts.model, stream=facts.stream).removeprefix("/models/").partition("?")[0]
+            passage.translated[wire.protocol] = Translated(body, wire.facts(body, target))
+        except BadRequest as refusal:
+            refused[wire.protocol] = refusal
+    left = tuple(candidate for candidate in candidates if candidate.wire.protocol not in refused)
+    if not left:
+        raise refused[candidates[0].wire.protocol]
+    return left
+
+
+def translate_response(passage: Passage, candidate: Candidate, response: Response) -> Refusal | None:
+    """Put a provider's whole answer or error into the client's protocol; returns a refusal if that cannot be."""
+    theirs, ours = candidate.wire.protocol, passage.call.protocol
+    try:
+        if response.status >= 300:
+            response.body = translate_error(response.status, response.body, ours)
+        else:
+            response.body = translate_answer(response.body, theirs, ours, _telling(passage))
+    except BadAnswer as error:
+        name = candidate.upstream.name
+        return UpstreamFailed(f"the answer of provider {name} has no place in this protocol: {error}")
+    return None
+
+
+def stream_translator(passage: Passage, candidate: Candidate) -> StreamTranslator | None:
+    """Return what puts a provider's stream into the client's protocol; None where it passes as it comes."""
+    if candidate.wire is passage.wire:
+        return None
+    return StreamTranslator(candidate.wire.protocol, passage.call.protocol, _telling(passage))
+
+
+def _telling(passage: Passage) -> Telling:
+    call = passage.call
+    return Telling(
+        call_name=call_name(call.call_id),
+        created_s=call.opened_us // SECOND_US,
+        wants_usage=passage.facts.wants_usage,
+    )
