@@ -34,7 +34,7 @@ def test_everything_about_a_key_is_in_its_json(cli: Cli) -> None:
     made = cli(
         *("keys", "create", "--name", "cli-whole", "--budget", "2.50/week", "--model", "gpt-4o", "--model", "o4-mini"),
         *("--route", "/v1/messages", "--tags", "team=search,stage=test", "--output-cap", "300"),
-        *("--expires", "2099-01-01", "--json"),
+        *("--expires", "2099-01-01", "--from", "10.0.0.0/8,::1", "--json"),
     ).json()
     secret = made.pop("key")
     assert secret.startswith("bk_")
@@ -51,6 +51,8 @@ def test_everything_about_a_key_is_in_its_json(cli: Cli) -> None:
             "tags": {"team": "search", "stage": "test"},
             "output_cap": 300,
             "expires_at": "2099-01-01T00:00:00+00:00",
+            "addresses": ["10.0.0.0/8", "::1/128"],
+            "former_secrets_end_at": [],
             "status": "active",
         }
     )
@@ -59,7 +61,7 @@ def test_everything_about_a_key_is_in_its_json(cli: Cli) -> None:
 def test_keys_are_listed_in_a_table(cli: Cli) -> None:
     cli("keys", "create", "--name", "cli-table", "--budget", "7", "--model", "gpt-4o")
     row = next(line for line in cli("keys", "list").out.splitlines() if line.startswith("cli-table "))
-    assert re.sub("key_[0-9a-f]{16}", "ID", " ".join(row.split())) == "cli-table ID 7.00 gpt-4o active"
+    assert re.sub("key_[0-9a-f]{16}", "ID", " ".join(row.split())) == "cli-table ID 7.00 gpt-4o anywhere active"
 
 
 def test_a_name_is_given_once(cli: Cli) -> None:
@@ -77,6 +79,40 @@ def test_a_revoked_key_is_refused_and_stays_in_the_list(cli: Cli, shared_bursar:
     assert cli("keys", "revoke", made[by], "--json").json() == {"id": made["id"], "revoked": True}
     assert ask_until(shared_bursar, made["key"], 401).json()["error"]["code"] == "key_revoked"
     assert next(key["status"] for key in cli("keys", "list", "--json").json() if key["id"] == made["id"]) == "revoked"
+
+
+def test_a_rotated_key_answers_to_both_secrets_until_the_overlap_is_over(cli: Cli, shared_bursar: LocalBursar) -> None:
+    made = cli("keys", "create", "--name", "cli-rotated", "--budget", "1.00", "--json").json()
+    rotated = cli("keys", "rotate", "cli-rotated", "--json").json()
+    assert (rotated["id"], rotated["budget"]) == (made["id"], made["budget"])
+    assert len(rotated["former_secrets_end_at"]) == 1
+    for secret in (made["key"], rotated["key"]):
+        assert ask(shared_bursar, secret).status == 200
+    assert "active, old secret until 20" in cli("keys", "list").out
+    last = cli("keys", "rotate", made["id"], "--overlap", "0").out.strip()
+    for secret in (made["key"], rotated["key"]):
+        assert ask_until(shared_bursar, secret, 401).json()["error"]["code"] == "key_replaced"
+    assert ask(shared_bursar, last).status == 200
+    assert "old secret" not in next(line for line in cli("keys", "list").out.splitlines() if "cli-rotated" in line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["create", "--name", "cli-bad", "--from", "10.0.0.1/8"], "--from: expected an address or network such as"),
+        (["create", "--name", "cli-bad", "--from", "home"], "--from: expected an address or network such as"),
+        (["create", "--name", "cli-bad", "--model", "gpt*4o"], "--model: expected a model's name, or its beginning"),
+        (["create", "--name", "cli-bad", "--expires", "0"], "--expires: 0 is past"),
+        (["create", "--name", "cli-bad", "--expires", "soon"], "or a span of time such as 30d"),
+        (["rotate", "cli-nobody"], "no key named 'cli-nobody': see `bursar keys list`"),
+        (["rotate", "cli-nobody", "--overlap", "1w"], "--overlap: expected a span of time such as"),
+        (["rotate", "cli-nobody", "--overlap", "91d"], "--overlap: expected at most 90d, got 91d"),
+    ],
+)
+def test_what_cannot_be_is_refused_naming_the_option(cli: Cli, arguments: list[str], complaint: str) -> None:
+    outcome = cli("keys", *arguments)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert complaint in outcome.err
 
 
 def test_days_are_counted_from_now(cli: Cli, shared_bursar: LocalBursar) -> None:

@@ -8,19 +8,21 @@ import pytest
 
 from bursar.budgets.budget import UNLIMITED, Budget, Terms, Window
 from bursar.budgets.tree import Holder, Path
+from bursar.core.addresses import read_address
 from bursar.core.errors import Forbidden, Refusal, Unauthorized, Unavailable
 from bursar.core.money import NANO_PER_USD
 from bursar.gateway import identify
 from bursar.gateway.control import Control
-from bursar.gateway.identify import Keys, check_scope
+from bursar.gateway.identify import Keys, check_address, check_scope
 from bursar.store.database import Connection
-from bursar.store.keys import Key, Scope, create_key, revoke_key
+from bursar.store.keys import Key, Scope, create_key, revoke_key, rotate_key
 from tests.store.bookkeeping import set_budget
 
 NOW = 1_000_000
 CHAT = "/v1/chat/completions"
 DOLLAR = Terms(NANO_PER_USD, Window.total)
 OWNER = Holder("bud_1", 1, "ana", "key", (Budget("bud_1", 1, UNLIMITED, "ana"),))
+GUESS = "bk_" + "g" * 43
 KEY = Key(1, "key_1", "ana", bytes(32), Path((OWNER,), ()), 0)
 
 
@@ -69,15 +71,94 @@ async def test_an_unknown_secret_is_asked_for_once_a_while(desk: Desk, monkeypat
     monkeypatch.setattr(identify, "is_key", counted)
     for _ in range(5):
         with pytest.raises(Unauthorized, match="bursar keys create"):
-            await desk.keys.ask("bk_guess")
+            await desk.keys.ask(GUESS)
     assert asked == 1
 
 
 async def test_when_the_database_is_away_a_new_key_cannot_be_checked_which_is_no_refusal_of_it(desk: Desk) -> None:
     await desk.control.close()
     with pytest.raises(Unavailable) as caught:
-        await desk.keys.ask("bk_new")
+        await desk.keys.ask(GUESS)
     assert caught.value.retry_after_s == 1
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "bk_",
+        "bk_short",
+        "sk-" + "g" * 43,
+        "bk_" + "g" * 42,
+        "bk_" + "g" * 44,
+        "bk_" + "g" * 42 + "é",
+        "ba_" + "g" * 43,
+    ],
+)
+async def test_what_has_not_the_form_of_a_secret_is_refused_without_asking(desk: Desk, secret: str) -> None:
+    await desk.control.close()  # asking would say that the database is away
+    with pytest.raises(Unauthorized, match="bursar keys create"):
+        await desk.keys.ask(secret)
+
+
+async def test_guessing_asks_the_database_no_more_often_than_the_pace_allows(
+    desk: Desk, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, secret = await create_key(connection, "ana", DOLLAR, Scope(), NOW)
+    await desk.keys.load()
+    monkeypatch.setattr(identify.time, "monotonic", lambda: 100.0)
+    before = desk.control.round_trips
+    outcomes: list[str] = []
+    for number in range(200):
+        with pytest.raises(Refusal) as caught:
+            await desk.keys.ask(f"bk_{number:043d}")
+        outcomes.append(caught.value.code)
+    assert outcomes == ["invalid_api_key"] * 50 + ["too_many_requests"] * 150
+    assert desk.control.round_trips - before == 50
+    assert (await desk.keys.ask(secret)).name == "ana"  # who is known is not held up
+
+
+async def test_a_rotated_key_is_found_by_both_secrets_and_the_old_one_says_when_it_ends(
+    desk: Desk, connection: Connection
+) -> None:
+    key, old = await create_key(connection, "ana", DOLLAR, Scope(), NOW)
+    assert await desk.keys.ask(old) == key
+    rotated, new = await rotate_key(connection, "ana", 100, NOW)
+    await desk.keys.load()
+    assert desk.keys.find(old) is None  # what was remembered of it is not so any more
+    assert (await desk.keys.ask(new)) == rotated
+    assert (await desk.keys.ask(old)).ends_us == NOW + 100
+    assert (await desk.keys.ask(old)).key_id == key.key_id == rotated.key_id
+    check_scope(await desk.keys.ask(old), "m", CHAT, NOW + 99)
+    check_scope(await desk.keys.ask(new), "m", CHAT, NOW + 100)
+    with pytest.raises(Unauthorized, match="was replaced: use the new one"):
+        check_scope(await desk.keys.ask(old), "m", CHAT, NOW + 100)
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "allowed"),
+    [
+        ((), "203.0.113.9", True),
+        ((), None, True),
+        (("10.0.0.0/8",), "10.1.2.3", True),
+        (("10.0.0.0/8",), "::ffff:10.1.2.3", True),
+        (("10.0.0.0/8",), "11.1.2.3", False),
+        (("10.0.0.0/8", "::1/128"), "::1", True),
+        (("10.0.0.0/8",), "::1", False),
+        (("2001:db8::/32",), "2001:db8:1::5", True),
+        (("2001:db8::/32",), "2001:db9::5", False),
+        (("10.0.0.0/8",), None, False),
+    ],
+)
+def test_a_key_is_used_from_where_it_may_be(networks: tuple[str, ...], address: str | None, allowed: bool) -> None:
+    key = msgspec.structs.replace(KEY, addresses=networks)
+    seen = None if address is None else read_address(address)
+    if allowed:
+        check_address(key, seen)
+        return
+    with pytest.raises(Forbidden) as caught:
+        check_address(key, seen)
+    assert caught.value.code == "address_not_allowed"
 
 
 async def test_a_change_is_learned_by_loading_and_reported_once(desk: Desk, connection: Connection) -> None:
@@ -105,6 +186,11 @@ async def test_a_change_is_learned_by_loading_and_reported_once(desk: Desk, conn
         ({"expires_us": NOW}, Unauthorized, "key_expired"),
         ({"revoked_us": NOW}, Unauthorized, "key_revoked"),
         ({"revoked_us": NOW, "models": ("x",)}, Unauthorized, "key_revoked"),
+        ({"ends_us": NOW + 1}, None, ""),
+        ({"ends_us": NOW}, Unauthorized, "key_replaced"),
+        ({"models": ("*",)}, None, ""),
+        ({"models": ("gpt-4o", "m*")}, None, ""),
+        ({"models": ("ma*",)}, Forbidden, "out_of_scope"),
         ({"models": ("gpt-4o",)}, Forbidden, "out_of_scope"),
         ({"models": ("M",)}, Forbidden, "out_of_scope"),
         ({"routes": ("/v1/messages",)}, Forbidden, "out_of_scope"),

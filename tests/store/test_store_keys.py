@@ -3,18 +3,30 @@
 import asyncio
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from bookkeeping import NOW_US, USD, set_budget
 
 from bursar.budgets.budget import UNLIMITED, Budget, Terms, Window
 from bursar.budgets.purse import Ask
 from bursar.budgets.tree import Holder, Path
-from bursar.core.errors import OperatorError
+from bursar.core.errors import NotThere, OperatorError
 from bursar.core.times import from_datetime
 from bursar.ledger.chart import Unit
 from bursar.store.database import Connection, connect
 from bursar.store.holders import TENANT, BudgetState, budget_states
-from bursar.store.keys import Key, Scope, all_keys, create_key, key_by_digest, revoke_key, secret_digest
+from bursar.store.keys import (
+    Key,
+    Replaced,
+    Scope,
+    all_keys,
+    create_key,
+    is_key,
+    key_by_digest,
+    revoke_key,
+    rotate_key,
+    secret_digest,
+)
 from bursar.store.leases import id_of, open_lease
 
 DAILY = Terms(5 * USD, Window.day)
@@ -66,6 +78,52 @@ async def test_a_revoked_key_stays_with_the_moment_of_its_end(connection: Connec
     assert await revoke_key(connection, key.key_id, NOW_US + 2) == key.key_id
     (revoked,) = await all_keys(connection)
     assert revoked.revoked_us == NOW_US + 1
+
+
+async def test_a_rotated_key_stays_itself_with_a_new_secret_and_the_old_one_for_a_while(connection: Connection) -> None:
+    scope = Scope(("gpt-4o*",), tags={"team": "search"}, addresses=("10.0.0.0/8",))
+    key, old = await create_key(connection, "app", DAILY, scope, NOW_US)
+    rotated, new = await rotate_key(connection, "app", 1_000, NOW_US + 5)
+    assert old != new
+    former = Replaced(secret_digest(old), NOW_US + 5, NOW_US + 1_005)
+    assert rotated == msgspec.structs.replace(key, sha256=secret_digest(new), replaced=(former,))
+    assert await key_by_digest(connection, secret_digest(old)) == msgspec.structs.replace(
+        rotated, ends_us=NOW_US + 1_005
+    )
+    assert await is_key(connection, secret_digest(old))
+    assert await is_key(connection, secret_digest(new))
+
+
+async def test_no_secret_outlives_the_overlap_of_a_later_rotation(connection: Connection) -> None:
+    await create_key(connection, "app", DAILY, Scope(), NOW_US)
+    await rotate_key(connection, "app", 1_000, NOW_US)
+    await rotate_key(connection, "app", 5_000, NOW_US + 1)
+    key, _ = await rotate_key(connection, "app", 0, NOW_US + 2)
+    assert [each.ends_us for each in key.replaced] == [NOW_US + 2, NOW_US + 2, NOW_US + 2]
+    assert key.status_at(NOW_US + 2) == "active"
+    assert [found.status_at(NOW_US + 2) for found in key.by_digest().values()].count("replaced") == 3
+
+
+async def test_only_a_key_that_is_valid_is_rotated(connection: Connection) -> None:
+    await create_key(connection, "short", DAILY, Scope(expires_us=NOW_US + 1), NOW_US)
+    await create_key(connection, "gone", DAILY, Scope(), NOW_US)
+    await revoke_key(connection, "gone", NOW_US)
+    for name, word in (("short", "expired"), ("gone", "revoked")):
+        with pytest.raises(OperatorError, match=f"key '{name}' is {word}"):
+            await rotate_key(connection, name, 0, NOW_US + 1)
+    with pytest.raises(NotThere):
+        await rotate_key(connection, "nobody", 0, NOW_US)
+    assert await connection.fetchval("select count(*) from replaced_secrets") == 0
+
+
+async def test_revoking_ends_all_secrets_of_a_key(connection: Connection) -> None:
+    _, old = await create_key(connection, "app", DAILY, Scope(), NOW_US)
+    _, new = await rotate_key(connection, "app", 1_000, NOW_US)
+    await revoke_key(connection, "app", NOW_US + 1)
+    for secret in (old, new):
+        found = await key_by_digest(connection, secret_digest(secret))
+        assert found is not None
+        assert found.status_at(NOW_US + 1) == "revoked"
 
 
 async def test_an_unknown_key_is_named(connection: Connection) -> None:

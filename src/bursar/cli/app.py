@@ -6,7 +6,9 @@ import sys
 from cyclopts import App, CycloptsError
 
 from bursar import __version__
+from bursar.cli.admin import app as admin
 from bursar.cli.alerts import app as alerts
+from bursar.cli.audit import audit
 from bursar.cli.books import app as books
 from bursar.cli.budget import app as budget
 from bursar.cli.calls import app as calls
@@ -30,6 +32,8 @@ app.command(up)
 app.command(keys)
 app.command(budget)
 app.command(alerts)
+app.command(admin)
+app.command(audit)
 app.command(calls)
 app.command(runs)
 app.command(statement)

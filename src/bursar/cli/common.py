@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import pwd
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -15,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bursar.core.errors import BooksError, OperatorError
+from bursar.store.audit_log import act_as
 from bursar.store.database import Connection, connect, database_url, ensure_database, is_migrated, migrate
 from bursar.store.postgres import DataFolder, Postgres
 
@@ -54,6 +57,22 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 @asynccontextmanager
 async def open_books(data: Path | None) -> AsyncIterator[Connection]:
+    """Connect to the books, with the name of whoever runs the command for the audit log."""
+    async with _opened(data) as connection:
+        await act_as(connection, _user(), f"command on {socket.gethostname()}")
+        yield connection
+
+
+def _user() -> str:
+    """Name the user of this process; the environment could name any."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+@asynccontextmanager
+async def _opened(data: Path | None) -> AsyncIterator[Connection]:
     """Connect to the books: those of a running Bursar, or of a data folder whose database is started for the moment."""
     folder = data_folder(data)
     url, own = database_url(folder.url)

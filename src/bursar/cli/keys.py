@@ -1,7 +1,6 @@
-"""`bursar keys`: create, list, revoke."""
+"""`bursar keys`: create, list, rotate, revoke."""
 
-import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter, validators
 
@@ -9,16 +8,15 @@ from bursar.budgets.budget import limit_text
 from bursar.cli.budget import LIMIT_HELP, Zone, read_terms
 from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError, Refusal
-from bursar.core.times import DAY_US, moment_from_text, to_datetime
+from bursar.core.times import to_datetime
 from bursar.gateway.headers import read_tags
-from bursar.store.keys import Key, Scope, all_keys, create_key, revoke_key
+from bursar.store.keys import Key, Scope, all_keys, create_key, revoke_key, rotate_key
+from bursar.store.scopes import read_addresses, read_expiry, read_models, read_overlap
 from bursar.wires.wire import OUTPUT_CAP_MAX
 
 Route = Literal["/v1/chat/completions", "/v1/messages"]
 
-_DAYS: Final = re.compile(r"([1-9][0-9]{0,4})d")
-
-app = App(name="keys", help="Create, list and revoke virtual keys.")
+app = App(name="keys", help="Create, list, rotate and revoke virtual keys.")
 
 
 @app.command
@@ -31,10 +29,17 @@ def create(
     parent: Annotated[str | None, Parameter(help="Whose key it is: a team's or a person's budget.")] = None,
     zone: Zone = "UTC",
     model: Annotated[
-        list[str] | None, Parameter(negative="", help="A model it may use; repeat for more. All without.")
+        list[str] | None,
+        Parameter(negative="", help="A model it may use, or a beginning such as gpt-4o*; repeat. All without."),
     ] = None,
     route: Annotated[
         list[Route] | None, Parameter(negative="", help="A route it may use; repeat for more. All without.")
+    ] = None,
+    addresses: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--from", negative="", help="Addresses or networks it may be used from, such as 10.0.0.0/8,::1."
+        ),
     ] = None,
     tags: Annotated[str | None, Parameter(help="Tags of its calls, such as team=search,stage=test.")] = None,
     output_cap: Annotated[
@@ -43,7 +48,7 @@ def create(
             validator=validators.Number(gte=1, lte=OUTPUT_CAP_MAX), help="Output tokens for a call that sets no cap."
         ),
     ] = None,
-    expires: Annotated[str | None, Parameter(help="A date, or days such as 30d.")] = None,
+    expires: Annotated[str | None, Parameter(help="A date, or a span of time such as 30d or 12h.")] = None,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -52,7 +57,8 @@ def create(
         terms = read_terms(budget or ["unlimited"], zone)
     except OperatorError as error:
         raise OperatorError(f"--budget: {error}") from None
-    scope = Scope(tuple(model or ()), tuple(route or ()), _tags(tags), output_cap, _expiry(expires))
+    bounds = (output_cap, read_expiry(expires, now_us(), "--expires"), read_addresses(addresses or [], "--from"))
+    scope = Scope(read_models(model or [], "--model"), tuple(route or ()), _tags(tags), *bounds)
 
     async def work() -> tuple[Key, str]:
         async with open_books(data) as connection:
@@ -73,7 +79,7 @@ def list_(*, data: Data = None, json: Json = False) -> None:
         async with open_books(data) as connection:
             return await all_keys(connection)
 
-    keys = run(work())
+    keys, now = run(work()), now_us()
     if json:
         print_json([_shown(key) for key in keys])
         return
@@ -83,11 +89,35 @@ def list_(*, data: Data = None, json: Json = False) -> None:
             key.key_id,
             limits_text(key),
             ", ".join(key.models) or "all",
-            key.status_at(now_us()),
+            ", ".join(key.addresses) or "anywhere",
+            secrets_text(key, now),
         ]
         for key in keys
     ]
-    print_table(["name", "id", "budget USD", "models", "status"], rows)
+    print_table(["name", "id", "budget USD", "models", "from", "status"], rows)
+
+
+@app.command
+def rotate(
+    name: Annotated[str, Parameter(help="The key's name or id.")],
+    /,
+    *,
+    overlap: Annotated[str, Parameter(help="How long the present secret stays good: such as 24h, 30m or 0.")] = "24h",
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Give a key a new secret and print it once. Its id, budget and scope stay, and the old secret for a while."""
+    overlap_us = read_overlap(overlap, "--overlap")
+
+    async def work() -> tuple[Key, str]:
+        async with open_books(data) as connection:
+            return await rotate_key(connection, name, overlap_us, now_us())
+
+    key, secret = run(work())
+    if json:
+        print_json(_shown(key) | {"key": secret})
+    else:
+        print(secret)
 
 
 @app.command
@@ -118,6 +148,10 @@ def _shown(key: Key) -> dict[str, Any]:
         "output_cap": key.output_cap,
         "created_at": to_datetime(key.created_us).isoformat(),
         "expires_at": to_datetime(key.expires_us).isoformat() if key.expires_us is not None else None,
+        "addresses": list(key.addresses),
+        "former_secrets_end_at": [
+            to_datetime(each.ends_us).isoformat() for each in key.replaced if each.ends_us > now_us()
+        ],
         "status": key.status_at(now_us()),
     }
 
@@ -134,16 +168,8 @@ def _tags(text: str | None) -> dict[str, str]:
         raise OperatorError(str(error)) from None
 
 
-def _expiry(text: str | None) -> int | None:
-    if text is None:
-        return None
-    now = now_us()
-    if match := _DAYS.fullmatch(text):
-        return now + int(match[1]) * DAY_US
-    try:
-        expires_us = moment_from_text(text)
-    except ValueError as error:
-        raise OperatorError(f"--expires: {error}, or days such as 30d") from None
-    if expires_us <= now:
-        raise OperatorError(f"--expires: {text} is past")
-    return expires_us
+def secrets_text(key: Key, now: int) -> str:
+    """Write what a key and its earlier secrets are good for."""
+    status = key.status_at(now)
+    ends = [to_datetime(each.ends_us).strftime("%Y-%m-%d %H:%MZ") for each in key.replaced if each.ends_us > now]
+    return f"{status}, old secret until {ends[0]}" if ends and status == "active" else status

@@ -2,7 +2,9 @@
 
     BursarError                      everything Bursar raises on purpose
     ├── OperatorError                a setting, file or environment the operator can mend; ends a command with exit 1
-    │   └── ConfigError              a setting is missing, of the wrong kind or unknown
+    │   ├── ConfigError              a setting is missing, of the wrong kind or unknown
+    │   ├── NotThere                 there is no key, budget or other thing of this name
+    │   └── NameTaken                there is one of this name already
     ├── PriceError                   the price book cannot answer
     │   ├── UnknownModel             no price under this name; carries near matches
     │   └── UnpricedUsage            the model's price has no rate for something the call would consume
@@ -38,6 +40,14 @@ class OperatorError(BursarError):
 
 class ConfigError(OperatorError):
     """Report a setting that is missing, of the wrong kind or unknown, naming it."""
+
+
+class NotThere(OperatorError):
+    """Report that there is nothing of a name."""
+
+
+class NameTaken(OperatorError):
+    """Report that a name is another's already."""
 
 
 class PriceError(BursarError):

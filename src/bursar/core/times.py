@@ -1,5 +1,6 @@
 """Reckon with moments as Unix microseconds, UTC, without a clock."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -8,6 +9,9 @@ MINUTE_US: Final = 60 * SECOND_US
 HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
 FOREVER_US: Final = 2**62
+
+_SPAN: Final = re.compile(r"([0-9]{1,6})([smhd])|0")
+_SPAN_US: Final = {"s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -44,3 +48,11 @@ def moment_from_text(text: str) -> int:
     if not 0 <= at_us < _NAMED_US:
         raise ValueError(f"expected a date from 1970 to 9998, got {text!r}")
     return at_us
+
+
+def span_from_text(text: str) -> int:
+    """Read a span of time such as 30d, 24h, 15m, 10s or 0, in microseconds. Raises `ValueError`."""
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        raise ValueError(f"expected a span of time such as 30d, 24h, 15m or 0, got {text!r}")
+    return int(match[1]) * _SPAN_US[match[2]] if match[1] else 0

@@ -10,6 +10,7 @@ from bursar.core.errors import NotFound, Refusal
 from bursar.gateway.asgi import JSON, ClientGone, Receive, Scope, Send, send_whole
 from bursar.gateway.calls import Calls, send_refusal
 from bursar.gateway.headers import read_headers
+from bursar.gateway.identify import check_valid
 from bursar.gateway.metrics import Collector
 from bursar.gateway.proxy import Proxy
 from bursar.gateway.routes import Routes
@@ -74,7 +75,9 @@ class App:
         """List the models a key may use, in the protocol of who asks."""
         headers = read_headers(scope["headers"])
         key = await self._calls.key(headers)
-        models = [(model, owner) for model, owner in self._routes.names() if not key.models or model in key.models]
+        check_valid(key, self._calls.clock_us())
+        self._calls.check_address(key, scope)
+        models = [(model, owner) for model, owner in self._routes.names() if key.may_use(model)]
         shape = _anthropic_model if headers.anthropic else _openai_model
         if name:
             found = next((each for each in models if each[0] == name), None)

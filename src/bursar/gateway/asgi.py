@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeAlias
 
+from bursar.core.addresses import Address, behind_proxies, read_address
 from bursar.core.errors import TooLarge, Unavailable
 from bursar.gateway.connection import Headers
 
@@ -39,6 +40,15 @@ def body_of(message: dict[str, Any], announced: int, bytes_max: int) -> bytes:
     if message["more_body"]:
         raise Unavailable("this key became known only now: send the call again", code="key_is_new", retry_after_s=1)
     return message["body"]
+
+
+def client_address(scope: Scope, trusted: tuple[str, ...]) -> Address | None:
+    """Return the address a request comes from, behind trusted proxies; None where it is not known."""
+    peer = read_address(scope["client"][0]) if scope.get("client") is not None else None
+    if not trusted:
+        return peer
+    said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    return behind_proxies(peer, said, trusted)
 
 
 async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:

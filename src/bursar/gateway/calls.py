@@ -21,7 +21,7 @@ from bursar.core.ids import IdSource, call_name
 from bursar.core.money import Money, nano_to_usd, usd_to_nano
 from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol, Record
 from bursar.core.times import SECOND_US
-from bursar.gateway.asgi import CLIENT, JSON, ClientGone, Receive, Scope, Send, body_of, send_whole
+from bursar.gateway.asgi import CLIENT, JSON, ClientGone, Receive, Scope, Send, body_of, client_address, send_whole
 from bursar.gateway.attempt import Outcome, send_attempts
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
@@ -30,7 +30,7 @@ from bursar.gateway.guard import Guard
 from bursar.gateway.headers import CallHeaders, read_headers, returned_headers
 from bursar.gateway.holding import HoldPolicy
 from bursar.gateway.idempotency import Idempotency, Replay
-from bursar.gateway.identify import Keys, check_scope
+from bursar.gateway.identify import Keys, check_address, check_scope
 from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Quote, drive, make_plan, quote_plan
 from bursar.gateway.routes import Candidate, Routes
@@ -62,7 +62,7 @@ class Calls:
         self._routes = routes
         self._books = books
         self._ids = ids
-        self._clock_us: Callable[[], int] = books.clock_us
+        self.clock_us: Callable[[], int] = books.clock_us
         self.idempotency = Idempotency(settings.idempotency_bytes_max)
         self.holds = HoldPolicy(settings, books, stats)
         self._guard = Guard(books.control)
@@ -70,7 +70,7 @@ class Calls:
 
     async def serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call. Whatever is refused is refused before anything is held."""
-        now_us, stats, settings = self._clock_us(), self.stats, self._settings
+        now_us, stats, settings = self.clock_us(), self.stats, self._settings
         call_id = self._ids.next(now_us // 1000)
         stats.under_way += 1
         try:
@@ -78,6 +78,8 @@ class Calls:
                 raise TooMany(f"more than {settings.calls_max} calls are under way", retry_after_s=1)
             headers = read_headers(scope["headers"])
             key = self._keys.find(headers.secret) or await self.key(headers)
+            if key.addresses:
+                self.check_address(key, scope)
             body = body_of(await receive(), headers.content_length, settings.body_bytes_max)
             passage = _open(wire, key, headers, body, call_id, now_us)
             passage.client = scope[CLIENT]
@@ -126,7 +128,7 @@ class Calls:
         if not self.holds.try_hold(passage, quote):
             await self.holds.hold(passage, quote)
         try:
-            candidate, outcome = await send_attempts(passage, self._clock_us)
+            candidate, outcome = await send_attempts(passage, self.clock_us)
             response = outcome.response
             if response is not None and response.stream is not None and response.status < 300:
                 stream = StreamPassage(passage, candidate, outcome, books)
@@ -226,6 +228,10 @@ class Calls:
                 "no key: send `Authorization: Bearer bk_...` or `x-api-key: bk_...`", code="missing_api_key"
             )
         return self._keys.find(headers.secret) or await self._keys.ask(headers.secret)
+
+    def check_address(self, key: Key, scope: Scope) -> None:
+        """Check that a key may be used from where a request comes from. Raises `Forbidden`."""
+        check_address(key, client_address(scope, self._settings.trusted_proxies))
 
 
 def _own_headers(call: Call, candidate: Candidate) -> Headers:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bursar.core.addresses import read_address, read_network
 from bursar.core.errors import ConfigError
 from bursar.prices.file import read_model_price, read_prices
 from bursar.prices.near import near_names
@@ -34,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     calls_max: Count = 10_000  # at once
     connections_max: Count = 20_000  # of clients to one worker, at once
     connections_per_address_max: Count = 1_000  # of these from one address that is not this machine's
+    trusted_proxies: tuple[str, ...] = ()  # networks whose X-Forwarded-For is believed
     call_timeout_s: Count = 1_800
     drain_s: Annotated[int, msgspec.Meta(ge=0)] = 30  # how long calls under way may take to end at a stop
     idempotency_bytes_max: Count = 64 * 1024 * 1024
@@ -130,13 +132,18 @@ def read_config(path: Path | None) -> Config:
 def parse_config(tables: dict[str, Any]) -> Config:
     """Turn a file's tables into a configuration. Raises `ConfigError`."""
     _only_known(tables, _TABLES, "")
-    settings = _convert(tables.get("gateway", {}), Settings, "gateway")
+    settings = _settings(tables.get("gateway", {}))
     providers = {
         name: _convert(value, Provider, f"providers.{name}") for name, value in _table(tables, "providers").items()
     }
     for name, provider in providers.items():
         if not provider.base_url and provider.kind != "sandbox":
             raise ConfigError(f'providers.{name}.base_url: expected an address such as "https://api.openai.com/v1"')
+        if provider.api_key and not _is_here(provider.base_url):
+            raise ConfigError(
+                f"providers.{name}.api_key: a key in this file is for tests with a provider on this machine: name an "
+                "environment variable in api_key_env, or a file in api_key_file"
+            )
     prices = tables.get("prices", [])
     if not isinstance(prices, list):
         raise ConfigError("prices: expected [[prices]], a list of tables")
@@ -144,6 +151,15 @@ def parse_config(tables: dict[str, Any]) -> Config:
     if not providers:
         raise ConfigError("providers: expected at least one [providers.NAME] table")
     return Config(settings, providers, models, read_prices(prices), _alerts(tables.get("alerts", {})))
+
+
+def _settings(value: Any) -> Settings:
+    settings = _convert(value, Settings, "gateway")
+    try:
+        trusted = tuple(read_network(text) for text in settings.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"gateway.trusted_proxies: {error}") from None
+    return msgspec.structs.replace(settings, trusted_proxies=trusted)
 
 
 def _alerts(value: Any) -> Alerts:
@@ -163,6 +179,16 @@ def _alerts(value: Any) -> Alerts:
     if not has_secret:
         raise ConfigError("alerts.secret_env: expected the variable with the secret webhooks are signed with")
     return alerts
+
+
+def _is_here(base_url: str) -> bool:
+    """Tell whether an address is on this machine; empty is the sandbox that is started here."""
+    try:
+        host = urlsplit(base_url).hostname
+    except ValueError:
+        return False
+    address = read_address(host or "")
+    return not base_url or host == "localhost" or (address is not None and address.is_loopback)
 
 
 def _read_secret(where: str, variable: str, file: str) -> str:

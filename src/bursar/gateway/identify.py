@@ -8,10 +8,12 @@ import structlog
 
 from bursar.budgets.budget import Budget
 from bursar.budgets.tree import Holds
-from bursar.core.errors import BooksError, Forbidden, Unauthorized, Unavailable
+from bursar.core.addresses import Address, is_within
+from bursar.core.errors import BooksError, Forbidden, TooMany, Unauthorized, Unavailable
+from bursar.core.pace import Pace
 from bursar.gateway.control import Control
 from bursar.store.database import Connection
-from bursar.store.keys import Key, is_key, keys_in_tree, secret_digest
+from bursar.store.keys import KEY_PREFIX, Key, is_key, is_secret, keys_in_tree, secret_digest
 
 log = structlog.get_logger()
 
@@ -19,6 +21,11 @@ UNKNOWN_S: Final = 1.0
 """How long a secret that is no key is remembered as such, so that guessing does not reach the database."""
 
 _UNKNOWN_MAX: Final = 10_000
+_LOOK_BURST: Final = 50
+_LOOK_PER_S: Final = 20.0
+"""How often the database is asked about unknown secrets: a new key is announced, so it seldom needs to be."""
+
+_UNKNOWN: Final = "this key is not known here: create one with `bursar keys create`"
 
 
 class Keys:
@@ -30,13 +37,15 @@ class Keys:
         self._by_digest: dict[bytes, Key] = {}
         self._by_secret: dict[str, Key] = {}  # of secrets that were used, to hash each but once
         self._unknown: dict[bytes, float] = {}
+        self._looks = Pace(_LOOK_BURST, _LOOK_PER_S)
         self._budgets: dict[str, Budget] = {}
 
     async def load(self) -> None:
         """Read all keys and budgets again."""
         tree, keys = await self._control.run(keys_in_tree)
         for key in keys:
-            self._learn(key)
+            for digest, found in key.by_digest().items():
+                self._learn(digest, found)
         known, budgets = self._budgets, {}
         for holder in tree.holders.values():
             budgets |= {budget.budget_id: budget for budget in holder.budgets}
@@ -61,6 +70,8 @@ class Keys:
 
     async def ask(self, secret: str) -> Key:
         """Find the key of a secret, in the database if need be. Raises `Unauthorized` when there is none."""
+        if not is_secret(secret, KEY_PREFIX):
+            raise Unauthorized(_UNKNOWN)
         digest = secret_digest(secret)
         known = self._by_digest.get(digest)
         if known is not None:
@@ -68,7 +79,9 @@ class Keys:
             return known
         now = time.monotonic()
         if self._unknown.get(digest, 0.0) > now:
-            raise Unauthorized("this key is not known here: create one with `bursar keys create`")
+            raise Unauthorized(_UNKNOWN)
+        if not self._looks.take(now):
+            raise TooMany("too many unknown keys are being tried: try again in a moment", retry_after_s=1)
 
         async def look(connection: Connection) -> bool:
             return await is_key(connection, digest)
@@ -83,28 +96,42 @@ class Keys:
             if len(self._unknown) >= _UNKNOWN_MAX:
                 self._unknown.clear()
             self._unknown[digest] = now + UNKNOWN_S
-            raise Unauthorized("this key is not known here: create one with `bursar keys create`")
+            raise Unauthorized(_UNKNOWN)
         self._by_secret[secret] = known  # of several who looked, all get the same
         return known
 
-    def _learn(self, key: Key) -> None:
-        known = self._by_digest.get(key.sha256)
+    def _learn(self, digest: bytes, key: Key) -> None:
+        known = self._by_digest.get(digest)
         if known == key:
             return
-        self._by_digest[key.sha256] = key
+        self._by_digest[digest] = key
         if known is not None:
             self._by_secret = {secret: each for secret, each in self._by_secret.items() if each is not known}
 
 
-def check_scope(key: Key, model: str, route: str, now_us: int) -> None:
-    """Check that a key is valid now and its scope includes a model and a route. Raises `Unauthorized`, `Forbidden`."""
+def check_valid(key: Key, now_us: int) -> None:
+    """Check that a key is valid now, by the secret it was found by. Raises `Unauthorized`."""
     if key.revoked_us is not None and now_us >= key.revoked_us:
         raise Unauthorized(f"key {key.name!r} has been revoked", code="key_revoked")
     if key.expires_us is not None and now_us >= key.expires_us:
         raise Unauthorized(f"key {key.name!r} has expired", code="key_expired")
-    if key.models and model not in key.models:
+    if key.ends_us is not None and now_us >= key.ends_us:
+        raise Unauthorized(f"this secret of key {key.name!r} was replaced: use the new one", code="key_replaced")
+
+
+def check_scope(key: Key, model: str, route: str, now_us: int) -> None:
+    """Check that a key is valid now and its scope includes a model and a route. Raises `Unauthorized`, `Forbidden`."""
+    check_valid(key, now_us)
+    if key.models and not key.may_use(model):
         raise Forbidden(
             f"key {key.name!r} may not use model {model!r}: it may use {', '.join(key.models)}", param="model"
         )
     if key.routes and route not in key.routes:
         raise Forbidden(f"key {key.name!r} may not use {route}: it may use {', '.join(key.routes)}")
+
+
+def check_address(key: Key, address: Address | None) -> None:
+    """Check that a key may be used from an address. Raises `Forbidden`."""
+    if key.addresses and not is_within(address, key.addresses):
+        where = "an address that is not known" if address is None else address
+        raise Forbidden(f"key {key.name!r} may not be used from {where}", code="address_not_allowed")

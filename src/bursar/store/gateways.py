@@ -18,7 +18,9 @@ from bursar.core.errors import OperatorError
 from bursar.core.money import Money
 from bursar.ledger.chart import Unit
 from bursar.ledger.transfer import Reason
+from bursar.store.audit_log import note
 from bursar.store.database import Connection, load_statements
+from bursar.store.holders import TENANT
 from bursar.store.leases import (
     OpenLease,
     cover,
@@ -182,6 +184,8 @@ async def settle_dead(connection: Connection, name: str, now_us: int, *, spent: 
             await take_back(connection, lease, id_of("decide", *act), now_us)
             end = write_off if spent else return_lease
             await end(connection, lease, id_of("decided", *act), now_us)
+        details = {"outcome": "spent" if spent else "returned", "leases": len(leases)}
+        await note(connection, TENANT, "gateway.settle", name, details)
     return leases
 
 

@@ -15,17 +15,19 @@ from bursar.budgets.budget import (
     Enforcement,
     Terms,
     Window,
+    limit_text,
     period_at,
     pieces_before,
     zone_exists,
 )
 from bursar.budgets.tree import Exhausted, Holder, Holds, Tree
-from bursar.core.errors import OperatorError
-from bursar.core.money import Money
+from bursar.core.errors import NameTaken, NotThere, OperatorError
+from bursar.core.money import Money, nano_to_usd
 from bursar.ledger import chart
 from bursar.ledger.chart import Unit
 from bursar.ledger.transfer import Kind, Reason, Status, Transfer
 from bursar.store.accounts import book, find_account
+from bursar.store.audit_log import note
 from bursar.store.database import Connection, announce, load_statements
 from bursar.store.leases import CONTROL_CHAIN, set_limit
 
@@ -104,7 +106,7 @@ async def find_in_tree(connection: Connection, name: str) -> tuple[Tree, Holder]
     for holder in tree.holders.values():
         if name in (holder.name, holder.holder_id):
             return tree, holder
-    raise OperatorError(f"no budget or key named {name!r}: see `bursar budget show`")
+    raise NotThere(f"no budget or key named {name!r}: see `bursar budget show`")
 
 
 async def create_holder(
@@ -134,10 +136,12 @@ async def create_holder(
             at = (name, place.kind, parent_id, match, place.each)
             await connection.execute(_SQL["insert_holder"], tenant, holder_id, *at, *values, alerts, now_us)
     except asyncpg.UniqueViolationError:
-        raise OperatorError(f"{name!r} exists already: choose another name") from None
+        raise NameTaken(f"{name!r} exists already: choose another name") from None
     for number, each in enumerate(terms):
         budget_id = holder_id if number == 0 else f"{holder_id}-{secrets.token_hex(3)}"
         await _write_budget(connection, tenant, holder_id, budget_id, each, now_us + number)
+    details = {"limits": _limits(terms)} | msgspec.to_builtins(place)
+    await note(connection, tenant, "budget.create", name, {word: value for word, value in details.items() if value})
     await announce(connection, f"holder:{holder_id}")
     return await find_holder(connection, holder_id)
 
@@ -161,6 +165,8 @@ async def set_budgets(connection: Connection, name: str, terms: Sequence[Terms],
             budget_id = before.budget_id if before is not None else f"{holder.holder_id}-{secrets.token_hex(3)}"
             await _write_budget(connection, TENANT, holder.holder_id, budget_id, each, now_us + number)
             await set_limit(connection, Budget(budget_id, TENANT, each, holder.name), now_us)
+        details = {"limits": _limits(terms), "before": _limits([budget.terms for budget in holder.budgets])}
+        await note(connection, TENANT, "budget.set", holder.name, details)
         await announce(connection, f"holder:{holder.holder_id}")
         return await find_holder(connection, holder.holder_id)
 
@@ -172,6 +178,8 @@ async def set_policies(connection: Connection, name: str, policies: Policies) ->
         values = (policies.exhausted, policies.holds, policies.depth_max, policies.repeats_max)
         alerts = None if policies.alerts_percent is None else list(policies.alerts_percent)
         await connection.execute(_SQL["set_policies"], TENANT, holder.holder_id, *values, alerts)
+        details = {word: value for word, value in msgspec.to_builtins(policies).items() if value is not None}
+        await note(connection, TENANT, "budget.policy", holder.name, details)
         await announce(connection, f"holder:{holder.holder_id}")
         return await find_holder(connection, holder.holder_id)
 
@@ -180,7 +188,9 @@ async def set_frozen(connection: Connection, name: str, now_us: int, *, frozen: 
     """Refuse all calls of a holder and of all below it, or no longer. Raises `OperatorError` for an unknown holder."""
     async with connection.transaction():
         holder = await find_holder(connection, name)
-        await connection.execute(_SQL["set_frozen"], TENANT, holder.holder_id, now_us if frozen else None)
+        if holder.frozen is not frozen:
+            await connection.execute(_SQL["set_frozen"], TENANT, holder.holder_id, now_us if frozen else None)
+            await note(connection, TENANT, "budget.freeze" if frozen else "budget.thaw", holder.name, {})
         await announce(connection, f"holder:{holder.holder_id}")
         return await find_holder(connection, holder.holder_id)
 
@@ -224,6 +234,8 @@ async def _move_once(
             raise _Short(source[0])
         if not status.ok:
             raise OperatorError(f"{names[0]!r} cannot give so much: {status.name.replace('_', ' ')}")
+        details = {"to": names[1], "amount_usd": nano_to_usd(amount_nano), "transfer": transfer_id.hex()}
+        await note(connection, TENANT, "budget.move", names[0], details)
         await announce(connection, "holder:")
 
 
@@ -307,6 +319,10 @@ def _state(budget: Budget, now_us: int, rows: Sequence[asyncpg.Record]) -> Budge
         undecided,
         total("moved_nano"),
     )
+
+
+def _limits(terms: Sequence[Terms]) -> list[str]:
+    return [limit_text(each) for each in terms]
 
 
 def _match(budgets: Sequence[Budget], terms: Sequence[Terms]) -> list[Budget | None]:

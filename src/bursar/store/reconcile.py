@@ -19,6 +19,7 @@ from bursar.ledger.transfer import Kind, Reason, Transfer
 from bursar.prices.near import near_names
 from bursar.prices.price import Rates
 from bursar.store.accounts import Opening, book, open_account
+from bursar.store.audit_log import note
 from bursar.store.database import Connection, load_statements
 from bursar.store.keys import TENANT
 from bursar.store.leases import CONTROL_CHAIN, id_of, payable_account
@@ -91,6 +92,8 @@ async def book_invoice(
         known = await _enter(connection, tenant, invoice, now_us, supersede=supersede)
         report = await compare(connection, invoice, tolerance_nano, tenant)
         corrections = await _correct(connection, tenant, invoice, unbooked(report), now_us)
+        details = {"invoice": invoice.digest.hex(), "since": str(invoice.since), "until": str(invoice.until)}
+        await note(connection, tenant, "invoice.book", invoice.provider, details | {"corrections": len(corrections)})
     return Booking(report, tuple(corrections), known)
 
 
