@@ -55,10 +55,10 @@ select (select coalesce(sum(cost_nano), 0)::bigint from calls) as calls_nano,
 
 
 @contextlib.contextmanager
-def provider() -> Iterator[int]:
+def provider(core: int | None = None) -> Iterator[int]:
     """Run a sandbox of our own, to read its bill and to have it outlive the gateway; yield its port."""
     port = free_port()
-    with serving(["bursar", "sandbox", "--port", str(port)], port):
+    with serving(["bursar", "sandbox", "--port", str(port)], port, core=core):
         yield port
 
 
@@ -73,10 +73,9 @@ def billed_nano(port: int) -> int:
     return sum(cost(usage_of(leaves), book.find_any(model).at(now_us)) for model, leaves in _bill(port).items())
 
 
-async def send_calls(client: Client, count: int, faults: tuple[str, ...], seed: int) -> int:
-    """Make calls, so many in flight, some with faults and hang-ups. Returns how many were answered with 200."""
+async def send_calls(client: Client, numbers: Iterator[int], faults: tuple[str, ...], seed: int) -> int:
+    """Make a call for each number, many in flight, some with faults and hang-ups; return how many got a 200."""
     dice, answered = random.Random(seed), 0
-    numbers = iter(range(count))
 
     async def work() -> None:
         nonlocal answered
@@ -96,14 +95,18 @@ async def send_calls(client: Client, count: int, faults: tuple[str, ...], seed: 
 
 def imbalance(calls: int) -> list[Figure]:
     """Measure what faults and hang-ups do to the books."""
+
+    def half() -> Iterator[int]:
+        return iter(range(calls // 2))
+
     with provider() as port, bursar(CONFIG.format(port=port, durability="fast")) as local:
         secret = local.create_key("bench", "100000")
-        answered = _run(local, secret, lambda client: send_calls(client, calls // 2, BILLED_FAULTS, SEED))
-        _settle(local)
+        answered = run_client(local, secret, lambda client: send_calls(client, half(), BILLED_FAULTS, SEED))
+        wait_settled(local)
         totals = local.query(TOTALS)[0]
         bill_difference = abs(totals["calls_nano"] - billed_nano(port))
-        answered += _run(local, secret, lambda client: send_calls(client, calls // 2, FAULTS, SEED + 1))
-        _settle(local)
+        answered += run_client(local, secret, lambda client: send_calls(client, half(), FAULTS, SEED + 1))
+        wait_settled(local)
         assert local.stop() == 0, local.last_words()
         local.start()
         totals, checked = local.query(TOTALS)[0], local.audit()
@@ -154,7 +157,7 @@ def lost_calls(rounds: int, durability: str) -> Figure:
     """Measure what kill -9 loses."""
     with provider() as port, bursar(CONFIG.format(port=port, durability=durability)) as local:
         secret = local.create_key("bench", "100000")
-        answered = _run(local, secret, lambda client: kill_under_load(local, client, rounds, SEED))
+        answered = run_client(local, secret, lambda client: kill_under_load(local, client, rounds, SEED))
         assert local.stop() == 0, local.last_words()
         local.start()
         known = {str(row["id"]) for row in local.query("select 'call_' || encode(call_id, 'hex') as id from calls")}
@@ -166,7 +169,9 @@ def lost_calls(rounds: int, durability: str) -> Figure:
     return Figure(f"books.lost_calls_{durability}", lost, "calls", note=note)
 
 
-def _run(local: LocalBursar, secret: str, work: Any) -> Any:
+def run_client(local: LocalBursar, secret: str, work: Any) -> Any:
+    """Run what works with a client of a gateway."""
+
     async def go() -> Any:
         client = Client(local.port, secret, 2 * IN_FLIGHT)
         try:
@@ -178,7 +183,7 @@ def _run(local: LocalBursar, secret: str, work: Any) -> Any:
     return uvloop.run(go())  # asyncio's own loop complains of each write to a gateway that was killed
 
 
-def _settle(local: LocalBursar) -> None:
+def wait_settled(local: LocalBursar) -> None:
     """Wait until no call is under way, and what was settled is in the books."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

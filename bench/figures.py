@@ -20,15 +20,17 @@ class Figure(msgspec.Struct):
     note: str = ""
 
 
-def arguments(description: str | None, **values: int | str) -> argparse.Namespace:
-    """Read a benchmark's options: --json, --data, and values with their defaults."""
+def arguments(description: str | None, **values: float | str) -> argparse.Namespace:
+    """Read a benchmark's options: --json, --data, and values with their defaults; one that is `False` is a switch."""
     parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     for name, default in values.items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"default {default}"
-        )
+        flag = f"--{name.replace('_', '-')}"
+        if default is False:
+            parser.add_argument(flag, action="store_true")
+        else:
+            parser.add_argument(flag, type=type(default), default=default, help=f"default {default}")
     return parser.parse_args()
 
 
@@ -45,15 +47,17 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model,
         "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "python": platform.python_version(),
         "kernel": platform.release(),
     }
 
 
-def show(bench: str, figures: list[Figure], *, as_json: bool) -> None:
-    """Print figures."""
+def show(bench: str, figures: list[Figure], *, as_json: bool, extra: dict[str, Any] | None = None) -> None:
+    """Print figures; `extra` is what else the JSON of this benchmark says."""
     if as_json:
-        print(json.dumps({"bench": bench, "machine": machine(), "figures": [msgspec.to_builtins(f) for f in figures]}))
+        found = {"bench": bench, "machine": machine(), "figures": [msgspec.to_builtins(f) for f in figures]}
+        print(json.dumps(found | (extra or {})))
         return
     print(f"{bench}, on {machine()['cpu']}, {machine()['cores']} cores")
     for figure in figures:

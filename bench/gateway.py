@@ -1,172 +1,102 @@
-"""Measure the gateway: calls a second on one core with the books on, and the time it adds to a call.
+"""Measure the gateway: how fast it is with the books on, beside others, what it adds to a call, and what it keeps.
 
-    python -m bench.gateway [--json] [--rounds 5] [--seconds 4]
+    python -m bench.gateway [--json] [--only json,...] [--rounds 5] [--seconds 3] [--soak-minutes 2]
+    python -m bench.gateway --peers
 
 The worker runs on core 0; PostgreSQL, the provider (bench.mock) and the load (bench.load) on core 1. Every call has a
-key with a budget, is priced, held, posted and journaled; at the end the books are checked.
+key with a budget, is priced, held, posted and journaled; at the end of each part the books are checked. Parts:
 
-`gateway.rps_json_1core`: closed loop, 32 connections, a 640-byte chat request; median of the rounds.
-`gateway.rps_leased_ratio`: the same with a budget of a minute that is nearly used up in each of them, so that leases
-are small, renewed and returned all the time, over the plain figure of the same minutes; rounds alternate.
-`gateway.rps_tree_ratio`: the same for a key in a tree: budgets of an organisation, a team and the key, requests and
-tokens a minute; over the plain figure.
-`ledger.round_trips_per_1000`: round trips to the database for 1,000 calls, those of the journal left out, in the
-rounds with small leases.
-`gateway.added_*_ms`: open loop, 500 requests a second, a provider that takes 20 ms; each round's percentile less that
-of the same load sent straight to the provider; median of the rounds.
+json      `gateway.rps_json_1core`: closed loop, 32 connections, a chat request of 657 bytes; median of the rounds.
+          `gateway.rps_direct`: the provider and the load alone, in alternation: the ceiling of the instruments.
+strict    `gateway.rps_strict_1core`: 128 connections, each answer after its commit.
+budgets   `gateway.rps_leased_ratio`: a budget of a minute that is nearly used up in each, so that leases are small and
+          renewed all the time, over the plain figure of the same minutes. `gateway.rps_tree_ratio`: a key in a tree:
+          budgets of an organisation, a team and the key, requests and tokens a minute.
+          `ledger.round_trips_per_1000`: round trips to the database for 1,000 calls with small leases, those of the
+          journal left out.
+peers     `gateway.x_*`: our calls a second over theirs, each alone on core 0 in turn, ours before and after. One table.
+latency   `gateway.added_*_ms`: one call at a time; each round's percentile less that of the same load sent straight to
+          the provider; median of the rounds. `gateway.added_100k_tokens_ms`: the median with a long prompt.
+streams   `gateway.streams_1core`: the most streams of 20 tokens a second without 200 ms of silence in any of them, from
+          the request to the end. `gateway.stream_added_ttft_*_ms`: time to the first token with 300 streams open.
+soak      `gateway.worker_rss_mb`, `gateway.rss_slope_mb_per_100k`: memory of a worker under faults, hang-ups and
+          streams; the books must be exact at the end.
+sse       `gateway.sse_mb_per_s`: the parser of streams.
 """
 
-import contextlib
-import os
-import statistics
-import time
-import urllib.request
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 
+import msgspec
+
+from bench.comparison import Row, side_by_side, table
 from bench.figures import Figure, arguments, show
-from bench.harness import LocalBursar, free_port, serving
-from bench.load import Load, Outcome, run
-from bursar.core.money import nano_to_usd
+from bench.soak import soak
+from bench.speed import added_latency, added_long, strict, throughput, under_budgets
+from bench.sse import sse_rate
+from bench.streams import stream_ttft, streams_at_once
 
-WORKER_CORE, OTHER_CORE = 0, 1
-CONFIG = """
-[providers.mock]
-kind = "openai"
-base_url = "http://127.0.0.1:{port}/v1"
-prices = "openai"
-
-[models."gpt-4o-mini"]
-targets = ["mock/gpt-4o-mini"]
-"""
-_SYSTEM = "You are a helpful assistant. " * 6
-_USER = "Tell me about the weather in Paris, please. " * 8
-BODY = (
-    f'{{"model":"gpt-4o-mini","messages":[{{"role":"system","content":"{_SYSTEM}"}},{{"role":"user","content":"{_USER}"}}],'
-    '"temperature":0.2,"max_tokens":100}'
-).encode()
-# Peers measured one core each, on another 2-core x86-64 machine; see docs/internals/lab.md.
-ANCHORS = {"TensorZero 2026.6.0, no keys, budgets or log": 14_048.0, "Portkey 1.15.2": 1_449.0, "LiteLLM proxy": 163.0}
+PARTS = ("json", "strict", "budgets", "peers", "latency", "streams", "soak", "sse")
 
 
-def request(secret: str, port: int) -> bytes:
-    """Return the bytes of a chat request."""
-    return (
-        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {secret}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
-    ).encode() + BODY
+def chosen(only: str) -> list[str]:
+    """Read which parts are wanted. Raises `ValueError` that names an unknown one."""
+    names = [name.strip() for name in only.split(",")]
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise ValueError(f"--only: expected some of {','.join(PARTS)}, got {unknown[0]!r}")
+    return names
 
 
-@contextlib.contextmanager
-def mock(delay_ms: int) -> Iterator[int]:
-    """Run the provider on the other core, and yield its port."""
-    port = free_port()
-    with serving(["bench.mock", str(port), str(delay_ms)], port, core=OTHER_CORE):
-        yield port
-
-
-@contextlib.contextmanager
-def gateway(mock_port: int) -> Iterator[tuple[LocalBursar, bytes]]:
-    """Run a gateway before a provider; yield it and a request to it."""
-    local = LocalBursar(CONFIG.format(port=mock_port), core=OTHER_CORE)
-    try:
-        local.start()
-        os.sched_setaffinity(local.child_pids("worker")[0], {WORKER_CORE})
-        yield local, request(local.create_key("bench", "1000000"), local.port)
-        found = local.audit()
-        assert not found.findings, found.findings[0]
-        assert local.stop() == 0, local.last_words()
-    finally:
-        if local.process is not None and local.process.poll() is None:
-            local.kill_all()
-        local.remove()
-
-
-def throughput(rounds: int, seconds: float) -> Figure:
-    """Measure calls a second, in a closed loop."""
-    with mock(0) as port, gateway(port) as (local, message):
-        load = Load(port=local.port, request=message, connections=32, seconds=seconds, core=OTHER_CORE)
-        run(load)  # warms up
-        outcomes = [run(load) for _ in range(rounds)]
-    assert not any(outcome.failures for outcome in outcomes)
-    rates = [outcome.answers / outcome.seconds for outcome in outcomes]
-    note = f"p50 {middle(outcomes, 0.5):.2f} ms, p99 {middle(outcomes, 0.99):.2f} ms; "
-    note += f"rounds {min(rates):,.0f} to {max(rates):,.0f}"
-    return Figure("gateway.rps_json_1core", round(statistics.median(rates)), "req/s", ANCHORS, note)
-
-
-def round_trips(local: LocalBursar) -> int:
-    """Return how often the database was asked, but for the journal."""
-    with urllib.request.urlopen(f"{local.url}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    return round(float(next(line for line in lines if line.startswith("bursar_database_round_trips_total")).split()[1]))
-
-
-def under_budgets(rounds: int, seconds: float) -> list[Figure]:
-    """Measure calls a second with small leases and in a tree of budgets, against the plain figure in alternation."""
-    with mock(0) as port, gateway(port) as (local, plain):
-
-        def load(message: bytes) -> Load:
-            return Load(port=local.port, request=message, connections=32, seconds=seconds, core=OTHER_CORE)
-
-        warm = run(load(plain))
-        cost = local.query("select max(cost_nano) as cost, max(held_nano) as held from calls")[0]
-        a_minute = round(warm.answers / warm.seconds * 60) * cost["cost"] * 5 // 4
-        small = request(local.create_key("small", f"{nano_to_usd(a_minute)}/minute"), local.port)
-        local.command("budget", "create", "acme", "1000000/month", "--kind", "organisation")
-        local.command("budget", "create", "blue", "100000/day", "9000000 requests/minute", "--parent", "acme")
-        limits = ("100000/day", "9000000000 tokens/minute", "5000 concurrent")
-        tree = request(local.create_key("tree", *limits, parent="blue"), local.port)
-        rates: dict[bytes, list[float]] = {plain: [], small: [], tree: []}
-        asked = calls = 0
-        for message in (small, tree):
-            run(load(message))
-        for _ in range(rounds):
-            for message, found in rates.items():
-                before = round_trips(local)
-                outcome = run(load(message))
-                assert not outcome.failures, outcome
-                found.append(outcome.answers / outcome.seconds)
-                if message is small:
-                    time.sleep(1.1)  # the counter is read once a second
-                    asked, calls = asked + round_trips(local) - before, calls + outcome.answers
-    figures = []
-    for name, message in (("leased", small), ("tree", tree)):
-        ratios = sorted(one / other for one, other in zip(rates[message], rates[plain], strict=True))
-        note = f"{statistics.median(rates[message]):,.0f} against {statistics.median(rates[plain]):,.0f} req/s;"
-        note += f" rounds {ratios[0]:.2f} to {ratios[-1]:.2f}"
-        figures.append(Figure(f"gateway.rps_{name}_ratio", round(statistics.median(ratios), 3), "", note=note))
-    note = f"{asked:,} for {calls:,} calls, with what a gateway asks every second whatever it does"
-    return [*figures, Figure("ledger.round_trips_per_1000", round(asked / calls * 1000, 2), "", note=note)]
-
-
-def added_latency(rounds: int, seconds: float) -> list[Figure]:
-    """Measure the time a call takes more through the gateway than straight to the provider."""
-    with mock(20) as port, gateway(port) as (local, message):
-        through = Load(port=local.port, request=message, connections=64, seconds=seconds, rate=500.0, core=OTHER_CORE)
-        straight = Load(port=port, request=message, connections=64, seconds=seconds, rate=500.0, core=OTHER_CORE)
-        run(through)
-        pairs = [(run(straight), run(through)) for _ in range(rounds)]
-    assert not any(outcome.failures for pair in pairs for outcome in pair)
-    figures = []
-    for name, share in (("p50", 0.5), ("p99", 0.99)):
-        added = [after.latency_ms(share) - before.latency_ms(share) for before, after in pairs]
-        straight_ms = statistics.median(before.latency_ms(share) for before, _ in pairs)
-        note = f"straight {straight_ms:.2f} ms; rounds {min(added):.2f} to {max(added):.2f}"
-        figures.append(Figure(f"gateway.added_{name}_ms", round(statistics.median(added), 3), "ms", note=note))
-    return figures
-
-
-def middle(outcomes: list[Outcome], share: float) -> float:
-    """Return the median over rounds of a percentile."""
-    return statistics.median(outcome.latency_ms(share) for outcome in outcomes)
+def with_anchors(figures: list[Figure], rows: list[Row]) -> list[Figure]:
+    """Put what the peers did in the same run beside our calls a second."""
+    anchors = {f"{row.name} {row.version}": row.rps for row in rows[1:] if row.rps}
+    return [
+        msgspec.structs.replace(figure, anchors=anchors) if figure.id == "gateway.rps_json_1core" else figure
+        for figure in figures
+    ]
 
 
 def main() -> None:
     """Measure and show."""
-    options = arguments(__doc__, rounds=5, seconds=4)
+    options = arguments(__doc__, peers=False, only=",".join(PARTS), rounds=5, seconds=3.0, soak_minutes=2.0)
     rounds, seconds = options.rounds, options.seconds
-    figures = [throughput(rounds, seconds), *under_budgets(rounds, seconds), *added_latency(rounds, seconds)]
-    show("gateway", figures, as_json=options.json)
+    rows: list[Row] = []
+
+    def compare() -> list[Figure]:
+        figures, found = side_by_side(min(rounds, 3), min(seconds, 2))
+        rows.extend(found)
+        return figures
+
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "json": lambda: throughput(rounds, seconds),
+        "strict": lambda: strict(rounds, seconds),
+        "budgets": lambda: under_budgets(rounds, min(seconds, 2)),
+        "peers": compare,
+        "latency": lambda: added_latency(rounds, min(seconds, 2)) + added_long(rounds, min(seconds, 2)),
+        "streams": lambda: stream_ttft(rounds, seconds) + streams_at_once(max(seconds, 5)),
+        "soak": lambda: soak(options.soak_minutes),
+        "sse": lambda: sse_rate(rounds),
+    }
+    try:
+        names = ["peers"] if options.peers else chosen(options.only)
+    except ValueError as error:
+        sys.exit(str(error))
+    began = datetime.now(UTC)
+    figures: list[Figure] = []
+    for name in names:
+        print(f"{datetime.now(UTC):%H:%M:%S} {name} ...", file=sys.stderr)
+        figures += parts[name]()
+    extra = {
+        "began": began.isoformat(timespec="seconds"),
+        "minutes": round((datetime.now(UTC) - began).total_seconds() / 60, 1),
+        "command": " ".join(["python -m bench.gateway", *sys.argv[1:]]),
+        "peers": msgspec.to_builtins(rows),
+    }
+    show("gateway", with_anchors(figures, rows), as_json=options.json, extra=extra)
+    if rows and not options.json:
+        print("", *table(rows), sep="\n")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class LocalBursar:
                 stderr=log,
                 env=environment | self.environment,
                 cwd=self.data,
-                preexec_fn=_pinned(self._core),
+                preexec_fn=pinned(self._core),
             )
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -102,7 +102,7 @@ class LocalBursar:
         marks = {"postgres": b"postgres\0-D\0"}
         mark = marks.get(role, b"bursar.cli.child\0" + role.encode())
         found: list[int] = []
-        for pid in _children_of(self.process.pid):
+        for pid in children_of(self.process.pid):
             with contextlib.suppress(OSError):
                 if mark in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.append(pid)
@@ -111,7 +111,7 @@ class LocalBursar:
     def database_pids(self) -> list[int]:
         """Return the processes of its own database."""
         server = self.child_pids("postgres")[0]
-        return [server, *_children_of(server)]
+        return [server, *children_of(server)]
 
     def kill(self, role: str, number: int = 0) -> int:
         """Kill a process of a role, as kill -9 does; returns its number."""
@@ -125,7 +125,7 @@ class LocalBursar:
     def kill_all(self) -> None:
         """Kill the supervisor and all it started."""
         assert self.process is not None
-        pids = [*_children_of(self.process.pid), self.process.pid]
+        pids = [*children_of(self.process.pid), self.process.pid]
         for pid in reversed(pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -194,7 +194,7 @@ class LocalBursar:
 def serving(module: list[str], port: int, *, core: int | None = None) -> Iterator[None]:
     """Run a module that serves on a port, for a while, on one core if that is named."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *module], cwd=ROOT, stdout=subprocess.DEVNULL, preexec_fn=_pinned(core)
+        [sys.executable, "-m", *module], cwd=ROOT, stdout=subprocess.DEVNULL, preexec_fn=pinned(core)
     )
     try:
         deadline = time.monotonic() + 20
@@ -210,7 +210,8 @@ def serving(module: list[str], port: int, *, core: int | None = None) -> Iterato
         process.wait(20)
 
 
-def _pinned(core: int | None) -> Callable[[], None] | None:
+def pinned(core: int | None) -> Callable[[], None] | None:
+    """Return what keeps a process that is started on one core, for `preexec_fn`."""
     return None if core is None else lambda: os.sched_setaffinity(0, {core})
 
 
@@ -237,14 +238,14 @@ def bursar(config: str = "", **options: Any) -> Iterator[LocalBursar]:
         local.remove()
 
 
-def _children_of(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     """Return all descendants of a process, parents first."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
                 found.append(int(child))
-                found += _children_of(int(child))
+                found += children_of(int(child))
     return found
 
 
