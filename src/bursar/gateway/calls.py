@@ -26,8 +26,9 @@ from bursar.gateway.attempt import Outcome, send_attempts
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Headers
+from bursar.gateway.framing import ArrayFraming
 from bursar.gateway.guard import Guard
-from bursar.gateway.headers import CallHeaders, read_headers, returned_headers
+from bursar.gateway.headers import CallHeaders, read_headers, read_query, returned_headers
 from bursar.gateway.holding import HoldPolicy
 from bursar.gateway.idempotency import Idempotency, Replay
 from bursar.gateway.identify import Keys, check_address, check_scope
@@ -43,7 +44,11 @@ from bursar.wires.wire import BadAnswer, Wire
 
 log = structlog.get_logger()
 
-ROUTE_OF: Final = {Protocol.openai_chat: "/v1/chat/completions", Protocol.anthropic_messages: "/v1/messages"}
+ROUTE_OF: Final = {
+    Protocol.openai_chat: "/v1/chat/completions",
+    Protocol.anthropic_messages: "/v1/messages",
+    Protocol.gemini: "/v1beta/models",
+}
 
 
 _NO_CACHE: Final = (b"x-bursar-cache", b"miss")
@@ -68,7 +73,7 @@ class Calls:
         self._guard = Guard(books.control)
         self.stats = stats
 
-    async def serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send, target: str = "") -> None:
         """Serve one call. Whatever is refused is refused before anything is held."""
         now_us, stats, settings = self.clock_us(), self.stats, self._settings
         call_id = self._ids.next(now_us // 1000)
@@ -77,6 +82,9 @@ class Calls:
             if stats.under_way > settings.calls_max:
                 raise TooMany(f"more than {settings.calls_max} calls are under way", retry_after_s=1)
             headers = read_headers(scope["headers"])
+            if target:
+                headers.target = target
+                read_query(headers, scope["query_string"])
             key = self._keys.find(headers.secret) or await self.key(headers)
             if key.addresses:
                 self.check_address(key, scope)
@@ -97,7 +105,8 @@ class Calls:
 
     async def _make_once(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
         """Make a call under an Idempotency-Key, or give the answer of the one that came before."""
-        name, digest = hashlib.sha256(headers.idempotency_key).digest(), hashlib.sha256(passage.body).digest()
+        name = hashlib.sha256(headers.idempotency_key).digest()
+        digest = hashlib.sha256(headers.target.encode() + passage.body).digest()
         call = msgspec.structs.replace(passage.call, idempotency_key=name, body_sha256=digest)
         passage.call, idempotency = call, self.idempotency
         while (entry := idempotency.begin(key.key_id, name, digest, call.call_id, call.opened_us)) is not None:
@@ -132,9 +141,10 @@ class Calls:
             response = outcome.response
             if response is not None and response.stream is not None and response.status < 300:
                 stream = StreamPassage(passage, candidate, outcome, books)
+                framed = ArrayFraming(send).send if headers.as_array else send
                 self.stats.streams += 1
                 try:
-                    await stream.run(response, _own_headers(passage.call, candidate), send)
+                    await stream.run(response, _own_headers(passage.call, candidate), framed)
                 finally:
                     self.stats.streams -= 1
                 return
@@ -225,7 +235,8 @@ class Calls:
         """Find whose call it is. Raises `Unauthorized`."""
         if not headers.secret:
             raise Unauthorized(
-                "no key: send `Authorization: Bearer bk_...` or `x-api-key: bk_...`", code="missing_api_key"
+                "no key: send `Authorization: Bearer bk_...`, `x-api-key: bk_...` or `x-goog-api-key: bk_...`",
+                code="missing_api_key",
             )
         return self._keys.find(headers.secret) or await self._keys.ask(headers.secret)
 
@@ -269,7 +280,7 @@ class Recorder:
 
 def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: bytes, now_us: int) -> Passage:
     """Read a call and check that its key allows it. Raises `BadRequest`, `Unauthorized`, `Forbidden`."""
-    facts = wire.facts(body)
+    facts = wire.facts(body, headers.target)
     check_scope(key, facts.model, ROUTE_OF[wire.protocol], now_us)
     if headers.lane not in ("", "now"):
         raise BadRequest(f"x-bursar-lane: there is no lane {headers.lane!r}, only now", param="x-bursar-lane")

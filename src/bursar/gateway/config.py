@@ -19,7 +19,7 @@ from bursar.prices.price import Price
 from bursar.sandbox.app import MODELS as SANDBOX_MODELS
 
 Durability = Literal["fast", "strict"]
-Kind = Literal["openai", "anthropic", "sandbox"]
+Kind = Literal["openai", "anthropic", "gemini", "sandbox"]
 Indeterminate = Literal["hold", "estimate"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]

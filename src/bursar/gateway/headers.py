@@ -1,6 +1,7 @@
 """Read the headers a call brings, and choose those that go on in either direction."""
 
 from typing import Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -39,6 +40,8 @@ class CallHeaders(msgspec.Struct):
     max_cost_usd: str | None = None
     idempotency_key: bytes = b""
     forwarded: bytes = b""  # header lines for the provider
+    target: str = ""  # the end of the path, where a protocol says there what others say in the body
+    as_array: bool = False  # a stream is to be one JSON array
     anthropic: bool = False
 
 
@@ -57,9 +60,25 @@ def secret_of(given: dict[bytes, bytes]) -> str:
     """Return the secret that headers bring, wherever a client puts it; empty without one."""
     if (value := given.get(b"authorization")) is not None and value[:7].lower() == b"bearer ":
         return value[7:].decode("latin-1").strip()
-    if (value := given.get(b"x-api-key")) is not None:
+    if (value := given.get(b"x-api-key") or given.get(b"x-goog-api-key")) is not None:
         return value.decode("latin-1").strip()
     return ""
+
+
+def read_query(read: CallHeaders, query: bytes) -> None:
+    """Read what Gemini's clients say in a query: their key, and how they want a stream."""
+    read.secret = read.secret or secret_in(query)
+    asked = _asked(query)
+    read.as_array = asked.get("alt", asked.get("$alt")) != "sse"
+
+
+def secret_in(query: bytes) -> str:
+    """Return the secret that a query brings, as Gemini's does; empty without one."""
+    return _asked(query).get("key", "").strip() if query else ""
+
+
+def _asked(query: bytes) -> dict[str, str]:
+    return dict(parse_qsl(query.decode("latin-1")))
 
 
 def _read_rare(read: CallHeaders, given: dict[bytes, bytes]) -> None:

@@ -226,7 +226,7 @@ class ClientProtocol(asyncio.Protocol):
         self._body_bytes += len(body)
         if self._body_bytes <= self._body_bound:
             return
-        if self._body_bytes <= self.body_bytes_max and self._door.knows(self._headers):
+        if self._body_bytes <= self.body_bytes_max and self._door.knows(self._headers, self._url):
             self._body_bound = self.body_bytes_max
         else:
             self._refused, self._arriving, self._arriving_since = True, False, 0.0

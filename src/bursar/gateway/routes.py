@@ -19,8 +19,10 @@ from bursar.wires.wire import Wire
 _SPEAKS: Final = {
     "openai": (Protocol.openai_chat,),
     "anthropic": (Protocol.anthropic_messages,),
+    "gemini": (Protocol.gemini,),
     "sandbox": tuple(WIRES),
 }
+_KEY_HEADERS: Final = {Protocol.anthropic_messages: "x-api-key: ", Protocol.gemini: "x-goog-api-key: "}
 # Tiers that are the standard price, whatever a provider calls it. Any other must be priced to be used.
 _STANDARD_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "on_demand")
 
@@ -46,10 +48,14 @@ class Upstream:
 
     def head(self, wire: Wire, model: str, *, stream: bool) -> bytes:
         """Return the first lines of requests for a model. Raises `NotFound` for a name that no address can hold."""
-        path = self.pool.path + wire.path(model, stream=stream)
+        return self.head_to(wire.path(model, stream=stream), wire.protocol, model)
+
+    def head_to(self, path: str, protocol: Protocol, model: str) -> bytes:
+        """Return the first lines of requests to a path below this provider's address."""
+        path = self.pool.path + path
         if not path.isascii() or not path.isprintable() or " " in path:
             raise NotFound(f"no address can hold the model name {model!r}", code="model_not_found", param="model")
-        return b"POST %b HTTP/1.1\r\n%b" % (path.encode(), self._headers[wire.protocol])
+        return b"POST %b HTTP/1.1\r\n%b" % (path.encode(), self._headers[protocol])
 
     def _header_lines(self, protocol: Protocol, secret: str) -> bytes:
         lines = [
@@ -59,8 +65,7 @@ class Upstream:
             "user-agent: bursar",
         ]
         if secret:
-            anthropic = protocol is Protocol.anthropic_messages
-            lines.append(f"x-api-key: {secret}" if anthropic else f"authorization: Bearer {secret}")
+            lines.append(_KEY_HEADERS.get(protocol, "authorization: Bearer ") + secret)
         if any(character in line for line in lines for character in "\r\n\0"):
             raise ConfigError(f"providers.{self.name}: its key or address holds a line break")
         return "".join(f"{line}\r\n" for line in lines).encode()

@@ -35,6 +35,8 @@ class StreamPassage:
         self._translator = stream_translator(passage, candidate)
         self._hides_usage = not passage.facts.wants_usage
         self._record: Record | None = None
+        self._closing = False  # the last event that came may be the last of all
+        self._kept = b""  # that event, where it has not been passed on
         self._fault = ""
         self._untranslated = ""
 
@@ -46,7 +48,9 @@ class StreamPassage:
         try:
             rest = await self._pass_on(response.stream, send)
             fault = ""
-            if self._record is None:  # no end mark came: cut, or a provider that sends none
+            if self._record is None:  # no end mark came: cut, or a protocol or provider that has none
+                if self._closing:  # whatever went wrong after the answer's end takes nothing from it
+                    rest, self._fault = self._kept, ""
                 await self._settle()
                 fault = self._fault
             if self._translator is not None:
@@ -59,7 +63,8 @@ class StreamPassage:
             response.stream.abort()
             await _send_piece(send, self._error_event(refusal.message, refusal.code))
         assert self._record is not None
-        await send({"type": "http.response.body", "body": self._comment(self._record), "more_body": False})
+        comment = self._comment(self._record) if self._wire.comments else b""
+        await send({"type": "http.response.body", "body": comment, "more_body": False})
 
     async def _pass_on(self, stream: Connection, send: Send) -> bytes:
         """Pass events on until the stream ends; return bytes that were no whole event."""
@@ -80,12 +85,18 @@ class StreamPassage:
             passed: list[bytes] = []
             for event in events:
                 seen = self._reader.see(event)
+                self._closing = seen is Seen.closing
+                if self._kept:
+                    passed.append(self._kept)
+                    self._kept = b""
                 if seen is Seen.last and self._record is None:
                     await _send_piece(send, b"".join(passed))
                     passed.clear()
                     await self._settle()
                 if self._translator is not None:
                     passed.append(self._translated(event))
+                elif self._closing:
+                    self._kept = event
                 elif seen is not Seen.usage_only or not self._hides_usage:
                     passed.append(event)
             await _send_piece(send, b"".join(passed))

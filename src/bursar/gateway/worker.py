@@ -26,8 +26,10 @@ from bursar.gateway.books import GatewayBooks
 from bursar.gateway.calls import Calls
 from bursar.gateway.config import Config
 from bursar.gateway.control import Control
+from bursar.gateway.counting import Counting
 from bursar.gateway.door import Door
 from bursar.gateway.identify import Keys
+from bursar.gateway.listing import Listing
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.passage import Passage
 from bursar.gateway.pool import SWEEP_S
@@ -146,7 +148,8 @@ class Worker:
         for provider in self._routes.upstreams:
             await self._books.payable(TENANT, provider)
         await self._control.listen(self._heard)
-        app = App(calls, self._routes, self._proxy, self._not_ready)
+        counting = Counting(self._config.gateway, calls, self._routes)
+        app = App(calls, counting, Listing(calls, self._routes), self._proxy, self._not_ready)
         for work in (
             self._journal.run(clock_us),
             self._control.keep_open(),

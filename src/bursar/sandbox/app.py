@@ -1,4 +1,4 @@
-"""Serve the simulated provider over ASGI: chat completions and messages, models, and its own bill."""
+"""Serve the simulated provider over ASGI: each protocol, models, token counts, and its own bill."""
 
 import asyncio
 import time
@@ -9,11 +9,14 @@ from typing import Any, Final
 import msgspec
 
 from bursar.core.errors import BadRequest, NotFound, Refusal, TooMany, Unavailable
+from bursar.core.records import Protocol
 from bursar.core.usage import Usage
+from bursar.sandbox.gemini import content_answer, content_chunks, count_answer, forced_tool, read_contents
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
 from bursar.sandbox.prompt import Prompt, read_chat, read_messages
 from bursar.sandbox.voice import Turn, chat_answer, chat_chunks, message_answer, message_events
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
+from bursar.wires.gemini import GEMINI
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.wire import Facts, Wire
 
@@ -26,7 +29,26 @@ MODELS: Final = (
     "claude-haiku-4-5",
     "claude-sonnet-4-5",
     "claude-opus-4-5",
+    "gemini-2.5-flash",
+    "gemini-2.5-pro",
 )
+_READERS: Final = {
+    Protocol.openai_chat: read_chat,
+    Protocol.anthropic_messages: read_messages,
+    Protocol.gemini: read_contents,
+}
+_WHOLE: Final = {
+    Protocol.openai_chat: chat_answer,
+    Protocol.anthropic_messages: message_answer,
+    Protocol.gemini: content_answer,
+}
+_STREAMED: Final = {
+    Protocol.openai_chat: chat_chunks,
+    Protocol.anthropic_messages: message_events,
+    Protocol.gemini: content_chunks,
+}
+_ANSWERS: Final = ("/chat/completions", "/messages", ":generateContent", ":streamGenerateContent")
+_COUNTS: Final = ("/messages/count_tokens", ":countTokens")
 _STALL_S: Final = 3_600.0
 _TOOL_TOKENS: Final = 5
 
@@ -56,29 +78,32 @@ class Sandbox:
             return
         body = await _read_body(receive)
         path, method = scope["path"], scope["method"]
-        wire: Wire = ANTHROPIC_MESSAGES if path.endswith("/messages") else OPENAI_CHAT
+        wire, target = _spoken(path)
         try:
             if method == "GET" and path.endswith("/models"):
                 await _send_json(send, _models())
             elif method == "GET" and path == "/sandbox/bill":
                 await _send_json(send, {"requests": self.requests, "usage": self.bill})
-            elif method == "POST" and path.endswith(("/chat/completions", "/messages")):
-                await self._answer(wire, body, send)
+            elif method == "POST" and path.endswith(_COUNTS):
+                await _send_body(send, 200, _count(wire, body), [])
+            elif method == "POST" and path.endswith(_ANSWERS):
+                await self._answer(wire, body, target, send)
             else:
                 raise NotFound(f"the sandbox has no {method} {path}")
         except Refusal as refusal:
             headers = [(b"retry-after", b"1")] if refusal.status == 429 else []
             await _send_body(send, refusal.status, wire.error_body(refusal, "sandbox"), headers)
 
-    async def _answer(self, wire: Wire, body: bytes, send: Send) -> None:
-        facts = wire.facts(body)
+    async def _answer(self, wire: Wire, body: bytes, target: str, send: Send) -> None:
+        facts = wire.facts(body, target)
         request = msgspec.json.decode(body)
-        prompt = read_messages(request) if wire is ANTHROPIC_MESSAGES else read_chat(request)
+        prompt = _READERS[wire.protocol](request)
         play = play_for(prompt.content, prompt.last_user_text, facts.output_cap, facts.model)
         self.requests += 1
         await self._fault_before(play)
         self._answers += 1
-        tool = play.direction.tool or _forced_tool(request, prompt)
+        forced = forced_tool(request, prompt) if wire is GEMINI else _forced_tool(request, prompt)
+        tool = play.direction.tool or forced
         usage = self._usage(wire, facts, prompt, play, tool=tool)
         turn = Turn(
             model=facts.model,
@@ -89,6 +114,7 @@ class Sandbox:
             choices=facts.choices,
             wants_usage=facts.wants_usage,
             tells_usage=play.direction.fault != "silent",
+            shows_thoughts=b'"includeThoughts":true' in body.replace(b" ", b""),
         )
         if facts.stream:
             await self._stream(wire, turn, send)
@@ -124,7 +150,7 @@ class Sandbox:
 
     async def _whole(self, wire: Wire, turn: Turn, send: Send) -> None:
         await self._wait(turn, turn.usage.output_total)
-        body = message_answer(turn) if wire is ANTHROPIC_MESSAGES else chat_answer(turn)
+        body = _WHOLE[wire.protocol](turn)
         fault = turn.play.direction.fault
         if fault == "malformed":
             body = body[: len(body) // 2]
@@ -138,7 +164,7 @@ class Sandbox:
 
     async def _stream(self, wire: Wire, turn: Turn, send: Send) -> None:
         direction = turn.play.direction
-        events = message_events(turn) if wire is ANTHROPIC_MESSAGES else chat_chunks(turn)
+        events = _STREAMED[wire.protocol](turn)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
         made_before = made = 0
         malformed = direction.fault == "malformed"
@@ -189,6 +215,25 @@ def _cut_short(usage: Usage, made: int) -> Usage:
     return msgspec.structs.replace(
         usage, reasoning_tokens=reasoning, output_tokens=min(usage.output_tokens, made - reasoning)
     )
+
+
+def _spoken(path: str) -> tuple[Wire, str]:
+    """Tell from a path which protocol is spoken, and the model and method it names."""
+    _, models, target = path.partition("/models/")
+    if models:
+        return GEMINI, target
+    return (ANTHROPIC_MESSAGES if "/messages" in path else OPENAI_CHAT), ""
+
+
+def _count(wire: Wire, body: bytes) -> bytes:
+    """Count a prompt's tokens, as an answer to it would."""
+    try:
+        request = msgspec.json.decode(body, type=dict[str, Any])
+        prompt = _READERS[wire.protocol](request.get("generateContentRequest", request))
+    except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
+        raise BadRequest(f"this prompt cannot be read: {type(error).__name__}") from None
+    tokens = tokens_of(len(prompt.content)) + prompt.images * IMAGE_TOKENS
+    return count_answer(tokens) if wire is GEMINI else msgspec.json.encode({"input_tokens": tokens})
 
 
 def _forced_tool(request: dict[str, Any], prompt: Prompt) -> str:

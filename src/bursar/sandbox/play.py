@@ -99,12 +99,12 @@ def read_direction(text: str) -> Direction:
 
 
 def play_for(prompt: bytes, last_user_text: str, cap: int | None, model: str) -> Play:
-    """Decide on the answer to a prompt. Models that reason (o..., gpt-5...) do so for a fifth of their answer."""
+    """Decide on the answer to a prompt. Models that reason (o, gpt-5, gemini-2.5) do so for a fifth of their answer."""
     direction = read_direction(last_user_text)
     seed = int.from_bytes(hashlib.sha256(prompt).digest()[:4], "big")
     wanted = direction.output if direction.output is not None else 8 + seed % 120
     reasoning = direction.reasoning
-    if direction.output is None and not reasoning and re.match(r"o\d|gpt-5", model):
+    if direction.output is None and not reasoning and re.match(r"o\d|gpt-5|gemini-2\.5", model):
         reasoning = wanted // 5
     if cap is None or direction.fault == "overrun":
         return Play(wanted, reasoning, stopped_by_cap=False, direction=direction, seed=seed)

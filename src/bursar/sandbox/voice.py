@@ -12,7 +12,7 @@ from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.sse import event_bytes
 
 _encode = msgspec.json.Encoder().encode
-_TOOL_ARGUMENTS: Final = '{"place": "Paris"}'
+TOOL_ARGUMENTS: Final = '{"place": "Paris"}'
 CREATED: Final = 1_700_000_000
 
 
@@ -27,13 +27,14 @@ class Turn(msgspec.Struct, frozen=True):
     choices: int = 1
     wants_usage: bool = True
     tells_usage: bool = True
+    shows_thoughts: bool = False
 
 
 def chat_answer(turn: Turn) -> bytes:
     """Word a chat completion."""
     message: dict[str, Any] = {"role": "assistant", "content": turn.play.text(), "refusal": None}
     if turn.tool:
-        function = {"name": turn.tool, "arguments": _TOOL_ARGUMENTS}
+        function = {"name": turn.tool, "arguments": TOOL_ARGUMENTS}
         call = {"id": f"call_{turn.answer_id}", "type": "function", "function": function}
         message = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [call]}
     choice = {"message": message, "logprobs": None, "finish_reason": _chat_finish(turn)}
@@ -63,7 +64,7 @@ def chat_chunks(turn: Turn) -> Iterator[tuple[int, bytes]]:
             reasoning,
             event({"tool_calls": [{"index": 0, "id": f"call_{turn.answer_id}", "type": "function", "function": head}]}),
         )
-        yield reasoning, event({"tool_calls": [{"index": 0, "function": {"arguments": _TOOL_ARGUMENTS}}]})
+        yield reasoning, event({"tool_calls": [{"index": 0, "function": {"arguments": TOOL_ARGUMENTS}}]})
     else:
         for index in range(turn.play.text_tokens):
             yield reasoning + (index + 1) * turn.choices, event({"content": turn.play.word(index)})
@@ -78,7 +79,7 @@ def message_answer(turn: Turn) -> bytes:
     """Word a message."""
     if turn.tool:
         use = {"type": "tool_use", "id": f"toolu_{turn.answer_id}", "name": turn.tool}
-        content = [use | {"input": msgspec.json.decode(_TOOL_ARGUMENTS)}]
+        content = [use | {"input": msgspec.json.decode(TOOL_ARGUMENTS)}]
     else:
         content = [{"type": "text", "text": turn.play.text()}]
     body = _message_frame(turn) | {"content": content, "stop_reason": _message_stop(turn), "stop_sequence": None}
@@ -104,7 +105,7 @@ def message_events(turn: Turn) -> Iterator[tuple[int, bytes]]:
     yield reasoning, event("content_block_start", index=0, content_block=block)
     yield reasoning, event("ping")
     if turn.tool:
-        delta = {"type": "input_json_delta", "partial_json": _TOOL_ARGUMENTS}
+        delta = {"type": "input_json_delta", "partial_json": TOOL_ARGUMENTS}
         yield reasoning, event("content_block_delta", index=0, delta=delta)
     else:
         for index in range(turn.play.text_tokens):

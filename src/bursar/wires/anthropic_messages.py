@@ -233,6 +233,7 @@ class AnthropicMessages:
     """Be the messages protocol."""
 
     protocol: ClassVar = Protocol.anthropic_messages
+    comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002
         """Return where calls go, whatever their model."""

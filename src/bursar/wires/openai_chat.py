@@ -320,6 +320,7 @@ class OpenAIChat:
     """Be the chat completions protocol."""
 
     protocol: ClassVar = Protocol.openai_chat
+    comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002
         """Return where calls go, whatever their model."""

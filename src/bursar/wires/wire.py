@@ -81,6 +81,7 @@ class Seen(IntEnum):
     content = 0
     usage_only = 1  # to be hidden from a client that did not ask for it
     last = 2  # the protocol's end mark: settled before it is passed on
+    closing = 3  # perhaps the last, of a protocol without an end mark: kept back until more comes or the stream ends
 
 
 class StreamReader(Protocol):
@@ -99,6 +100,7 @@ class Wire(Protocol):
     """Be one protocol: read requests and answers, patch bodies, write errors. Stateless."""
 
     protocol: ClassVar[records.Protocol]
+    comments: ClassVar[bool]  # whether its clients pass over the comments of a stream
 
     def facts(self, body: bytes, target: str = "") -> Facts:
         """Read a request; `target` is the end of its path where a protocol says there what others say in the body.

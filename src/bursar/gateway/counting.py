@@ -1,0 +1,150 @@
+"""Count the tokens of a prompt: free at the providers, so nothing is held, charged or written down."""
+
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from bursar.core.errors import TooMany, UpstreamFailed
+from bursar.core.records import Protocol
+from bursar.gateway.asgi import JSON, Receive, Scope, Send, body_of, send_whole
+from bursar.gateway.calls import ROUTE_OF, Calls
+from bursar.gateway.config import Settings
+from bursar.gateway.connection import Fault, Response, UpstreamFault
+from bursar.gateway.headers import read_headers, read_query, returned_headers
+from bursar.gateway.identify import check_scope
+from bursar.gateway.routes import Candidate, Routes
+from bursar.gateway.settle import estimated_input
+from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
+from bursar.wires.gemini import GEMINI, WHOLE_METHOD, named
+from bursar.wires.wire import UNREADABLE, Facts, bad_request, check_model, edit_body, read_fields, write_fields
+
+MESSAGES_PATH: Final = "/v1/messages/count_tokens"
+METHOD: Final = ":countTokens"
+
+_PROMPTS_FAULT: Final = (400, 413, 422)  # what a provider says of a prompt it cannot count
+_ESTIMATED: Final = (b"x-bursar-estimated", b"true")
+
+
+class _Named(msgspec.Struct):
+    model: str
+
+
+_named = msgspec.json.Decoder(_Named)
+
+
+class _MessagesCount:
+    """Be a question to Anthropic's count_tokens."""
+
+    protocol = Protocol.anthropic_messages
+    answer_field = "input_tokens"
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        try:
+            self.model = _named.decode(body).model
+        except UNREADABLE as error:
+            raise bad_request(error) from None
+
+    def facts(self) -> Facts:
+        """Read the prompt to be counted."""
+        return ANTHROPIC_MESSAGES.facts(edit_body(self._body, {"max_tokens": 1}))
+
+    def request(self, model: str) -> tuple[str, bytes]:
+        """Return the path and body that ask the provider."""
+        return "/messages/count_tokens", edit_body(self._body, {"model": model})
+
+
+class _GeminiCount:
+    """Be a question to Gemini's countTokens: contents alone, or a whole request within."""
+
+    protocol = Protocol.gemini
+    answer_field = "totalTokens"
+
+    def __init__(self, body: bytes, model: str) -> None:
+        self.model = model
+        try:
+            self._fields = named(read_fields(body))
+            self._request = self._fields.get("generateContentRequest")
+            self._inner = None if self._request is None else read_fields(self._request)
+        except UNREADABLE as error:
+            raise bad_request(error) from None
+
+    def facts(self) -> Facts:
+        """Read the prompt to be counted."""
+        fields = self._fields if self._inner is None else self._inner
+        return GEMINI.facts(write_fields(fields), f"{self.model}:{WHOLE_METHOD}")
+
+    def request(self, model: str) -> tuple[str, bytes]:
+        """Return the path and body that ask the provider."""
+        fields: dict[str, Any] = dict(self._fields)
+        if self._inner is not None:
+            fields["generateContentRequest"] = {**self._inner, "model": f"models/{model}"}
+        return f"/models/{quote(model, safe='')}{METHOD}", write_fields(fields)
+
+
+class Counting:
+    """Pass questions on to a provider that speaks their protocol; answer others by our own estimate."""
+
+    def __init__(self, settings: Settings, calls: Calls, routes: Routes) -> None:
+        self._settings = settings
+        self._calls = calls
+        self._routes = routes
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, target: str = "") -> None:
+        """Count one prompt: of a message, or of what a Gemini model named by `target` would be asked."""
+        stats, settings = self._calls.stats, self._settings
+        if stats.under_way >= settings.calls_max:
+            raise TooMany(f"more than {settings.calls_max} calls are under way", retry_after_s=1)
+        stats.under_way += 1
+        try:
+            headers = read_headers(scope["headers"])
+            if target:
+                read_query(headers, scope["query_string"])
+            key = await self._calls.key(headers)
+            self._calls.check_address(key, scope)
+            body = body_of(await receive(), headers.content_length, settings.body_bytes_max)
+            question = _GeminiCount(body, target.removesuffix(METHOD)) if target else _MessagesCount(body)
+            check_model(question.model)
+            check_scope(key, question.model, ROUTE_OF[question.protocol], self._calls.clock_us())
+            await self._answer(question, headers.forwarded, send)
+        finally:
+            stats.under_way -= 1
+
+    async def _answer(self, question: _MessagesCount | _GeminiCount, forwarded: bytes, send: Send) -> None:
+        candidate = self._speaker(question.model, question.protocol)
+        response = await _ask(candidate, question, forwarded) if candidate is not None else None
+        if candidate is None or response is None:
+            body = msgspec.json.encode({question.answer_field: estimated_input(question.facts().segments)})
+            await send_whole(send, 200, [JSON, _ESTIMATED], body)
+            return
+        await send_whole(send, response.status, [*returned_headers(response.headers), candidate.header], response.body)
+
+    def _speaker(self, model: str, protocol: Protocol) -> Candidate | None:
+        """Return the first of a model's candidates that speaks a protocol. Raises `NotFound` for an unknown model."""
+        found = self._routes.find(model, protocol)
+        return next((candidate for candidate in found if candidate.wire.protocol is protocol), None)
+
+
+async def _ask(candidate: Candidate, question: _MessagesCount | _GeminiCount, forwarded: bytes) -> Response | None:
+    """Ask a provider; None when it does not count, for whatever reason that is not the prompt's."""
+    upstream = candidate.upstream
+    path, body = question.request(candidate.model)
+    head = upstream.head_to(path, question.protocol, candidate.model)
+    head += b"%bcontent-length: %d\r\n\r\n" % (forwarded, len(body))
+    connection = upstream.pool.take_idle()
+    while True:
+        try:
+            connection = connection or await upstream.pool.open()
+            response = await connection.exchange((head, body), upstream.pool.timeouts)
+        except UpstreamFault as fault:
+            if fault.fault is not Fault.stale:
+                return None
+            connection = None
+            continue
+        if response.stream is not None:
+            response.stream.abort()
+            return None
+        if response.status in (401, 403):
+            raise UpstreamFailed(f"provider {upstream.name} refuses this gateway's own key", code="upstream_auth")
+        return response if response.status < 300 or response.status in _PROMPTS_FAULT else None
