@@ -17,7 +17,10 @@ import pytest
 from bench.harness import LocalBursar
 from bursar.api.handlers import HANDLERS
 from bursar.core import errors
+from bursar.gateway.app import GEMINI_CALLS
 from bursar.gateway.config import Alerts, Model, Provider, Settings, parse_config
+from bursar.gateway.counting import MESSAGES_PATH, METHOD
+from bursar.gateway.listing import PATHS as MODELS_PATHS
 from bursar.gateway.metrics import METRICS, Collector
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.routes import Routes
@@ -146,8 +149,10 @@ def test_http_names_every_route() -> None:
         node.value
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"/[\w/]*", node.value)
-    } - {"/api/", "/static/", "/v1/models/"}  # what begins with these is dispatched further
-    routes = found | {"/v1/models/{name}", "/api/openapi.json"}
+    }
+    found = {path for path in found if path == "/" or not path.endswith("/")}  # the others are dispatched further
+    routes = found | {"/api/openapi.json", MESSAGES_PATH, *MODELS_PATHS, *(f"{path}/{{name}}" for path in MODELS_PATHS)}
+    routes |= {f"/v1beta/models/{{model}}{method}" for method in (*GEMINI_CALLS, METHOD)}
     routes |= {re.sub(r"\{[^}]*\}", "{id}", path) for handler in HANDLERS for path in handler.paths}
     assert len(routes) > 12
     named = set(re.findall(r"`(?:GET|POST) (/[^`?]*)`", PAGES["docs/reference/http.md"]))

@@ -98,7 +98,7 @@ def test_every_mistake_names_its_setting() -> None:
             "providers no table": "providers: expected a table",
             "no provider": "providers: expected at least one [providers.NAME] table",
             "provider without kind": "providers.p: Object missing required field `kind`",
-            "kind of provider": "providers.p.kind: expected openai or anthropic or sandbox, got 'opena1'",
+            "kind of provider": "providers.p.kind: expected openai or anthropic or gemini or sandbox, got 'opena1'",
             "setting of a provider": "unknown setting providers.p.base_ulr; near: base_url",
             "no address": 'providers.p.base_url: expected an address such as "https://api.openai.com/v1"',
             "model no table": "models.m: expected a table",

@@ -17,7 +17,7 @@ def sandbox(
     ttft_ms: Annotated[float, Parameter(help="Time to the first token.")] = 0.0,
     tpot_ms: Annotated[float, Parameter(help="Time for each token.")] = 0.0,
 ) -> None:
-    """Run a simulated provider that speaks OpenAI chat and Anthropic messages, deterministically."""
+    """Run a simulated provider that speaks OpenAI chat, Anthropic messages and Gemini, deterministically."""
     app = Sandbox(ttft_ms=ttft_ms, tpot_ms=tpot_ms)
     listener = listen("127.0.0.1", port)
     # A planned cut is an exception to uvicorn, and no news to who asked for it.

@@ -20,7 +20,7 @@ from bursar.wires.wire import Wire
 
 _WIRES: Final = {"/v1/chat/completions": OPENAI_CHAT, "/v1/messages": ANTHROPIC_MESSAGES}
 _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
-_GEMINI_CALLS: Final = (f":{WHOLE_METHOD}", f":{STREAM_METHOD}")
+GEMINI_CALLS: Final = (f":{WHOLE_METHOD}", f":{STREAM_METHOD}")
 _CONTROL_PLANE: Final = ("/api/", "/static/")
 _NO_CALL: Final = bytes(16)
 
@@ -46,7 +46,7 @@ class App:
         wire = _WIRES.get(path)
         if wire is not None and scope["method"] == "POST":
             return self._calls.serve(wire, scope, receive, send)
-        if path.endswith(_GEMINI_CALLS) and scope["method"] == "POST" and (target := _target(path)):
+        if path.endswith(GEMINI_CALLS) and scope["method"] == "POST" and (target := _target(path)):
             return self._calls.serve(GEMINI, scope, receive, send, target)
         return self._rest(scope, receive, send)
 

@@ -12,8 +12,13 @@ from bursar.wires.wire import Facts
 # Most tokens one image can take, by a part of the model's name (resellers put a vendor before it). gpt-4o-mini: at most
 # 8 tiles of 5,667 tokens and 2,833 for the whole (OpenAI, "Images and vision": 768 x 2048 pixels are 8 tiles of
 # 512 x 512). Every other model whose figures are public stays below Qwen2-VL's default of 16,384 (its model card).
-# Checked 2026-11-21.
+# Checked 2026-11-21. Gemini's are tiles of 258 tokens, at most 24 of 3,072 x 384 pixels, or 2,240 for the whole ("Image
+# understanding" and "Media resolution", checked 2026-11-22).
 IMAGE_TOKENS_MAX: Final = (("gpt-4o-mini", 48_169), ("", 16_384))
+
+
+# What models take whose window catalogues leave out or round to a million ("Gemini models", checked 2026-11-22).
+CONTEXT_WINDOWS: Final = (("gemini-2.5", 1_048_576), ("gemini-3", 1_048_576))
 
 
 def image_tokens_max(model: str) -> int:
@@ -27,7 +32,16 @@ def input_tokens_max(facts: Facts, model: str, context_window: int | None) -> in
     bound = facts.text_bytes
     media = facts.media
     if media.others:
-        return context_window
+        return _window(model, context_window) or None
     if media.images:
         bound += media.images * image_tokens_max(model)
-    return bound if context_window is None or bound < context_window else context_window
+    if context_window is None or bound < context_window:
+        return bound
+    return min(bound, _window(model, context_window))
+
+
+def _window(model: str, catalogued: int | None) -> int:
+    """Return the most tokens a model takes; 0 where nobody says."""
+    lowered = model.lower()
+    published = next((tokens for part, tokens in CONTEXT_WINDOWS if part in lowered), 0)
+    return max(published, catalogued or 0)
