@@ -218,6 +218,8 @@ def test_models_are_listed_and_found(openai_client: openai.OpenAI) -> None:
             "claude-haiku-4-5",
             "claude-sonnet-4-5",
             "claude-opus-4-5",
+            "gemini-2.5-flash",
+            "gemini-2.5-pro",
         ]
     )
     assert openai_client.models.retrieve("gpt-4o").owned_by == "sandbox"
