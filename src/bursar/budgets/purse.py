@@ -191,3 +191,12 @@ def hold_in_all(
             return None
         slices.append(lease)
     return slices
+
+
+def raise_in_all(slices: Sequence[Slice], call_id: bytes, amounts: Sequence[Money]) -> bool:
+    """Raise what a call holds in all its leases, or in none of them."""
+    if any(amount > lease.available_nano for lease, amount in zip(slices, amounts, strict=True)):
+        return False
+    for lease, amount in zip(slices, amounts, strict=True):
+        lease.raise_hold(call_id, amount)
+    return True

@@ -73,10 +73,16 @@ def settle_lost(intent: Intent, attempt: Attempt) -> Settled:
     `attempt` carries what the policy charges. Its leases are those of a life that has ended.
     """
     call, held = intent.call, intent.held_nano
-    cost = min(attempt.cost_nano, held)
-    attempt = msgspec.structs.replace(attempt, cost_nano=cost)
-    record = Record(call, CallStatus.indeterminate, (attempt,), held, cost, 0, cost, attempt.ended_us)
-    debts = (Debt(intent.payable_account, cost),) if cost else ()
+    spent = sum(earlier.cost_nano for earlier in intent.earlier)
+    last = min(attempt.cost_nano, max(0, held - spent))
+    attempt, cost = msgspec.structs.replace(attempt, cost_nano=last), spent + last
+    attempts = (*intent.earlier, attempt)
+    record = Record(call, CallStatus.indeterminate, attempts, held, cost, 0, cost, attempt.ended_us)
+    owed = {debt.payable_account: debt.amount_nano for debt in intent.owed}
+    if last:
+        account = intent.owed_account or intent.payable_account
+        owed[account] = owed.get(account, 0) + last
+    debts = tuple(Debt(account, amount) for account, amount in owed.items())
     shares = tuple(
         msgspec.structs.replace(share, amount_nano=min(share.amount_nano, used))
         for share in intent.shares

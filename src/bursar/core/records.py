@@ -34,6 +34,7 @@ class AttemptStatus(IntEnum):
     cut = 6  # the answer began and ended early: what came is counted
     lost = 7  # sent, but no answer came: the provider may bill, so the policy decides
     malformed = 8  # an answer that cannot be read: the policy decides
+    skipped = 9  # not asked: the error says why
 
 
 class CallStatus(IntEnum):

@@ -5,7 +5,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bursar.budgets.settlement import Holding, Wish
+import msgspec
+
+from bursar.budgets.settlement import Holding, Wish, debts_of
 from bursar.core.errors import BooksError, Conflict, Unavailable
 from bursar.core.ids import call_name
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Record
@@ -14,6 +16,7 @@ from bursar.gateway.control import Control
 from bursar.gateway.idempotency import answer_gone, used_with_another_body
 from bursar.gateway.passage import Passage
 from bursar.gateway.purse import Purses
+from bursar.gateway.routes import Candidate
 from bursar.gateway.settle import Settler
 from bursar.ledger.lease import Slice
 from bursar.store.claims import Claim, claim, give_up
@@ -89,6 +92,41 @@ class GatewayBooks:
         passage.segment = self._spool.segment
         self.under_way[call.call_id] = passage
 
+    async def raise_hold(self, passage: Passage, wish: Wish, candidate: Candidate, pending: Sequence[Attempt]) -> None:
+        """Raise what a call holds to a wish of the same budgets, and write down that it may go on at a candidate.
+
+        `pending` are priced attempts that are not among the call's own yet. Raises `NoMoney`, `TooMany` or
+        `Unavailable`; then what is held stays as it was.
+        """
+        call, holding = passage.call, passage.holding
+        more = [max(0, wanted - held) for wanted, held in zip(wish.amounts, holding.wish.amounts, strict=True)]
+        await self.purses.raise_hold(wish.budgets, holding.slices, call.call_id, more)
+        amounts = [held + extra for held, extra in zip(holding.wish.amounts, more, strict=True)]
+        held_nano = passage.held_nano
+        passage.holding = Holding(msgspec.structs.replace(wish, amounts=amounts), holding.slices)
+        passage.held_nano = amounts[0]
+        try:
+            self._announce(passage, candidate, pending)
+        except SpoolFull as error:
+            for lease, extra in zip(holding.slices, more, strict=True):
+                lease.raise_hold(call.call_id, -extra)
+            passage.holding, passage.held_nano = holding, held_nano
+            raise Unavailable(f"the books cannot take more calls: {error}") from error
+
+    def goes_on(self, passage: Passage, candidate: Candidate) -> None:
+        """Write down that a call goes on at another provider, which may bill it from now on."""
+        with contextlib.suppress(SpoolFull):  # then, after a crash, the one before is owed what this one bills
+            self._announce(passage, candidate)
+
+    def _announce(self, passage: Passage, candidate: Candidate, pending: Sequence[Attempt] = ()) -> None:
+        """Write down again where a call is and what it holds. Raises `SpoolFull`."""
+        earlier = (*passage.attempts, *pending)
+        spent, tenant = sum(attempt.cost_nano for attempt in earlier), passage.call.tenant
+        owed = debts_of(earlier, spent, tenant, self._payables) if spent else ()
+        account = self._payables[tenant, candidate.upstream.name]
+        self.settler.begin(passage, candidate, account, earlier, owed)
+        passage.segment = self._spool.segment
+
     def settle(self, passage: Passage) -> Record:
         """Post a call's cost and write its record down: from here on it is charged, whatever happens."""
         record = self.settler.settle(passage, self._payables)
@@ -101,7 +139,7 @@ class GatewayBooks:
         """Settle a call that went wrong in a way nobody foresaw, by policy."""
         if passage.record is not None or passage.call.call_id not in self.under_way:
             return
-        candidate, now_us = passage.plan.candidates[0], self.clock_us()
+        candidate, now_us = passage.asked or passage.plan.candidates[0], self.clock_us()
         attempt = Attempt(
             provider=candidate.upstream.name,
             model=candidate.model,
@@ -169,8 +207,7 @@ class GatewayBooks:
         with contextlib.suppress(SpoolFull):  # then its segments stay until the books have taken what is in them
             for passage in self.under_way.values():
                 if passage.segment < newest - _CARRY_AFTER:
-                    self.settler.begin(passage, passage.plan.candidates[0])
-                    passage.segment = newest
+                    self._announce(passage, passage.asked or passage.plan.candidates[0])
         self._journal.wake()
 
     async def payable(self, tenant: int, provider: str) -> int:

@@ -9,7 +9,6 @@ import structlog
 
 from bursar.core.errors import (
     BadRequest,
-    NoMoney,
     Refusal,
     TooMany,
     Unauthorized,
@@ -22,7 +21,7 @@ from bursar.core.money import Money, nano_to_usd, usd_to_nano
 from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol, Record
 from bursar.core.times import SECOND_US
 from bursar.gateway.asgi import CLIENT, JSON, ClientGone, Receive, Scope, Send, body_of, client_address, send_whole
-from bursar.gateway.attempt import Outcome, send_attempts
+from bursar.gateway.attempt import Outcome
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Headers
@@ -33,8 +32,9 @@ from bursar.gateway.holding import HoldPolicy
 from bursar.gateway.idempotency import Idempotency, Replay
 from bursar.gateway.identify import Keys, check_address, check_scope
 from bursar.gateway.passage import Passage
-from bursar.gateway.plan import Quote, drive, make_plan, quote_plan
+from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, quote_plan
 from bursar.gateway.routes import Candidate, Routes
+from bursar.gateway.send import Sender
 from bursar.gateway.stats import Stats
 from bursar.gateway.stream import StreamPassage
 from bursar.gateway.translation import translate_call, translate_response
@@ -50,6 +50,9 @@ ROUTE_OF: Final = {
     Protocol.gemini: "/v1beta/models",
 }
 
+
+_EXPIRES_AFTER_US: Final = 60 * SECOND_US
+"""How long after a call's deadline its hold is kept, should nobody settle it."""
 
 _NO_CACHE: Final = (b"x-bursar-cache", b"miss")
 _NOTHING_SAVED: Final = (b"x-bursar-saved-usd", b"0.00")
@@ -70,6 +73,7 @@ class Calls:
         self.clock_us: Callable[[], int] = books.clock_us
         self.idempotency = Idempotency(settings.idempotency_bytes_max)
         self.holds = HoldPolicy(settings, books, stats)
+        self._sender = Sender(routes, books, self.holds)
         self._guard = Guard(books.control)
         self.stats = stats
 
@@ -137,7 +141,7 @@ class Calls:
         if not self.holds.try_hold(passage, quote):
             await self.holds.hold(passage, quote)
         try:
-            candidate, outcome = await send_attempts(passage, self.clock_us)
+            candidate, outcome = await self._sender.send(passage)
             response = outcome.response
             if response is not None and response.stream is not None and response.status < 300:
                 stream = StreamPassage(passage, candidate, outcome, books)
@@ -179,8 +183,13 @@ class Calls:
         passage.plan = plan = drive(make_plan(facts, candidates, output_cap))
         quote = quote_plan(facts, plan, call.opened_us, passage.forwarded, passage.facts_sent())
         if headers.max_cost_usd is not None:
-            _check_max_cost(headers.max_cost_usd, quote.cost())
-        passage.expires_us = call.opened_us + (settings.call_timeout_s + 60) * SECOND_US
+            passage.most_nano = _max_cost(headers.max_cost_usd)
+            check_max_cost(passage.most_nano, quote.cost())
+        timeout_us = candidates[0].rules.timeout_us
+        if headers.timeout_us and headers.timeout_us < timeout_us:
+            timeout_us, passage.hurried = headers.timeout_us, True
+        passage.deadline_us = call.opened_us + timeout_us
+        passage.expires_us = passage.deadline_us + _EXPIRES_AFTER_US
         return quote
 
     def _conclude(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> tuple[Record, Refusal | None]:
@@ -226,7 +235,7 @@ class Calls:
         passage.status = CallStatus.failed
         if attempt.status is not AttemptStatus.unreachable:
             passage.status = CallStatus.indeterminate
-            attempt = self._books.settler.price_unknown(passage, candidate, attempt)
+            attempt = outcome.priced or self._books.settler.price_unknown(passage, candidate, attempt)
         if fault.timed_out:
             return attempt, UpstreamTimeout(f"provider {name} did not answer in time: {fault}")
         return attempt, UpstreamFailed(f"provider {name} gave no answer: {fault}")
@@ -301,17 +310,11 @@ def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: byte
     return Passage(wire, call, facts, body, headers.forwarded)
 
 
-def _check_max_cost(text: str, quote_nano: Money) -> None:
+def _max_cost(text: str) -> Money:
     try:
-        most = usd_to_nano(text)
+        return usd_to_nano(text)
     except ValueError as error:
         raise BadRequest(f"x-bursar-max-cost-usd: {error}", param="x-bursar-max-cost-usd") from None
-    if quote_nano > most:
-        raise NoMoney(
-            f"this call may cost up to {nano_to_usd(quote_nano)} USD, and x-bursar-max-cost-usd allows {text}",
-            code="max_cost_exceeded",
-            details={"needed_usd": nano_to_usd(quote_nano), "limit_usd": text},
-        )
 
 
 async def send_refusal(wire: Wire, refusal: Refusal, call_id: bytes, send: Send, cost_nano: Money = 0) -> None:

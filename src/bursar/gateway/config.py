@@ -21,8 +21,10 @@ from bursar.sandbox.app import MODELS as SANDBOX_MODELS
 Durability = Literal["fast", "strict"]
 Kind = Literal["openai", "anthropic", "gemini", "sandbox"]
 Indeterminate = Literal["hold", "estimate"]
+OnDisconnect = Literal["drain", "cancel"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
+Retries: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=10)]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,6 +39,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     connections_per_address_max: Count = 1_000  # of these from one address that is not this machine's
     trusted_proxies: tuple[str, ...] = ()  # networks whose X-Forwarded-For is believed
     call_timeout_s: Count = 1_800
+    retries: Retries = 1  # how often a target is asked again
+    attempts_max: Annotated[int, msgspec.Meta(ge=1, le=50)] = 6  # of one call, over all targets and fallbacks
+    retry_wait_max_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0  # a longer pause asked for is not waited for
+    retry_lost: bool = False  # ask again although what was lost may be billed
+    on_disconnect: OnDisconnect = "drain"  # what becomes of a stream whose client has left
     drain_s: Annotated[int, msgspec.Meta(ge=0)] = 30  # how long calls under way may take to end at a stop
     idempotency_bytes_max: Count = 64 * 1024 * 1024
     dead_after_s: Count = 15  # how long nobody has seen a gateway before its leases are set aside
@@ -89,6 +96,18 @@ class Model(msgspec.Struct, frozen=True):
 
     targets: tuple[tuple[str, str], ...]
     price: Price | None = None
+    fallbacks: tuple[str, ...] = ()  # models, in order
+    timeout_s: float | None = None
+    retries: int | None = None
+    on_disconnect: OnDisconnect | None = None
+
+
+class _ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hold those settings of a model that stand for themselves."""
+
+    timeout_s: Seconds | None = None
+    retries: Retries | None = None
+    on_disconnect: OnDisconnect | None = None
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -148,6 +167,7 @@ def parse_config(tables: dict[str, Any]) -> Config:
     if not isinstance(prices, list):
         raise ConfigError("prices: expected [[prices]], a list of tables")
     models = {name: _model(name, value, providers) for name, value in _table(tables, "models").items()}
+    _check_fallbacks(models)
     if not providers:
         raise ConfigError("providers: expected at least one [providers.NAME] table")
     return Config(settings, providers, models, read_prices(prices), _alerts(tables.get("alerts", {})))
@@ -213,22 +233,44 @@ def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:
     where = f"models.{name}"
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected a table")
-    _only_known(value, ("targets", "price"), where)
+    own = _ModelSettings.__struct_fields__
+    _only_known(value, ("targets", "price", "fallbacks", *own), where)
     targets = value.get("targets")
-    if not isinstance(targets, list) or not targets or not all(isinstance(target, str) for target in targets):
+    if not _is_words(targets) or not targets:
         raise ConfigError(f'{where}.targets: expected a list such as ["openai/gpt-4o-mini"]')
-    pairs: list[tuple[str, str]] = []
-    for target in targets:
-        provider, slash, model = target.partition("/")
-        if not slash or not model:
-            raise ConfigError(f"{where}.targets: expected provider/model, got {target!r}")
-        if provider not in providers:
-            raise ConfigError(f"{where}.targets: no provider {provider!r}{_near(provider, providers)}")
-        pairs.append((provider, model))
+    pairs = tuple(_target(target, providers, f"{where}.targets") for target in targets)
+    fallbacks = value.get("fallbacks", [])
+    if not _is_words(fallbacks):
+        raise ConfigError(f'{where}.fallbacks: expected a list of models such as ["gpt-4o"]')
     price = None
     if "price" in value:
-        price = read_model_price(value["price"], pairs[0][0], pairs[0][1], f"{where}.price")
-    return Model(tuple(pairs), price)
+        price = read_model_price(value["price"], *pairs[0], f"{where}.price")
+    settings = _convert({word: value[word] for word in own if word in value}, _ModelSettings, where)
+    return Model(pairs, price, tuple(fallbacks), settings.timeout_s, settings.retries, settings.on_disconnect)
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _target(target: str, providers: dict[str, Provider], where: str) -> tuple[str, str]:
+    provider, slash, model = target.partition("/")
+    if not slash or not model:
+        raise ConfigError(f"{where}: expected provider/model, got {target!r}")
+    if provider not in providers:
+        raise ConfigError(f"{where}: no provider {provider!r}{_near(provider, providers)}")
+    return provider, model
+
+
+def _check_fallbacks(models: dict[str, Model]) -> None:
+    """Check that each fallback is another model that is configured."""
+    for name, model in models.items():
+        for fallback in model.fallbacks:
+            where = f"models.{name}.fallbacks"
+            if fallback == name or model.fallbacks.count(fallback) > 1:
+                raise ConfigError(f"{where}: expected other models, each once, got {fallback!r}")
+            if fallback not in models:
+                raise ConfigError(f"{where}: no model {fallback!r}{_near(fallback, models)}")
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:
@@ -240,8 +282,14 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         message, _, path = str(error).partition(" - at `$.")
         field = path.rstrip("`")
         if message.startswith("Invalid enum value"):
-            message = f"expected {' or '.join(get_args(get_type_hints(kind)[field]))}, got {value[field]!r}"
+            words = [word for word in _words_of(get_type_hints(kind)[field]) if isinstance(word, str)]
+            message = f"expected {' or '.join(words)}, got {value[field]!r}"
         raise ConfigError(f"{where}{'.' + field if field else ''}: {message}") from None
+
+
+def _words_of(hint: Any) -> list[Any]:
+    """List the words a setting may be, be it optional or not."""
+    return [word for each in get_args(hint) for word in (get_args(each) or (each,))]
 
 
 def _only_known(table: dict[str, Any], known: Any, where: str) -> None:

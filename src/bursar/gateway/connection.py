@@ -59,6 +59,11 @@ class Timeouts(msgspec.Struct, frozen=True):
     idle_s: float = 120.0  # between two chunks of an answer
     whole_s: float = 1_800.0  # from the request to the answer's end
 
+    def within(self, most_s: float) -> "Timeouts":
+        """Return the same, but all within so many seconds."""
+        connect_s, first_byte_s = min(self.connect_s, most_s), min(self.first_byte_s, most_s)
+        return Timeouts(connect_s, first_byte_s, self.idle_s, most_s)
+
 
 class Connection(asyncio.Protocol):
     """Hold one connection of a pool. `exchange` sends a request; a stream is then read with `chunk`."""

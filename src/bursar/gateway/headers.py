@@ -1,17 +1,26 @@
 """Read the headers a call brings, and choose those that go on in either direction."""
 
+from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from bursar.core.errors import BadRequest, TooLarge
+from bursar.core.times import SECOND_US, from_datetime
 from bursar.core.words import TAGS_MAX, WORD_CHARS_MAX, is_word
 from bursar.gateway.connection import Headers
 
 # To the provider: what changes the meaning of a call in its own protocol, and nothing that names the client.
 _FORWARDED: Final = (b"anthropic-version", b"anthropic-beta", b"openai-beta")
-_OWN: Final = (b"x-bursar-run", b"x-bursar-parent", b"x-bursar-tags", b"x-bursar-lane", b"x-bursar-max-cost-usd")
+_OWN: Final = (
+    b"x-bursar-run",
+    b"x-bursar-parent",
+    b"x-bursar-tags",
+    b"x-bursar-lane",
+    b"x-bursar-max-cost-usd",
+    b"x-bursar-timeout-s",
+)
 _RARE: Final = frozenset((*_FORWARDED, *_OWN, b"idempotency-key"))
 # To the client: what its SDK acts on. Everything else a provider says stays here.
 _RETURNED: Final = frozenset(
@@ -28,6 +37,10 @@ _RETURNED: Final = frozenset(
 _RETURNED_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
+TIMEOUT_S_MAX: Final = 86_400
+_WAIT_S_MAX: Final = 1e9  # what is beyond is no number of seconds anybody meant
+
+
 class CallHeaders(msgspec.Struct):
     """Hold what the headers of a call say."""
 
@@ -38,6 +51,7 @@ class CallHeaders(msgspec.Struct):
     tags: dict[str, str] = {}
     lane: str = ""
     max_cost_usd: str | None = None
+    timeout_us: int = 0  # 0: as long as the model's calls may take
     idempotency_key: bytes = b""
     forwarded: bytes = b""  # header lines for the provider
     target: str = ""  # the end of the path, where a protocol says there what others say in the body
@@ -107,6 +121,8 @@ def _read_own(read: CallHeaders, name: str, value: str) -> None:
         read.parent = _word(value, "x-bursar-parent")
     elif name == "max-cost-usd":
         read.max_cost_usd = value
+    elif name == "timeout-s":
+        read.timeout_us = _timeout_us(value)
     elif name == "lane":
         read.lane = value
 
@@ -131,6 +147,47 @@ def _word(value: str, where: str) -> str:
     if not is_word(value):
         raise BadRequest(f"{where}: expected up to {WORD_CHARS_MAX} letters, digits and _.:/@+-", param=where)
     return value
+
+
+def _timeout_us(value: str) -> int:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0.001 <= seconds <= TIMEOUT_S_MAX:
+        raise BadRequest(
+            f"x-bursar-timeout-s: expected seconds from 0.001 to {TIMEOUT_S_MAX}, got {value!r}",
+            param="x-bursar-timeout-s",
+        )
+    return round(seconds * SECOND_US)
+
+
+def wait_asked_s(headers: Headers, now_us: int) -> float | None:
+    """Return the pause a provider asks for, by `retry-after-ms` or `retry-after`; None without, or none to be read."""
+    given = dict(headers)
+    for name, unit_s in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
+        value = given.get(name)
+        if value is not None and (seconds := _seconds(value.decode("latin-1"), unit_s, now_us)) is not None:
+            return seconds
+    return None
+
+
+def _seconds(text: str, unit_s: float, now_us: int) -> float | None:
+    try:
+        seconds = float(text) * unit_s
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        seconds = (from_datetime(at) - now_us) / SECOND_US if at.tzinfo is not None else -1.0
+        return max(0.0, seconds)
+    return seconds if 0.0 <= seconds < _WAIT_S_MAX else None
+
+
+def should_not_retry(headers: Headers) -> bool:
+    """Tell whether a provider says that asking it again is of no use."""
+    return (b"x-should-retry", b"false") in headers
 
 
 def returned_headers(headers: Headers) -> Headers:

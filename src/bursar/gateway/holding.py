@@ -10,7 +10,7 @@ from bursar.budgets.predict import TOKENS_MAX, OutputPredictor
 from bursar.budgets.tree import Claim, Exhausted, Holds
 from bursar.core.errors import NoMoney
 from bursar.core.money import Money
-from bursar.core.records import Record, UsageSource
+from bursar.core.records import Attempt, Record, UsageSource
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
 from bursar.gateway.passage import Passage, Wish
@@ -63,6 +63,29 @@ class HoldPolicy:
             if claim.exhausted is not Exhausted.smaller:
                 raise
             await self._hold_smaller(passage, quote, refusal)
+
+    def raised(self, passage: Passage, quote: Quote, spent: Sequence[Attempt]) -> Wish:
+        """Return what a call is to hold for a quote beside what attempts have spent, in the budgets it holds in."""
+        wish = passage.holding.wish
+        cost, most = quote.cost(wish.output_tokens), quote.cost()
+        spent_nano = sum(attempt.cost_nano for attempt in spent)
+        behind = {line: budget for budget, line in wish.lines}
+        expected = {budget for budget, _ in wish.lines}
+        amounts: list[int] = []
+        for place, (budget, held) in enumerate(zip(wish.budgets, wish.amounts, strict=True)):
+            terms = budget.terms
+            if place in behind:
+                amounts.append(most - cost)
+            elif terms.unit is Unit.usd:
+                by_expectation = place in expected or terms.most_nano is None or passage.claim.holds is Holds.soft
+                amounts.append(spent_nano + (cost if by_expectation else most))
+            elif terms.unit is Unit.token:
+                unknown = any(attempt.usage_source is UsageSource.held for attempt in spent)
+                used = held if unknown else sum(each.usage.input_total + each.usage.output_total for each in spent)
+                amounts.append(used + quote.input_tokens + quote.output_tokens)
+            else:
+                amounts.append(held)
+        return msgspec.structs.replace(wish, amounts=amounts)
 
     def learn(self, passage: Passage, record: Record) -> None:
         """Learn how long an answer was, for the calls to come."""

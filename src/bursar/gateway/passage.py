@@ -9,6 +9,7 @@ from bursar.core.money import Money
 from bursar.core.records import Attempt, Call, CallStatus, Protocol, Record
 from bursar.gateway.asgi import Client
 from bursar.gateway.plan import Plan
+from bursar.gateway.routes import Candidate
 from bursar.wires.wire import Facts, Wire
 
 
@@ -23,16 +24,20 @@ class Passage:
     """Hold one call's way through the house: what it is, what it may cost, where it is held, how it went."""
 
     __slots__ = (
+        "asked",
         "attempts",
         "body",
         "call",
         "claim",
         "client",
+        "deadline_us",
         "expires_us",
         "facts",
         "forwarded",
         "held_nano",
         "holding",
+        "hurried",
+        "most_nano",
         "payable_account",
         "plan",
         "record",
@@ -54,6 +59,10 @@ class Passage:
         self.claim = NO_CLAIM
         self.held_nano: Money = 0
         self.expires_us = 0
+        self.deadline_us = 0
+        self.hurried = False  # the client gives it less time than its model has
+        self.most_nano: Money | None = None  # what the client lets it cost
+        self.asked: Candidate | None = None  # now, where it is not the plan's first
         self.holding = NO_HOLDING
         self.payable_account = 0
         self.translated: dict[Protocol, Translated] = {}

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from bursar.core.errors import Unmetered
-from bursar.core.money import Money
+from bursar.core.errors import NoMoney, Unmetered
+from bursar.core.money import Money, nano_to_usd
 from bursar.core.records import Protocol
 from bursar.gateway.routes import Candidate
 from bursar.prices.quote import Ceiling
@@ -113,6 +113,17 @@ def quote_plan(
             card = candidate.card(now_us, facts.service_tier, facts.speed)
             costs.append((candidate.ceiling(card, facts.traits), bound))
     return Quote(costs, output_max(asked, plan))
+
+
+def check_max_cost(most_nano: Money, cost_nano: Money) -> None:
+    """Check what a call may cost against what its client allows. Raises `NoMoney`."""
+    if cost_nano > most_nano:
+        needed, limit = nano_to_usd(cost_nano), nano_to_usd(most_nano)
+        raise NoMoney(
+            f"this call may cost up to {needed} USD, and x-bursar-max-cost-usd allows {limit}",
+            code="max_cost_exceeded",
+            details={"needed_usd": needed, "limit_usd": limit},
+        )
 
 
 def output_max(facts: Facts, plan: Plan) -> int:

@@ -65,13 +65,14 @@ class Pool:
                 return connection
         return None
 
-    async def open(self) -> Connection:
+    async def open(self, within_s: float | None = None) -> Connection:
         """Return a fresh connection, waiting for one to become free when there are too many.
 
-        Raises `UpstreamFault` when it cannot be opened in time.
+        It takes no longer than the pool's connections may, or than `within_s`. Raises `UpstreamFault` when it cannot be
+        opened in time.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.timeouts.connect_s
+        deadline = loop.time() + (self.timeouts.connect_s if within_s is None else within_s)
         while len(self._all) + self._opening >= self._connections_max:
             future = loop.create_future()
             self._waiting.append(future)

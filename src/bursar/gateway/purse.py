@@ -6,14 +6,14 @@ holds in all of them or in none. Purses decide (`budgets.purse`); this is their 
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 import structlog
 
 from bursar.budgets.budget import UNIT_WORDS, Budget, amount_text, base_id, limit_text, overdraft_line
-from bursar.budgets.purse import Purse, Return, hold_in_all
+from bursar.budgets.purse import Purse, Return, hold_in_all, raise_in_all
 from bursar.core.errors import BooksError, NoMoney, Refusal, TooMany, Unavailable
 from bursar.core.money import Money
 from bursar.core.times import FOREVER_US, SECOND_US, to_datetime
@@ -77,19 +77,42 @@ class Purses:
             slices = self.try_hold(budgets, call_id, amounts, now_us, expires_us)
             if slices is not None:
                 return slices
-            short = list(self._short(budgets, amounts, now_us))
-            dry = [(purse, need) for purse, need in short if purse.is_dry(now_us)]
-            if dry:
-                pause = next(waits, None)
-                if pause is None or not all(_is_elsewhere(purse, need) for purse, need in dry):
-                    raise refusal_of(dry)
-                await asyncio.sleep(pause)  # others were told that it is wanted
-            asked = [self._begin_top_up(purse, need) for purse, need in short]
-            answered, unanswered = await asyncio.wait(asked, timeout=ASK_S)
-            for task in answered:
-                task.result()
-            if unanswered:
-                raise Unavailable("the budget cannot be asked: the database is away", retry_after_s=1)
+            await self._lease_more(list(self._short(budgets, amounts, now_us)), now_us, waits)
+
+    async def raise_hold(
+        self, budgets: Sequence[Budget], slices: Sequence[Slice], call_id: bytes, amounts: Amounts
+    ) -> None:
+        """Raise what a call holds of each budget, in the leases it holds in, leasing more where needed.
+
+        Raises `NoMoney` or `TooMany` when one of them cannot cover it, `Unavailable` when the database cannot be asked
+        or a budget has begun another window or other terms since. Then what is held stays as it was.
+        """
+        waits = iter(RECALL_S)
+        while not raise_in_all(slices, call_id, amounts):
+            now_us, short = self._clock_us(), list[tuple[Purse, Money]]()
+            for budget, lease, amount in zip(budgets, slices, amounts, strict=True):
+                purse = self._purses.get(budget.budget_id)
+                if lease.available_nano >= amount:
+                    continue
+                if purse is None or purse.lease is not lease or now_us >= purse.end_us:
+                    raise Unavailable("its budget has changed while the call was under way", code="hold_not_raised")
+                short.append((purse, amount))
+            await self._lease_more(short, now_us, waits)
+
+    async def _lease_more(self, short: list[tuple[Purse, Money]], now_us: int, waits: Iterator[float]) -> None:
+        """Lease more of budgets, once for all who wait. Raises a `Refusal` where one has no more."""
+        dry = [(purse, need) for purse, need in short if purse.is_dry(now_us)]
+        if dry:
+            pause = next(waits, None)
+            if pause is None or not all(_is_elsewhere(purse, need) for purse, need in dry):
+                raise refusal_of(dry)
+            await asyncio.sleep(pause)  # others were told that it is wanted
+        asked = [self._begin_top_up(purse, need) for purse, need in short]
+        answered, unanswered = await asyncio.wait(asked, timeout=ASK_S)
+        for task in answered:
+            task.result()
+        if unanswered:
+            raise Unavailable("the budget cannot be asked: the database is away", retry_after_s=1)
 
     def _short(self, budgets: Sequence[Budget], amounts: Amounts, now_us: int) -> Iterable[tuple[Purse, Money]]:
         """Name the purses that do not cover their part, and what that is."""

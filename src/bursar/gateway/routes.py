@@ -9,6 +9,7 @@ from bursar.gateway.config import Config, Provider
 from bursar.gateway.connection import Timeouts
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
+from bursar.gateway.rules import USUAL, Rules, rules_of
 from bursar.prices.book import Book
 from bursar.prices.near import near_names
 from bursar.prices.price import Price, RateCard
@@ -74,8 +75,11 @@ class Upstream:
 class Candidate:
     """Be one target of a model: where it goes and by which rates it is charged."""
 
-    def __init__(self, upstream: Upstream, wire: Wire, model: str, price: Price) -> None:
+    def __init__(self, upstream: Upstream, wire: Wire, model: str, price: Price, rules: Rules = USUAL) -> None:
         self.upstream = upstream
+        self.rules = rules
+        usual, own_s = upstream.pool.timeouts, rules.own_timeout_s
+        self.timeouts = usual if own_s is None else usual.within(own_s)
         self.wire = wire
         self.model = model
         self.price = price
@@ -185,7 +189,8 @@ class Routes:
             raise Unmetered(
                 f'{error}: give models."{name}".price in bursar.toml, or price = "free"', param="model"
             ) from None
-        candidate = Candidate(upstream, upstream.wire_for(protocol), model, found)
+        rules = rules_of(self._config.gateway, self._config.models.get(name))
+        candidate = Candidate(upstream, upstream.wire_for(protocol), model, found, rules)
         candidate.ceiling(found.at(0), Traits())
         return candidate
 

@@ -27,7 +27,7 @@ from bursar.gateway.config import Indeterminate
 from bursar.gateway.passage import Passage
 from bursar.gateway.routes import Candidate
 from bursar.gateway.volumes import Volumes
-from bursar.ledger.journal import CardUsed, Intent
+from bursar.ledger.journal import CardUsed, Debt, Intent
 from bursar.prices.charge import charge, cost, total
 from bursar.prices.price import RateCard
 from bursar.store.spool import Spool
@@ -141,8 +141,15 @@ class Settler:
             return _Priced(passage.held_nano, UsageSource.held, (), str(error))
         return _Priced(total(lines), source, lines)
 
-    def begin(self, passage: Passage, candidate: Candidate) -> None:
-        """Write down that a call is about to be sent. Raises `SpoolFull`."""
+    def begin(
+        self,
+        passage: Passage,
+        candidate: Candidate,
+        owed_account: int = 0,
+        earlier: tuple[Attempt, ...] = (),
+        owed: tuple[Debt, ...] = (),
+    ) -> None:
+        """Write down that a call is about to be sent, or sent on after `earlier` attempts. Raises `SpoolFull`."""
         call, slices = passage.call, passage.holding.slices
         grant = slices[0].grant
         self._spool.append(
@@ -155,6 +162,9 @@ class Settler:
                 passage.held_nano,
                 passage.expires_us,
                 shares_held(passage.holding) if len(slices) > 1 else (),
+                owed_account,
+                earlier,
+                owed,
             )
         )
 

@@ -262,13 +262,13 @@ class Worker:
             first_byte_us=0,
             ended_us=now_us,
             usage_source=UsageSource.held,
-            cost_nano=held,
+            cost_nano=held - sum(earlier.cost_nano for earlier in intent.earlier),
             error="the gateway ended while this call was under way",
         )
         candidate = self._routes.known(call.model, call.protocol, intent.provider)
         if candidate is not None:
             passage = Passage(candidate.wire, call, lost_facts(call), b"", b"")
-            passage.held_nano = held
+            passage.held_nano, passage.attempts = held, list(intent.earlier)
             attempt = self._books.settler.price_unknown(passage, candidate, attempt)
         return settle_lost(intent, attempt)
 

@@ -7,7 +7,7 @@ import msgspec
 
 from bursar.core.ids import EXTRA, HOLD, OVERAGE, POST, VOID, transfer_id
 from bursar.core.money import Money
-from bursar.core.records import Call, Record
+from bursar.core.records import Attempt, Call, Record
 from bursar.ledger.chart import Unit
 from bursar.ledger.transfer import NO_ID, Kind, Reason, Transfer
 
@@ -27,8 +27,19 @@ class Share(msgspec.Struct, frozen=True, gc=False, array_like=True):
     overage_nano: Money = 0
 
 
+class Debt(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Say what is owed to one provider for a call, taken from the lease."""
+
+    payable_account: int
+    amount_nano: Money
+
+
 class Intent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=1):
-    """Announce a call before it is sent upstream: if nothing else is heard of it, this is what may have been spent."""
+    """Announce a call before it is sent upstream: if nothing else is heard of it, this is what may have been spent.
+
+    It is announced again when it goes on elsewhere or holds more; the last announcement counts. Its hold is owed to
+    `payable_account`, what is billed now to `owed_account` (0: the same), `earlier` attempts as `owed` says.
+    """
 
     call: Call
     provider: str
@@ -38,13 +49,9 @@ class Intent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=1):
     held_nano: Money
     expires_us: int
     shares: tuple[Share, ...] = ()
-
-
-class Debt(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Say what is owed to one provider for a call, taken from the lease."""
-
-    payable_account: int
-    amount_nano: Money
+    owed_account: int = 0
+    earlier: tuple[Attempt, ...] = ()
+    owed: tuple[Debt, ...] = ()
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=2):

@@ -65,6 +65,16 @@ class Lease:
         self.holds[call_id] = (amount_nano, expires_us)
         return HoldStatus.held
 
+    def raise_hold(self, call_id: bytes, more_nano: Money) -> bool:
+        """Hold more for a call that holds already; false where the lease cannot cover it."""
+        if more_nano > self.available_nano:
+            return False
+        held, expires_us = self.holds[call_id]
+        self.available_nano -= more_nano
+        self.held_nano += more_nano
+        self.holds[call_id] = (held + more_nano, expires_us)
+        return True
+
     def settle(self, call_id: bytes, cost_nano: Money) -> Money:
         """Spend a call's true cost, release the rest of its hold, and return what the lease could pay of the cost.
 

@@ -1,0 +1,136 @@
+"""Drive the flow of a call's attempts: send, pause, hold more, fall back; write down what came to nothing."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import structlog
+
+from bursar.core.errors import Refusal
+from bursar.core.records import Attempt, AttemptStatus
+from bursar.core.times import SECOND_US
+from bursar.gateway.attempt import Cover, Fallback, Outcome, Pause, Try, Wish, attempt_flow
+from bursar.gateway.books import GatewayBooks
+from bursar.gateway.connection import Timeouts, UpstreamFault
+from bursar.gateway.holding import HoldPolicy
+from bursar.gateway.passage import Passage
+from bursar.gateway.plan import check_max_cost, quote_plan
+from bursar.gateway.routes import Candidate, Routes
+from bursar.gateway.translation import translate_call
+
+log = structlog.get_logger()
+
+_BILLABLE: Final = (AttemptStatus.lost, AttemptStatus.cut, AttemptStatus.malformed)
+_SOONEST_S: Final = 0.001
+
+
+class Sender:
+    """Send calls to their candidates, with all a flow may wish for on the way."""
+
+    def __init__(self, routes: Routes, books: GatewayBooks, holds: HoldPolicy) -> None:
+        self.routes = routes
+        self._books = books
+        self._holds = holds
+        self._clock_us = books.clock_us
+
+    async def send(self, passage: Passage) -> tuple[Candidate, Outcome]:
+        """Return the last candidate asked and how that went; those before are recorded on the way."""
+        candidates, clock_us = passage.plan.candidates, self._clock_us
+        flow = attempt_flow(candidates, candidates[0].rules, passage.deadline_us)
+        wish: Wish = next(flow)
+        candidate, outcome = candidates[0], Outcome()
+        while True:
+            if isinstance(wish, Try):
+                timeouts = wish.candidate.timeouts
+                if outcome.started_us or passage.hurried:
+                    timeouts = self._go_on(passage, (candidate, outcome), wish.candidate)
+                candidate, started_us = wish.candidate, clock_us()
+                try:
+                    pool = candidate.upstream.pool
+                    connection = (None if wish.fresh else pool.take_idle()) or await pool.open(timeouts.connect_s)
+                    outcome = Outcome(await connection.exchange(_request(passage, candidate), timeouts))
+                except UpstreamFault as fault:
+                    outcome = Outcome(None, fault)
+                outcome.started_us, outcome.answered_us = started_us, clock_us()
+                answer = outcome
+            else:
+                answer = await self._grant(passage, wish, candidate, outcome)
+            try:
+                wish = flow.send(answer)
+            except StopIteration as end:
+                return end.value
+
+    def _go_on(self, passage: Passage, last: tuple[Candidate, Outcome], candidate: Candidate) -> Timeouts:
+        """Record the attempt before, say where the call goes now, and return the time it has there."""
+        before, outcome = last
+        if outcome.started_us:
+            passage.attempts.append(self._priced(passage, before, outcome))
+            if outcome.response is not None and outcome.response.stream is not None:
+                outcome.response.stream.abort()
+            passage.asked = candidate
+            if candidate.upstream is not before.upstream:
+                self._books.goes_on(passage, candidate)
+        left_s = (passage.deadline_us - self._clock_us()) / SECOND_US
+        return candidate.timeouts.within(max(_SOONEST_S, left_s))
+
+    def _priced(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> Attempt:
+        if outcome.priced is None:
+            attempt = outcome.attempt(candidate)
+            if attempt.status in _BILLABLE:
+                attempt = self._books.settler.price_unknown(passage, candidate, attempt)
+            outcome.priced = attempt
+        return outcome.priced
+
+    async def _grant(
+        self, passage: Passage, wish: Pause | Cover | Fallback, candidate: Candidate, outcome: Outcome
+    ) -> int | bool | Sequence[Candidate]:
+        """Do what a flow wishes between two attempts."""
+        if isinstance(wish, Pause):
+            # What spreads the retries of many calls over time is no secret.
+            await asyncio.sleep(random.uniform(wish.least_s, wish.most_s))  # noqa: S311
+            return self._clock_us()
+        pending = self._priced(passage, candidate, outcome)
+        if isinstance(wish, Cover):
+            return await self._cover(passage, (wish.candidate,), pending)
+        try:
+            candidates = self.routes.find(wish.model, passage.call.protocol)
+            if any(each.wire is not passage.wire for each in candidates):
+                candidates = translate_call(passage, candidates, passage.plan.output_cap)
+        except Refusal as refusal:
+            self._skip(passage, wish.model, refusal)
+            return ()
+        return candidates if await self._cover(passage, candidates, pending) else ()
+
+    async def _cover(self, passage: Passage, candidates: Sequence[Candidate], pending: Attempt) -> bool:
+        """Hold what candidates can cost beside what was spent; tell whether that was possible."""
+        call, books = passage.call, self._books
+        spent = (*passage.attempts, pending)
+        try:
+            plan = msgspec.structs.replace(passage.plan, candidates=candidates)
+            quote = quote_plan(passage.facts, plan, call.opened_us, passage.forwarded, passage.facts_sent())
+            if passage.most_nano is not None:
+                check_max_cost(passage.most_nano, quote.cost() + sum(attempt.cost_nano for attempt in spent))
+            for candidate in candidates:
+                await books.payable(call.tenant, candidate.upstream.name)
+            await books.raise_hold(passage, self._holds.raised(passage, quote, spent), candidates[0], (pending,))
+        except Refusal as refusal:
+            self._skip(passage, call.model, refusal, candidates[0])
+            return False
+        return True
+
+    def _skip(self, passage: Passage, model: str, refusal: Refusal, candidate: Candidate | None = None) -> None:
+        """Record a candidate that is not asked, and why."""
+        now_us, reason = self._clock_us(), f"not asked: {refusal.code}"
+        provider = candidate.upstream.name if candidate is not None else ""
+        name = candidate.model if candidate is not None else model
+        passage.attempts.append(Attempt(provider, name, AttemptStatus.skipped, 0, now_us, 0, now_us, error=reason))
+        log.info("attempt.skipped", call=passage.call.call_id.hex(), model=name, provider=provider, reason=refusal.code)
+
+
+def _request(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
+    """Return the head and body of the request for a candidate."""
+    wire, facts, cap_field = candidate.wire, passage.facts_for(candidate.wire), candidate.upstream.cap_field
+    body = wire.upstream_body(passage.body_for(wire), facts, candidate.model, passage.plan.output_cap, cap_field)
+    return candidate.head(stream=passage.facts.stream, extra=passage.headers_for(wire), body_len=len(body)), body
