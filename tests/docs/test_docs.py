@@ -208,7 +208,7 @@ def test_config_names_every_setting_with_its_default(heading: str, kind: Any) ->
     for field in msgspec.structs.fields(kind):
         if isinstance(field.default, int | float) or (isinstance(field.default, str) and field.default):
             default = f'"{field.default}"' if isinstance(field.default, str) else f"{field.default:g}"
-            default = str(field.default) if isinstance(field.default, int) else default
+            default = str(field.default).lower() if isinstance(field.default, int) else default
             assert (field.name, rows[field.name].strip("` ")) == (field.name, default)
 
 

@@ -172,6 +172,18 @@ targets = ["dead/gpt-4o-mini", "sandbox/gpt-4o-mini"]
 [models."falls-back-from-the-failing"]
 targets = ["scripted/gpt-4.1-mini", "sandbox/gpt-4o"]
 
+[models."falls-back-to-a-dearer"]
+targets = ["scripted/gpt-4.1-mini"]
+fallbacks = ["dear"]
+retries = 0
+
+[models."dear"]
+targets = ["sandbox/gpt-4o"]
+
+[models."in-haste"]
+targets = ["scripted/gpt-4.1-nano"]
+timeout_s = 0.6
+
 [models."nobody"]
 targets = ["dead/gpt-4o-mini", "dead/gpt-4o"]
 
