@@ -17,12 +17,12 @@ from bursar.prices.book import Book
 from bursar.prices.file import read_model_price
 from bursar.wires.protocols import WIRES
 
-CHAT, MESSAGES = Protocol.openai_chat, Protocol.anthropic_messages
+CHAT, MESSAGES, RESPONSES = Protocol.openai_chat, Protocol.anthropic_messages, Protocol.openai_responses
 PROVIDERS: dict[str, Any] = {
-    "openai": {"kind": "openai", "base_url": "https://api.openai.com/v1", "api_key": "sk-1"},
+    "openai": {"kind": "openai", "base_url": "https://api.openai.com/v1"},
     "mirror": {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", "prices": "openai"},
     "nobody": {"kind": "openai", "base_url": "http://127.0.0.1:9/v1"},
-    "anthropic": {"kind": "anthropic", "base_url": "https://api.anthropic.com/v1", "api_key": "sk-2"},
+    "anthropic": {"kind": "anthropic", "base_url": "https://api.anthropic.com/v1"},
     "sim": {"kind": "sandbox"},
 }
 MODELS: dict[str, Any] = {
@@ -77,6 +77,24 @@ async def test_a_target_is_spoken_to_in_the_clients_protocol_or_its_own(make: Ma
     routes = make()
     wires = {(name, asked): [each.wire.protocol for each in routes.find(name, asked)] for name, asked in SPOKEN}
     assert wires == SPOKEN
+
+
+async def test_responses_go_to_openai_itself_and_to_those_who_are_said_to_speak_them(make: MakeRoutes) -> None:
+    routes = make()
+    assert targets(routes, "gpt-4o", RESPONSES) == ["openai/gpt-4o"]
+    assert targets(routes, "either", RESPONSES) == ["sim/gpt-4o-mini"]
+    for name, route in (("mirror/gpt-4o", "POST /v1/chat/completions"), ("claude", "POST /v1/messages")):
+        with pytest.raises(NotFound, match=f"served by {route} only") as caught:
+            routes.find(name, RESPONSES)
+        assert caught.value.code == "wrong_protocol"
+    mirror = PROVIDERS["mirror"] | {"protocols": ["openai_responses", "openai_chat"]}
+    routes = make(providers=PROVIDERS | {"mirror": mirror})
+    assert targets(routes, "gpt-4o", RESPONSES) == ["openai/gpt-4o", "mirror/gpt-4o"]
+    (candidate,) = routes.find("mirror/gpt-4o", RESPONSES)
+    assert candidate.head(stream=True, extra=b"", body_len=2).startswith(b"POST /v1/responses HTTP/1.1\r\n")
+    only = PROVIDERS["mirror"] | {"protocols": ["openai_responses"]}
+    with pytest.raises(NotFound, match="served by POST /v1/responses only"):
+        make({}, {"mirror": only}).find("mirror/gpt-4o", CHAT)
 
 
 @pytest.mark.parametrize(

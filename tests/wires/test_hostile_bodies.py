@@ -1,4 +1,4 @@
-"""Both protocols: bodies made to break a reader are refused, and answers made to break it are not believed."""
+"""Every protocol: bodies made to break a reader are refused, and answers made to break it are not believed."""
 
 import msgspec
 import pytest
@@ -6,10 +6,12 @@ import pytest
 from bursar.core.errors import BadRequest
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.openai_chat import OPENAI_CHAT
+from bursar.wires.openai_responses import OPENAI_RESPONSES
 from bursar.wires.sse import event_bytes
 from bursar.wires.wire import BadAnswer, Wire
 
-WIRES = [OPENAI_CHAT, ANTHROPIC_MESSAGES]
+WIRES = [OPENAI_CHAT, ANTHROPIC_MESSAGES, OPENAI_RESPONSES]
+OWN_NAMES = {"max_tokens": "max_output_tokens", "messages": "input"}  # of responses
 DEEP = b"[" * 100_000 + b"]" * 100_000
 
 
@@ -38,6 +40,8 @@ def request(fields: bytes) -> bytes:
     ],
 )
 def test_a_hostile_request_is_a_bad_request(wire: Wire, body: bytes, complaint: str) -> None:
+    for name, own in OWN_NAMES.items() if wire is OPENAI_RESPONSES else ():
+        body, complaint = body.replace(name.encode(), own.encode()), complaint.replace(name, own)
     with pytest.raises(BadRequest, match=complaint):
         wire.facts(body)
 

@@ -36,6 +36,14 @@ def anthropic_turn(
     ]
 
 
+def responses_turn(call_id: str, arguments: str = '{"id":1}', result: str = "nothing found", name: str = "find") -> Any:
+    return [
+        {"type": "reasoning", "id": f"rs_{call_id}", "summary": [], "encrypted_content": call_id},
+        {"type": "function_call", "id": f"fc_{call_id}", "call_id": call_id, "name": name, "arguments": arguments},
+        {"type": "function_call_output", "call_id": call_id, "output": result},
+    ]
+
+
 SHAPES = [openai_turn, anthropic_turn]
 
 
@@ -71,6 +79,48 @@ def test_what_a_tool_is_asked_for_counts_whatever_its_fields_are_called() -> Non
 def test_the_order_of_a_tools_arguments_is_no_difference() -> None:
     one, other = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
     assert digest(*anthropic_turn("c", one)) == digest(*anthropic_turn("c", other))
+
+
+def items_digest(*items: Any, **fields: Any) -> bytes:
+    return turn_digest(msgspec.json.encode({"model": "m", "input": items} | fields))
+
+
+def test_the_same_turn_of_responses_is_known_under_other_ids_and_after_another_past() -> None:
+    first = items_digest(ASKED, *responses_turn("c1"))
+    assert len(first) == 16
+    assert items_digest(ASKED, *responses_turn("c2")) == first
+    assert items_digest(*responses_turn("c1"), *responses_turn("c3")) == first
+    assert items_digest(*responses_turn("c9"), model="another", tools=[], previous_response_id="resp_1") == first
+    assert items_digest(*responses_turn("c9")[1:]) == first  # what was thought is no part of it
+
+
+def test_other_results_tools_words_and_calls_at_once_are_other_turns_of_responses() -> None:
+    turns = [
+        responses_turn("c"),
+        responses_turn("c", result="one found"),
+        responses_turn("c", name="search"),
+        responses_turn("c", '{"id":2}'),
+        [*responses_turn("c"), {"role": "user", "content": "Go on."}],
+        [*responses_turn("c")[:2], *responses_turn("d")[1:]],
+        [{"role": "assistant", "content": "I will look."}, *responses_turn("c")],
+        [ASKED],
+    ]
+    assert len({items_digest(ASKED, *each) for each in turns}) == len(turns)
+
+
+def test_a_first_turn_of_responses_is_all_that_is_asked_with_its_instructions() -> None:
+    plain = turn_digest(b'{"input":"Find it."}')
+    assert len(plain) == 16
+    assert turn_digest(b'{"input":"Find it.","temperature":0}') == plain
+    assert turn_digest(b'{"input":"Find it.","instructions":"You plan."}') != plain
+    assert turn_digest(b'{"input":"Find them."}') != plain
+
+
+@pytest.mark.parametrize("kept", [{"previous_response_id": "resp_1"}, {"conversation": {"id": "conv_1"}}])
+def test_a_turn_the_provider_keeps_is_not_compared(kept: dict[str, Any]) -> None:
+    done = {"type": "function_call_output", "call_id": "c", "output": "done"}
+    assert items_digest(done, **kept) == b""
+    assert items_digest(done) != b""
 
 
 def test_marks_for_a_cache_are_no_difference() -> None:
@@ -120,6 +170,10 @@ def test_only_the_latest_messages_are_read() -> None:
         b'{"messages":[5]}',
         b'{"messages":[{"role":7}]}',
         b'{"messages":[null]}',
+        b'{"input":null}',
+        b'{"input":[{"role":7}]}',
+        b'{"input":"\xff"}',
+        b'{"input":[{"type":"message","content":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}",
         b'{"messages":[{"role":"user","content":"\xff\xfe"}]}',
         b'{"messages":[{"role":"user","content":"\\ud800"}]}',
         b'{"messages":[{"role":"user","content":1e999}]}',
@@ -135,5 +189,5 @@ def test_a_hostile_body_has_an_empty_digest(body: bytes) -> None:
 
 @given(st.binary(max_size=60), st.text(max_size=60))
 def test_whatever_is_sent_nothing_is_raised(raw: bytes, text: str) -> None:
-    for body in (raw, text.encode("utf-8", "surrogatepass"), b'{"messages":[' + raw + b"]}"):
+    for body in (raw, text.encode("utf-8", "surrogatepass"), b'{"messages":[' + raw + b"]}", b'{"input":' + raw + b"}"):
         assert len(turn_digest(body)) in (0, 16)

@@ -13,12 +13,18 @@ from bursar.gateway.counting import MESSAGES_PATH, METHOD, Counting
 from bursar.gateway.listing import PATHS, Listing
 from bursar.gateway.metrics import Collector
 from bursar.gateway.proxy import Proxy
+from bursar.gateway.signpost import way_on
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI, STREAM_METHOD, WHOLE_METHOD
 from bursar.wires.openai_chat import OPENAI_CHAT
+from bursar.wires.openai_responses import OPENAI_RESPONSES
 from bursar.wires.wire import Wire
 
-_WIRES: Final = {"/v1/chat/completions": OPENAI_CHAT, "/v1/messages": ANTHROPIC_MESSAGES}
+_WIRES: Final = {
+    "/v1/chat/completions": OPENAI_CHAT,
+    "/v1/messages": ANTHROPIC_MESSAGES,
+    "/v1/responses": OPENAI_RESPONSES,
+}
 _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
 GEMINI_CALLS: Final = (f":{WHOLE_METHOD}", f":{STREAM_METHOD}")
 _CONTROL_PLANE: Final = ("/api/", "/static/")
@@ -78,9 +84,7 @@ class App:
         elif path == "/" or path.startswith(_CONTROL_PLANE):
             await self._proxy(scope, receive, send)
         else:
-            raise NotFound(
-                f"no route {method} {path}: see GET /api/openapi.json and docs/reference/http.md", code="no_route"
-            )
+            raise NotFound(f"no route {method} {path}: {way_on(path)}", code="no_route")
 
 
 def _target(path: str) -> str:

@@ -47,6 +47,7 @@ log = structlog.get_logger()
 ROUTE_OF: Final = {
     Protocol.openai_chat: "/v1/chat/completions",
     Protocol.anthropic_messages: "/v1/messages",
+    Protocol.openai_responses: "/v1/responses",
     Protocol.gemini: "/v1beta/models",
 }
 

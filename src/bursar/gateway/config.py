@@ -17,6 +17,7 @@ from bursar.prices.file import read_model_price, read_prices
 from bursar.prices.near import near_names
 from bursar.prices.price import Price
 from bursar.sandbox.app import MODELS as SANDBOX_MODELS
+from bursar.wires.protocols import WIRES
 
 Durability = Literal["fast", "strict"]
 Kind = Literal["openai", "anthropic", "gemini", "sandbox"]
@@ -61,6 +62,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     api_key_env: str = ""
     api_key_file: str = ""
     prices: str = ""  # whose prices apply, where the address does not tell
+    protocols: tuple[str, ...] = ()  # those it speaks, where they are not the kind's usual ones
     cap_field: str = ""  # the field an output cap is written to, where it is not the kind's usual one
     connections_max: Count = 1_000
     connect_s: Seconds = 10.0
@@ -125,6 +127,7 @@ class Config(msgspec.Struct, frozen=True):
         return any(provider.kind == "sandbox" and not provider.base_url for provider in self.providers.values())
 
 
+_PROTOCOLS: Final = tuple(protocol.name for protocol in WIRES)
 _TABLES: Final = ("gateway", "providers", "models", "prices", "alerts")
 
 
@@ -163,6 +166,10 @@ def parse_config(tables: dict[str, Any]) -> Config:
                 f"providers.{name}.api_key: a key in this file is for tests with a provider on this machine: name an "
                 "environment variable in api_key_env, or a file in api_key_file"
             )
+        for protocol in provider.protocols:
+            if protocol not in _PROTOCOLS:
+                hint = _near(protocol, _PROTOCOLS)
+                raise ConfigError(f"providers.{name}.protocols: no protocol {protocol!r}{hint}")
     prices = tables.get("prices", [])
     if not isinstance(prices, list):
         raise ConfigError("prices: expected [[prices]], a list of tables")

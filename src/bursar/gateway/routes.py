@@ -15,6 +15,7 @@ from bursar.prices.near import near_names
 from bursar.prices.price import Price, RateCard
 from bursar.prices.quote import Ceiling, ceiling, missing_rate
 from bursar.wires.protocols import WIRES
+from bursar.wires.translate import can_translate
 from bursar.wires.wire import Wire
 
 _SPEAKS: Final = {
@@ -24,6 +25,13 @@ _SPEAKS: Final = {
     "sandbox": tuple(WIRES),
 }
 _KEY_HEADERS: Final = {Protocol.anthropic_messages: "x-api-key: ", Protocol.gemini: "x-goog-api-key: "}
+_OPENAI: Final = "api.openai.com"
+_ROUTE_NAMES: Final = {
+    Protocol.openai_chat: "POST /v1/chat/completions",
+    Protocol.anthropic_messages: "POST /v1/messages",
+    Protocol.openai_responses: "POST /v1/responses",
+    Protocol.gemini: "POST /v1beta/models/{model}:generateContent",
+}
 # Tiers that are the standard price, whatever a provider calls it. Any other must be priced to be used.
 _STANDARD_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "on_demand")
 
@@ -38,10 +46,10 @@ class Upstream:
         self.kind = provider.kind
         timeouts = Timeouts(provider.connect_s, provider.first_byte_s, provider.idle_s, call_timeout_s)
         self.pool = Pool(base_url, outbox, connections_max=provider.connections_max, timeouts=timeouts)
-        openai = provider.kind == "sandbox" or "api.openai.com" in base_url or ".azure.com" in base_url
+        openai = provider.kind == "sandbox" or _OPENAI in base_url or ".azure.com" in base_url
         self.cap_field = provider.cap_field or ("max_completion_tokens" if openai else "max_tokens")
         secret = provider.secret(name)
-        self._headers = {protocol: self._header_lines(protocol, secret) for protocol in _SPEAKS[provider.kind]}
+        self._headers = {protocol: self._header_lines(protocol, secret) for protocol in _spoken(provider, base_url)}
 
     def wire_for(self, protocol: Protocol) -> Wire:
         """Return what to speak for calls of a protocol: the protocol itself, or the one this provider prefers."""
@@ -70,6 +78,19 @@ class Upstream:
         if any(character in line for line in lines for character in "\r\n\0"):
             raise ConfigError(f"providers.{self.name}: its key or address holds a line break")
         return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+def _spoken(provider: Provider, base_url: str) -> tuple[Protocol, ...]:
+    """Return the protocols of a provider, the one it prefers first: of those compatible with OpenAI few know all."""
+    if provider.protocols:
+        return tuple(Protocol[name] for name in provider.protocols)
+    spoken = _SPEAKS[provider.kind]
+    return (*spoken, Protocol.openai_responses) if provider.kind == "openai" and _OPENAI in base_url else spoken
+
+
+def _reaches(source: Protocol, target: Protocol) -> bool:
+    """Tell whether calls of one protocol can be made in another."""
+    return source is target or can_translate(source, target)
 
 
 class Candidate:
@@ -151,11 +172,16 @@ class Routes:
     def find(self, name: str, protocol: Protocol) -> tuple[Candidate, ...]:
         """Return a model's candidates for calls of a protocol, in order of preference.
 
-        Raises `NotFound` for an unknown name, with near ones; `Unmetered` without price.
+        Raises `NotFound` for an unknown name, with near ones, or one that calls of this protocol cannot be carried to;
+        `Unmetered` without price.
         """
         found = self._found.get((name, protocol))
         if found is None:
-            found = self._candidates(name, protocol)
+            candidates = self._candidates(name, protocol)
+            found = tuple(each for each in candidates if _reaches(protocol, each.wire.protocol))
+            if not found:
+                other = _ROUTE_NAMES[candidates[0].wire.protocol]
+                raise NotFound(f"model {name!r} is served by {other} only", code="wrong_protocol", param="model")
             if len(self._found) < 10_000:  # a client may make up names without end
                 self._found[name, protocol] = found
         return found

@@ -45,7 +45,8 @@ def counted_usage(facts: Facts, answer: Answer) -> Usage:
     if answer.usage is not None:
         more = max(0, output - answer.usage.output_total)
         return answer.usage.plus(Usage(output_tokens=more))
-    return Usage(input_tokens=estimated_input(facts.segments), output_tokens=output)
+    other = {"web_searches": answer.searches} if answer.searches else {}
+    return Usage(input_tokens=estimated_input(facts.segments), output_tokens=output, other=other)
 
 
 def estimated_input(segments: Segments) -> int:

@@ -14,7 +14,7 @@ from bursar.gateway.headers import returned_headers
 from bursar.gateway.passage import Passage
 from bursar.gateway.routes import Candidate
 from bursar.gateway.translation import stream_translator
-from bursar.wires.sse import EventSplitter, EventTooLarge, comment_bytes, event_bytes
+from bursar.wires.sse import EventSplitter, EventTooLarge, comment_bytes
 from bursar.wires.wire import BadAnswer, Seen
 
 
@@ -126,8 +126,7 @@ class StreamPassage:
     def _error_event(self, message: str, code: str) -> bytes:
         """Tell the client that its answer is not whole: an end without a mark might pass for one."""
         refusal = UpstreamFailed(message, code=code)
-        body = self._wire.error_body(refusal, call_name(self._passage.call.call_id))
-        return event_bytes(body, "error" if b'"type":"error"' in body[:20] else "")
+        return self._wire.error_event(refusal, call_name(self._passage.call.call_id))
 
     def _comment(self, record: Record) -> bytes:
         cost, name = nano_to_usd(record.cost_nano), call_name(record.call.call_id)

@@ -13,11 +13,13 @@ from bursar.core.records import Protocol
 from bursar.core.usage import Usage
 from bursar.sandbox.gemini import content_answer, content_chunks, count_answer, forced_tool, read_contents
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
-from bursar.sandbox.prompt import Prompt, read_chat, read_messages
+from bursar.sandbox.prompt import Prompt, read_chat, read_messages, read_responses
+from bursar.sandbox.responses import response_answer, response_events
 from bursar.sandbox.voice import Turn, chat_answer, chat_chunks, message_answer, message_events
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI
 from bursar.wires.openai_chat import OPENAI_CHAT
+from bursar.wires.openai_responses import OPENAI_RESPONSES
 from bursar.wires.wire import Facts, Wire
 
 MODELS: Final = (
@@ -35,19 +37,22 @@ MODELS: Final = (
 _READERS: Final = {
     Protocol.openai_chat: read_chat,
     Protocol.anthropic_messages: read_messages,
+    Protocol.openai_responses: read_responses,
     Protocol.gemini: read_contents,
 }
 _WHOLE: Final = {
     Protocol.openai_chat: chat_answer,
     Protocol.anthropic_messages: message_answer,
+    Protocol.openai_responses: response_answer,
     Protocol.gemini: content_answer,
 }
 _STREAMED: Final = {
     Protocol.openai_chat: chat_chunks,
     Protocol.anthropic_messages: message_events,
+    Protocol.openai_responses: response_events,
     Protocol.gemini: content_chunks,
 }
-_ANSWERS: Final = ("/chat/completions", "/messages", ":generateContent", ":streamGenerateContent")
+_ANSWERS: Final = ("/chat/completions", "/messages", "/responses", ":generateContent", ":streamGenerateContent")
 _COUNTS: Final = ("/messages/count_tokens", ":countTokens")
 _STALL_S: Final = 3_600.0
 _TOOL_TOKENS: Final = 5
@@ -98,7 +103,7 @@ class Sandbox:
         facts = wire.facts(body, target)
         request = msgspec.json.decode(body)
         prompt = _READERS[wire.protocol](request)
-        play = play_for(prompt.content, prompt.last_user_text, facts.output_cap, facts.model)
+        play = play_for(prompt.content, prompt.last_user_text, facts.output_cap, facts.model, prompt.script)
         self.requests += 1
         await self._fault_before(play)
         self._answers += 1
@@ -115,6 +120,7 @@ class Sandbox:
             wants_usage=facts.wants_usage,
             tells_usage=play.direction.fault != "silent",
             shows_thoughts=b'"includeThoughts":true' in body.replace(b" ", b""),
+            request=request,
         )
         if facts.stream:
             await self._stream(wire, turn, send)
@@ -167,11 +173,12 @@ class Sandbox:
         events = _STREAMED[wire.protocol](turn)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
         made_before = made = 0
+        first = True
         malformed = direction.fault == "malformed"
         try:
             for made, event in _paced(events):
-                await self._wait(turn, made - made_before, first=made_before == 0)
-                made_before = made
+                await self._wait(turn, made - made_before, first=first)
+                made_before, first = made, False
                 if direction.fault == "cut" and made - turn.usage.reasoning_tokens > direction.after:
                     raise Cut
                 if malformed and made > direction.after:
@@ -222,7 +229,8 @@ def _spoken(path: str) -> tuple[Wire, str]:
     _, models, target = path.partition("/models/")
     if models:
         return GEMINI, target
-    return (ANTHROPIC_MESSAGES if "/messages" in path else OPENAI_CHAT), ""
+    named = {"/messages": ANTHROPIC_MESSAGES, "/responses": OPENAI_RESPONSES}
+    return next((wire for part, wire in named.items() if part in path), OPENAI_CHAT), ""
 
 
 def _count(wire: Wire, body: bytes) -> bytes:

@@ -70,9 +70,12 @@ class Play(msgspec.Struct, frozen=True):
     stopped_by_cap: bool
     direction: Direction
     seed: int
+    script: str = ""  # what is answered word for word, in place of words of our own
 
     def word(self, index: int) -> str:
-        """Return the token at a place in the answer: four bytes."""
+        """Return the token at a place in the answer: four bytes, of a script's end also fewer."""
+        if self.script:
+            return self.script[index * TOKEN_BYTES : (index + 1) * TOKEN_BYTES]
         word = _WORDS[(self.seed + index * index + 7 * index) % len(_WORDS)][:3]
         return word.ljust(3, "-") + " "
 
@@ -98,19 +101,24 @@ def read_direction(text: str) -> Direction:
         return Direction()
 
 
-def play_for(prompt: bytes, last_user_text: str, cap: int | None, model: str) -> Play:
-    """Decide on the answer to a prompt. Models that reason (o, gpt-5, gemini-2.5) do so for a fifth of their answer."""
+def play_for(prompt: bytes, last_user_text: str, cap: int | None, model: str, script: str = "") -> Play:
+    """Decide on the answer to a prompt. Models that reason (o, gpt-5, gemini-2.5) do so for a fifth of their answer.
+
+    `script` is what must be answered, in ASCII; the cap may cut it short.
+    """
     direction = read_direction(last_user_text)
     seed = int.from_bytes(hashlib.sha256(prompt).digest()[:4], "big")
     wanted = direction.output if direction.output is not None else 8 + seed % 120
     reasoning = direction.reasoning
+    if script:
+        wanted = tokens_of(len(script))
     if direction.output is None and not reasoning and re.match(r"o\d|gpt-5|gemini-2\.5", model):
         reasoning = wanted // 5
     if cap is None or direction.fault == "overrun":
-        return Play(wanted, reasoning, stopped_by_cap=False, direction=direction, seed=seed)
+        return Play(wanted, reasoning, stopped_by_cap=False, direction=direction, seed=seed, script=script)
     reasoning = min(reasoning, cap)
     text = min(wanted, cap - reasoning)
-    return Play(text, reasoning, stopped_by_cap=text < wanted, direction=direction, seed=seed)
+    return Play(text, reasoning, stopped_by_cap=text < wanted, direction=direction, seed=seed, script=script)
 
 
 class PromptCache:

@@ -1,10 +1,11 @@
-"""Read the prompts of both protocols: their text in order, the marks of their caches, the last thing the user said."""
+"""Read the prompts of each protocol: their text in order, the marks of their caches, the last thing the user said."""
 
 from typing import Any
 
 import msgspec
 
 from bursar.sandbox.play import canonical
+from bursar.sandbox.schema import scripted_answer
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -14,6 +15,7 @@ class Prompt(msgspec.Struct, frozen=True):
     images: int
     last_user_text: str
     tools: tuple[str, ...]
+    script: str = ""  # what must be answered word for word
 
     @property
     def content(self) -> bytes:
@@ -32,7 +34,30 @@ def read_chat(request: dict[str, Any]) -> Prompt:
         if message.get("tool_calls"):
             reader.add(canonical(message["tool_calls"]))
     names = tuple(tool["function"]["name"] for tool in tools if "function" in tool)
-    return Prompt(reader.parts, reader.images, reader.last_user_text, names)
+    shape = (request.get("response_format") or {}).get("json_schema") or {}
+    script = scripted_answer(shape.get("schema"))
+    return Prompt(reader.parts, reader.images, reader.last_user_text, names, script)
+
+
+def read_responses(request: dict[str, Any]) -> Prompt:
+    """Read a responses request."""
+    tools = request.get("tools") or []
+    reader = _Reader()
+    if tools:
+        reader.add(canonical(tools))
+    reader.add_content(request.get("instructions"), "system")
+    asked = request.get("input") or []
+    items: list[dict[str, Any]] = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+    for item in items:
+        if "role" in item:
+            reader.add_content(item.get("content"), item["role"])
+        elif "output" in item:
+            reader.add_content(item["output"], "tool")
+        else:
+            reader.add(canonical(item))
+    names = tuple(tool["name"] for tool in tools if tool.get("type") in ("function", "custom"))
+    script = scripted_answer(((request.get("text") or {}).get("format") or {}).get("schema"))
+    return Prompt(reader.parts, reader.images, reader.last_user_text, names, script)
 
 
 def read_messages(request: dict[str, Any]) -> Prompt:
@@ -63,7 +88,7 @@ class _Reader:
                 self.last_user_text = content
             return
         for part in content or []:
-            if part.get("type") in ("image", "image_url"):
+            if part.get("type") in ("image", "image_url", "input_image"):
                 self.images += 1
                 self.add(b"", _lifetime(part))
                 continue

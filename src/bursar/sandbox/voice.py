@@ -28,6 +28,7 @@ class Turn(msgspec.Struct, frozen=True):
     wants_usage: bool = True
     tells_usage: bool = True
     shows_thoughts: bool = False
+    request: dict[str, Any] = {}
 
 
 def chat_answer(turn: Turn) -> bytes:

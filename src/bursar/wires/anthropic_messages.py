@@ -8,7 +8,7 @@ import msgspec
 from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
-from bursar.wires.sse import event_data
+from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.wire import (
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
@@ -302,6 +302,10 @@ class AnthropicMessages:
         kind = _ERROR_TYPES.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "api_error")
         error = {"type": kind, "message": refusal.message, "code": refusal.code} | refusal.details
         return _encode({"type": "error", "error": error, "request_id": call_name})
+
+    def error_event(self, refusal: Refusal, call_name: str) -> bytes:
+        """Write a refusal as the `error` event that ends a stream."""
+        return event_bytes(self.error_body(refusal, call_name), "error")
 
     def usage_report(self, usage: Usage) -> UsageReport:
         """Write usage as a message reports it."""

@@ -15,7 +15,7 @@ from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.gemini_usage import report_of, usage_from_report
-from bursar.wires.sse import event_data
+from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.wire import (
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
@@ -280,6 +280,10 @@ class Gemini:
             details.append({"@type": kind + "RetryInfo", "retryDelay": f"{refusal.retry_after_s}s"})
         error = {"code": refusal.status, "message": refusal.message, "status": status, "details": details}
         return _encode({"error": error})
+
+    def error_event(self, refusal: Refusal, call_name: str) -> bytes:
+        """Write a refusal as the event that ends a stream."""
+        return event_bytes(self.error_body(refusal, call_name))
 
     def usage_report(self, usage: Usage) -> UsageReport:
         """Write usage the way `usageMetadata` does."""

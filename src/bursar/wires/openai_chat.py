@@ -1,16 +1,16 @@
 """Speak OpenAI chat completions, as OpenAI and every compatible provider do."""
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from functools import lru_cache
 from typing import ClassVar, Final
 
 import msgspec
 
 from bursar.core.errors import BadRequest, Refusal
-from bursar.core.money import NANO_PER_USD, Money
+from bursar.core.money import Money
 from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
-from bursar.wires.sse import event_data
+from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.wire import (
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
@@ -26,7 +26,9 @@ from bursar.wires.wire import (
     check_cap,
     check_model,
     merge_reports,
+    openai_tier,
     read_fields,
+    stated_nano,
     unknown_counts,
     unmetered,
     utf8_len,
@@ -34,7 +36,6 @@ from bursar.wires.wire import (
 )
 
 CHOICES_MAX: Final = 128
-_COST_USD_MAX: Final = 1_000_000_000  # a provider that states more for one call is not believed
 _ABSENT: Final = msgspec.Raw(b"")
 
 
@@ -220,12 +221,9 @@ def usage_from_json(report: bytes) -> tuple[Usage, int]:
 def _stated_nano(cost: msgspec.Raw) -> Money:
     """Read the cost a provider states, in nano-USD; -1 when it is none the books could hold."""
     try:
-        usd = _cost.decode(cost)
+        return stated_nano(_cost.decode(cost))
     except msgspec.MsgspecError:
         return -1  # some providers state it in parts
-    if usd is None or not usd.is_finite() or not 0 <= usd < _COST_USD_MAX:
-        return -1
-    return int((usd * NANO_PER_USD).to_integral_value(ROUND_HALF_EVEN))
 
 
 def _unknown(report: bytes) -> dict[str, int]:
@@ -356,7 +354,7 @@ class OpenAIChat:
             media,
             _PLAIN if media is NO_MEDIA and request.web_search_options is _ABSENT else _traits(request, media),
             len(request.prediction),
-            request.service_tier or "",
+            openai_tier(request.service_tier),
             hides_searches=request.web_search_options is not _ABSENT,
         )
 
@@ -395,6 +393,10 @@ class OpenAIChat:
         kind = _ERROR_TYPES.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "server_error")
         error = {"message": refusal.message, "type": kind, "param": refusal.param, "code": refusal.code}
         return _encode({"error": error | refusal.details | {"call_id": call_name}})
+
+    def error_event(self, refusal: Refusal, call_name: str) -> bytes:
+        """Write a refusal as the chunk that ends a stream: its official clients raise on `error`."""
+        return event_bytes(self.error_body(refusal, call_name))
 
     def usage_report(self, usage: Usage) -> UsageReport:
         """Write usage as a chat completion reports it."""

@@ -6,25 +6,39 @@ from typing import Any, Final, cast
 import msgspec
 
 _MESSAGES_MAX: Final = 64
-_IDS: Final = frozenset(("id", "tool_call_id", "tool_use_id", "cache_control", "signature"))
+_IDS: Final = frozenset(("id", "call_id", "tool_call_id", "tool_use_id", "cache_control", "signature"))
 """What differs from one turn to the next though they say the same."""
 _AS_THEY_ARE: Final = frozenset(("input", "arguments"))
 """What is handed to a tool: an id in there is part of what is asked for."""
-_THOUGHTS: Final = frozenset(("thinking", "redacted_thinking"))
+_THOUGHTS: Final = frozenset(("thinking", "redacted_thinking", "reasoning"))
 """Blocks that lead to what is said, and are no part of it."""
+_CALLS: Final = ("_call", "reasoning")
+"""How the types end of what a model answers besides messages."""
 
 
 class _Body(msgspec.Struct):
     messages: list[msgspec.Raw] = []
     system: msgspec.Raw = msgspec.Raw(b"null")
+    # Of responses, whose turns are lists of items.
+    input: msgspec.Raw = msgspec.Raw(b"null")
+    instructions: msgspec.Raw = msgspec.Raw(b"null")
+    previous_response_id: str | None = None
+    conversation: Any = None
 
 
 class _Message(msgspec.Struct):
-    role: str = ""
+    role: str | None = None
+    type: str | None = None
+
+    @property
+    def is_models(self) -> bool:
+        """Tell whether the model has said it."""
+        return self.role == "assistant" or (self.type is not None and self.type.endswith(_CALLS))
 
 
 _body = msgspec.json.Decoder(_Body)
 _message = msgspec.json.Decoder(_Message)
+_items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def turn_digest(body: bytes) -> bytes:
@@ -32,11 +46,12 @@ def turn_digest(body: bytes) -> bytes:
 
     Two turns have the same digest when they say the same, whatever ids their tool calls have and whatever was said
     before. Where the assistant has said nothing yet, the turn is all there is, the system prompt included. A body that
-    holds no such messages has an empty digest.
+    holds no such messages has an empty digest, and so has one whose last turn is kept by the provider.
     """
     try:
         asked = _body.decode(body)
-        turn = [_without_ids(msgspec.json.decode(message)) for message in _last_turn(asked)]
+        last = _last_turn(asked) if bytes(asked.input) == b"null" else _last_items(asked)
+        turn = _without_ids([msgspec.json.decode(message) for message in last])
         return sha256(msgspec.json.encode(turn, order="sorted")).digest()[:16] if turn else b""
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):  # UnicodeDecodeError is a ValueError
         return b""
@@ -50,6 +65,21 @@ def _last_turn(asked: _Body) -> list[msgspec.Raw]:
         if _message.decode(messages[first]).role == "assistant":
             return messages[first:]
     return messages[first:] if first or not messages else [asked.system, *messages]
+
+
+def _last_items(asked: _Body) -> list[msgspec.Raw]:
+    """Return the items of the model's last answer, of which there may be several, and what came after them."""
+    items = _items.decode(asked.input) if bytes(asked.input).startswith(b"[") else [asked.input]
+    answered = False
+    for first in range(len(items) - 1, max(-1, len(items) - 1 - _MESSAGES_MAX), -1):
+        models = _message.decode(items[first]).is_models if bytes(items[first]).startswith(b"{") else False
+        if answered and not models:
+            return items[first + 1 :]
+        answered = answered or models
+    if answered or len(items) > _MESSAGES_MAX:
+        return items[-_MESSAGES_MAX:]
+    kept = asked.previous_response_id is not None or asked.conversation is not None
+    return [] if kept else [asked.instructions, *items]
 
 
 def _without_ids(value: Any) -> Any:
