@@ -52,9 +52,6 @@ LEFT_BEHIND: Final[Silent] = {
     "prompt_cache_key": (),
     "prompt_cache_options": (),
     "prompt_cache_retention": (),
-    "reasoning": (),
-    "reasoning_content": (),
-    "reasoning_details": (),
     "safety_identifier": (),
     "service_tier": ("auto", "default"),
     "store": (False,),
@@ -181,6 +178,7 @@ def _read_assistant(message: Fields) -> Turn:
     parts: list[Part] = [part for part in _read_parts(message, "content") if part != Text("")]
     if refusal := message.text("refusal", ""):
         parts.append(Refused(refusal))
+    message.leave("reasoning", "reasoning_content", "reasoning_details")
     for call in message.objects("tool_calls"):
         parts.append(_read_call(call, call.text("id")))
         call.leave("index", "extra_content")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 from bursar.core.errors import BadRequest
 from bursar.wires.neutral import CannotBeCarried, Image, JsonObject
@@ -25,8 +25,12 @@ class Fields:
         if not isinstance(value, dict):
             raise BadRequest(f"expected an object in `{path or 'body'}`", param=path or None)
         self.path = path
-        self._left = {name: each for name, each in cast(JsonObject, value).items() if each is not None}
+        self._left = self.spelled(cast(JsonObject, value))
         self._silent = silent
+
+    def spelled(self, given: JsonObject) -> JsonObject:
+        """Return the fields that are given, by the names they are taken by."""
+        return {name: each for name, each in given.items() if each is not None}
 
     def at(self, name: str) -> str:
         """Return the path of a field."""
@@ -97,17 +101,17 @@ class Fields:
             raise self.wrong(name, "an object")
         return cast("JsonObject | None", value)
 
-    def object(self, name: str) -> "Fields | None":
+    def object(self, name: str) -> "Self | None":
         """Take an object."""
         value = self._left.pop(name, None)
-        return None if value is None else Fields(value, self.at(name), self._silent)
+        return None if value is None else type(self)(value, self.at(name), self._silent)
 
-    def objects(self, name: str) -> "list[Fields]":
+    def objects(self, name: str) -> "list[Self]":
         """Take a list of objects."""
         found = enumerate(self.list(name))
-        return [Fields(each, f"{self.at(name)}[{index}]", self._silent) for index, each in found]
+        return [type(self)(each, f"{self.at(name)}[{index}]", self._silent) for index, each in found]
 
-    def content(self, name: str) -> "str | list[Fields]":
+    def content(self, name: str) -> "str | list[Self]":
         """Take content, which is a text or a list of parts; none of them when not given."""
         if isinstance(self._left.get(name), str):
             return self.text(name)

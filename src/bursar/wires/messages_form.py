@@ -45,6 +45,7 @@ LEFT_BEHIND: Final[Silent] = {
     "cache_control": (),
     "caller": ({"type": "direct"},),
     "citations": ([], {"enabled": False}),
+    "context_management": ({"edits": []}, {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}),
     "defer_loading": (False,),
     "eager_input_streaming": (),
     "inference_geo": ("global",),

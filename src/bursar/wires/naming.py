@@ -1,12 +1,12 @@
-"""Give tool calls ids that every protocol takes, the same each time."""
+"""Give tool calls and items ids that every protocol takes, the same each time."""
 
 import re
 from hashlib import sha256
 
 
-def made_id(answer_id: str, index: int) -> str:
-    """Make the id of a tool call whose provider gave none, from its answer's id and its place there."""
-    return "call_" + sha256(f"{answer_id}:{index}".encode()).hexdigest()[:24]
+def made_id(answer_id: str, index: int, prefix: str = "call") -> str:
+    """Make an id where a provider gave none, from the answer's and the place in it."""
+    return f"{prefix}_" + sha256(f"{answer_id}:{index}".encode()).hexdigest()[:24]
 
 
 def call_id_in(pattern: str, call_id: str) -> str:

@@ -11,8 +11,9 @@ import msgspec
 
 from bursar.core import records
 from bursar.core.errors import BadRequest
-from bursar.wires import chat_form, messages_form
+from bursar.wires import chat_form, gemini_answers, gemini_form, messages_form, responses_form
 from bursar.wires.chat_stream import ChatChunks, ChatEvents
+from bursar.wires.gemini_stream import GeminiChunks, GeminiEvents
 from bursar.wires.messages_stream import MessagesChunks, MessagesEvents
 from bursar.wires.neutral import (
     FIELDS,
@@ -33,6 +34,7 @@ from bursar.wires.neutral import (
     ToolCall,
     Turn,
 )
+from bursar.wires.responses_stream import ResponsesChunks, ResponsesEvents
 from bursar.wires.wire import UNREADABLE, BadAnswer, bad_request
 
 
@@ -83,6 +85,22 @@ FORMS: Final[dict[records.Protocol, Form]] = {
         messages_form.write_answer,
         MessagesEvents,
         MessagesChunks,
+    ),
+    records.Protocol.openai_responses: Form(
+        responses_form.read_request,
+        responses_form.write_request,
+        responses_form.read_answer,
+        responses_form.write_answer,
+        ResponsesEvents,
+        ResponsesChunks,
+    ),
+    records.Protocol.gemini: Form(
+        gemini_form.read_request,
+        gemini_form.write_request,
+        gemini_answers.read_answer,
+        gemini_answers.write_answer,
+        GeminiEvents,
+        GeminiChunks,
     ),
 }
 
@@ -178,19 +196,19 @@ class StreamTranslator:
         """Translate one whole event; may be none, or several. Raises `BadAnswer` for one that cannot be read."""
         if self._ended:
             return b""
+        return self._write(lambda: self._reader.read(event))
+
+    def end(self) -> bytes:
+        """Return what ends the stream when the provider has closed; nothing for an answer that was cut."""
+        return b"" if self._ended else self._write(self._reader.end)
+
+    def _write(self, read: Callable[[], list[Event]]) -> bytes:
         try:
-            return self._write(self._reader.read(event))
+            return b"".join(self._writer.write(event) for each in read() for event in self._filtered(each))
         except BadRequest as error:
             raise BadAnswer(error.message) from None
         except _UNFIT as error:
             raise BadAnswer(_unfit(error).message) from None
-
-    def end(self) -> bytes:
-        """Return what ends the stream when the provider has closed; nothing for an answer that was cut."""
-        return b"" if self._ended else self._write(self._reader.end())
-
-    def _write(self, events: list[Event]) -> bytes:
-        return b"".join(self._writer.write(event) for each in events for event in self._filtered(each))
 
     def _filtered(self, event: Event) -> list[Event]:
         """Leave out signatures, and reasoning that is nothing but its signature."""
