@@ -15,7 +15,6 @@ from bursar.prices.near import near_names
 from bursar.prices.price import Price, RateCard
 from bursar.prices.quote import Ceiling, ceiling, missing_rate
 from bursar.wires.protocols import WIRES
-from bursar.wires.translate import can_translate
 from bursar.wires.wire import Wire
 
 _SPEAKS: Final = {
@@ -26,12 +25,6 @@ _SPEAKS: Final = {
 }
 _KEY_HEADERS: Final = {Protocol.anthropic_messages: "x-api-key: ", Protocol.gemini: "x-goog-api-key: "}
 _OPENAI: Final = "api.openai.com"
-_ROUTE_NAMES: Final = {
-    Protocol.openai_chat: "POST /v1/chat/completions",
-    Protocol.anthropic_messages: "POST /v1/messages",
-    Protocol.openai_responses: "POST /v1/responses",
-    Protocol.gemini: "POST /v1beta/models/{model}:generateContent",
-}
 # Tiers that are the standard price, whatever a provider calls it. Any other must be priced to be used.
 _STANDARD_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "on_demand")
 
@@ -86,11 +79,6 @@ def _spoken(provider: Provider, base_url: str) -> tuple[Protocol, ...]:
         return tuple(Protocol[name] for name in provider.protocols)
     spoken = _SPEAKS[provider.kind]
     return (*spoken, Protocol.openai_responses) if provider.kind == "openai" and _OPENAI in base_url else spoken
-
-
-def _reaches(source: Protocol, target: Protocol) -> bool:
-    """Tell whether calls of one protocol can be made in another."""
-    return source is target or can_translate(source, target)
 
 
 class Candidate:
@@ -172,16 +160,11 @@ class Routes:
     def find(self, name: str, protocol: Protocol) -> tuple[Candidate, ...]:
         """Return a model's candidates for calls of a protocol, in order of preference.
 
-        Raises `NotFound` for an unknown name, with near ones, or one that calls of this protocol cannot be carried to;
-        `Unmetered` without price.
+        Raises `NotFound` for an unknown name, with near ones, and `Unmetered` without price.
         """
         found = self._found.get((name, protocol))
         if found is None:
-            candidates = self._candidates(name, protocol)
-            found = tuple(each for each in candidates if _reaches(protocol, each.wire.protocol))
-            if not found:
-                other = _ROUTE_NAMES[candidates[0].wire.protocol]
-                raise NotFound(f"model {name!r} is served by {other} only", code="wrong_protocol", param="model")
+            found = self._candidates(name, protocol)
             if len(self._found) < 10_000:  # a client may make up names without end
                 self._found[name, protocol] = found
         return found

@@ -10,9 +10,9 @@ from bursar.gateway.connection import Response
 from bursar.gateway.passage import Passage, Translated
 from bursar.gateway.routes import Candidate
 from bursar.wires.neutral import Sending, Telling
-from bursar.wires.translate import StreamTranslator, can_translate, translate_answer, translate_request
+from bursar.wires.translate import StreamTranslator, translate_answer, translate_request
 from bursar.wires.translate_errors import translate_error
-from bursar.wires.wire import BadAnswer, Wire
+from bursar.wires.wire import BadAnswer
 
 
 def translate_call(passage: Passage, candidates: Sequence[Candidate], output_cap: int) -> Sequence[Candidate]:
@@ -26,9 +26,6 @@ def translate_call(passage: Passage, candidates: Sequence[Candidate], output_cap
     for wire in {candidate.wire.protocol: candidate.wire for candidate in candidates}.values():
         if wire is passage.wire:
             continue
-        if not can_translate(source, wire.protocol):
-            refused[wire.protocol] = _untranslatable(passage, wire)
-            continue
         try:
             body = translate_request(passage.body, source, wire.protocol, sending)
             target = wire.path(facts.model, stream=facts.stream).removeprefix("/models/").partition("?")[0]
@@ -39,12 +36,6 @@ def translate_call(passage: Passage, candidates: Sequence[Candidate], output_cap
     if not left:
         raise refused[candidates[0].wire.protocol]
     return left
-
-
-def _untranslatable(passage: Passage, wire: Wire) -> BadRequest:
-    source, target = passage.call.protocol.name, wire.protocol.name
-    message = f"model {passage.facts.model!r} is served in {target}, and {source} is not translated to it"
-    return BadRequest(f"{message}: ask in {target}, or for another model", code="cannot_be_carried", param="model")
 
 
 def translate_response(passage: Passage, candidate: Candidate, response: Response) -> Refusal | None:

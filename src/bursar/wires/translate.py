@@ -108,11 +108,6 @@ _UNFIT: Final = (*UNREADABLE, OverflowError)
 """What reading or writing JSON may raise for a body made to break it."""
 
 
-def can_translate(source: records.Protocol, target: records.Protocol) -> bool:
-    """Tell whether calls in one protocol can be made in another."""
-    return source in FORMS and target in FORMS
-
-
 def translate_request(body: bytes, source: records.Protocol, target: records.Protocol, sending: Sending) -> bytes:
     """Return a request in the provider's protocol, with the model and output cap that were decided.
 
