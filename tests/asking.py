@@ -34,8 +34,8 @@ def fetch(local: LocalBursar, method: str, path: str, body: bytes | None = None,
 
 
 def ask(local: LocalBursar, secret: str, text: str = "[[output=10]] hi", **options: Any) -> Answer:
-    """Ask a chat model; `options` are fields of the body, or headers where they begin with x_."""
-    headers = {name: value for name, value in options.items() if name.startswith("x_")}
+    """Ask a chat model; `options` are fields of the body, or headers where they begin with x_, or are traceparent."""
+    headers = {name: value for name, value in options.items() if name.startswith("x_") or name == "traceparent"}
     fields = {name: value for name, value in options.items() if name not in headers}
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}]} | fields
     return fetch(

@@ -165,9 +165,9 @@ def test_a_clock_that_was_set_back_makes_no_counter_fall() -> None:
 
 def test_the_listener_is_given_each_record() -> None:
     counters, heard = stats(), []
-    counters.listener = heard.append
-    counters.count(record(attempt()))
-    assert heard == [record(attempt())]
+    counters.listener = lambda *each: heard.append(each)
+    counters.count(record(attempt()), b"00-ab-cd-01")
+    assert heard == [(record(attempt()), b"00-ab-cd-01")]
 
 
 def test_every_gauge_and_counter_says_what_it_is() -> None:

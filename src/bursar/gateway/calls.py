@@ -37,6 +37,7 @@ from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.send import Sender
 from bursar.gateway.stats import Stats
 from bursar.gateway.stream import StreamPassage
+from bursar.gateway.telemetry import onward
 from bursar.gateway.translation import translate_call, translate_response
 from bursar.store.claims import Claim
 from bursar.store.keys import Key
@@ -77,6 +78,7 @@ class Calls:
         self._sender = Sender(routes, books, self.holds)
         self._guard = Guard(books.control)
         self.stats = stats
+        self.propagates = False  # whether providers are told which trace a call belongs to
 
     async def serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send, target: str = "") -> None:
         """Serve one call. Whatever is refused is refused before anything is held."""
@@ -96,6 +98,8 @@ class Calls:
             body = body_of(await receive(), headers.content_length, settings.body_bytes_max)
             passage = _open(wire, key, headers, body, call_id, now_us)
             passage.client = scope[CLIENT]
+            if headers.traceparent or self.propagates:
+                self._trace(passage, headers.traceparent)
             if headers.idempotency_key:
                 await self._make_once(passage, key, headers, send)
             else:
@@ -169,10 +173,16 @@ class Calls:
             if passage.record is None:
                 books.abandon(passage)
             if passage.record is not None:
-                self.stats.count(passage.record)
+                self.stats.count(passage.record, passage.traceparent)
                 self.holds.learn(passage, passage.record)
                 if passage.record.status in _ANSWERED:
                     self._guard.answered(passage)
+
+    def _trace(self, passage: Passage, traceparent: bytes) -> None:
+        """Keep which trace a call belongs to, and tell the provider where that is wanted."""
+        passage.traceparent = traceparent
+        if self.propagates:
+            passage.forwarded += onward(passage.call.call_id, traceparent)
 
     def _plan(self, passage: Passage, key: Key, headers: CallHeaders) -> Quote:
         """Plan a call and quote the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""

@@ -7,7 +7,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -93,6 +93,30 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return f"Alerts(webhook={bool(self.webhook)}, every_s={self.every_s})"
 
 
+class Otel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hold the `[otel]` table: where finished calls are exported to."""
+
+    endpoint: str = ""
+    headers_env: str = ""
+    service_name: str = "bursar"
+    every_s: Seconds = 5.0
+    propagate: bool = False  # tell providers which trace a call belongs to
+
+    def headers(self) -> dict[str, str]:
+        """Read what authenticates at the collector: `name=value,name=value` in a variable of the environment.
+
+        Raises `ConfigError` where it is not there or cannot be read; its text is in no message.
+        """
+        text = _read_secret("otel.headers", self.headers_env, "")
+        pairs = [part.partition("=") for part in text.split(",")] if text else []
+        if not all(name.strip() and equals and value.isprintable() for name, equals, value in pairs):
+            raise ConfigError(f"otel.headers_env: {self.headers_env} is to hold name=value,name=value")
+        return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+
+    def __repr__(self) -> str:
+        return f"Otel(endpoint={bool(self.endpoint)}, service_name={self.service_name!r})"
+
+
 class Model(msgspec.Struct, frozen=True):
     """Hold one `[models.NAME]` table: `targets` are (provider, model), in order of preference."""
 
@@ -120,6 +144,7 @@ class Config(msgspec.Struct, frozen=True):
     models: dict[str, Model]
     prices: list[Price]
     alerts: Alerts = Alerts()
+    otel: Otel = Otel()
 
     @property
     def needs_sandbox(self) -> bool:
@@ -128,7 +153,7 @@ class Config(msgspec.Struct, frozen=True):
 
 
 _PROTOCOLS: Final = tuple(protocol.name for protocol in WIRES)
-_TABLES: Final = ("gateway", "providers", "models", "prices", "alerts")
+_TABLES: Final = ("gateway", "providers", "models", "prices", "alerts", "otel")
 
 
 def read_config(path: Path | None) -> Config:
@@ -177,7 +202,8 @@ def parse_config(tables: dict[str, Any]) -> Config:
     _check_fallbacks(models)
     if not providers:
         raise ConfigError("providers: expected at least one [providers.NAME] table")
-    return Config(settings, providers, models, read_prices(prices), _alerts(tables.get("alerts", {})))
+    alerts, otel = _alerts(tables.get("alerts", {})), _otel(tables.get("otel", {}))
+    return Config(settings, providers, models, read_prices(prices), alerts, otel)
 
 
 def _settings(value: Any) -> Settings:
@@ -196,12 +222,7 @@ def _alerts(value: Any) -> Alerts:
         if has_secret:
             raise ConfigError('alerts.webhook: expected an address such as "https://example.com/alerts"')
         return alerts
-    try:
-        parts = urlsplit(alerts.webhook)
-        usable = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # what it raises for a port or host that is none
-        usable = False
-    if not usable or not alerts.webhook.isascii() or not alerts.webhook.isprintable() or " " in alerts.webhook:
+    if not _is_address(alerts.webhook):
         raise ConfigError('alerts.webhook: expected an address such as "https://example.com/alerts"')
     if not has_secret:
         raise ConfigError("alerts.secret_env: expected the variable with the secret webhooks are signed with")
@@ -216,6 +237,25 @@ def _is_here(base_url: str) -> bool:
         return False
     address = read_address(host or "")
     return not base_url or host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _otel(value: Any) -> Otel:
+    otel = _convert(value, Otel, "otel")
+    if not otel.endpoint and (otel.headers_env or otel.propagate):
+        raise ConfigError('otel.endpoint: expected an address such as "http://127.0.0.1:4318"')
+    if otel.endpoint and not _is_address(otel.endpoint):
+        raise ConfigError('otel.endpoint: expected an address such as "http://127.0.0.1:4318"')
+    return otel
+
+
+def _is_address(text: str) -> bool:
+    """Tell whether a text is an address of HTTP that can be asked."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # what it raises for a port or host that is none
+        return False
+    return usable and text.isascii() and text.isprintable() and " " not in text
 
 
 def _read_secret(where: str, variable: str, file: str) -> str:

@@ -21,7 +21,7 @@ _OWN: Final = (
     b"x-bursar-max-cost-usd",
     b"x-bursar-timeout-s",
 )
-_RARE: Final = frozenset((*_FORWARDED, *_OWN, b"idempotency-key"))
+_RARE: Final = frozenset((*_FORWARDED, *_OWN, b"idempotency-key", b"traceparent"))
 # To the client: what its SDK acts on. Everything else a provider says stays here.
 _RETURNED: Final = frozenset(
     (
@@ -56,6 +56,7 @@ class CallHeaders(msgspec.Struct):
     forwarded: bytes = b""  # header lines for the provider
     target: str = ""  # the end of the path, where a protocol says there what others say in the body
     as_array: bool = False  # a stream is to be one JSON array
+    traceparent: bytes = b""
     anthropic: bool = False
 
 
@@ -107,6 +108,7 @@ def _read_rare(read: CallHeaders, given: dict[bytes, bytes]) -> None:
         if not value:
             raise BadRequest("Idempotency-Key is empty: give one, or leave it out", param="Idempotency-Key")
         read.idempotency_key = value
+    read.traceparent = given.get(b"traceparent", b"")
     for name in _OWN:
         if (value := given.get(name)) is not None:
             _read_own(read, name[9:].decode("latin-1"), value.decode("latin-1"))

@@ -43,6 +43,7 @@ class Passage:
         "record",
         "segment",
         "status",
+        "traceparent",
         "translated",
         "turn",
         "wire",
@@ -66,6 +67,7 @@ class Passage:
         self.holding = NO_HOLDING
         self.payable_account = 0
         self.translated: dict[Protocol, Translated] = {}
+        self.traceparent = b""  # which trace the client's call belongs to, if it says so
         self.turn = b""  # of an agent run that is watched
         self.segment = 0  # of the spool, where its beginning is written
         self.attempts: list[Attempt] = []

@@ -10,6 +10,7 @@ from bursar.gateway.connection import Timeouts
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
 from bursar.gateway.rules import USUAL, Rules, rules_of
+from bursar.gateway.telemetry import PROVIDER_NAMES
 from bursar.prices.book import Book
 from bursar.prices.near import near_names
 from bursar.prices.price import Price, RateCard
@@ -152,6 +153,15 @@ class Routes:
     def prices_checked(self) -> str:
         """Return the day of the price book's newest check, empty where it is not known."""
         return self._book.checked
+
+    @property
+    def provider_names(self) -> dict[str, str]:
+        """Return each provider with the name telemetry has for whose it is, by the prices that apply to it."""
+        sellers = {
+            name: provider.prices or self._book.provider_of_url(provider.base_url) or name
+            for name, provider in self._config.providers.items()
+        }
+        return {name: PROVIDER_NAMES.get(seller, seller) for name, seller in sellers.items()}
 
     def names(self) -> list[tuple[str, str]]:
         """Return each configured model with the provider it goes to first."""

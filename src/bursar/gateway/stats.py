@@ -145,7 +145,7 @@ class Stats:
         self._file = file
         self._clock_us = clock_us
         self._watched: list[Callable[[], Iterable[Reading]]] = []
-        self.listener: Callable[[Record], None] | None = None  # is given each record, and must not wait
+        self.listener: Callable[[Record, bytes], None] | None = None  # is given each record, and must not wait
         self.under_way = 0
         self.streams = 0  # of those under way
         before = (_read(file) if file is not None else None) or Counts()
@@ -158,8 +158,8 @@ class Stats:
         self.predicted = 0  # calls held for by expectation
         self.exceeded = 0  # of these, those that needed more
 
-    def count(self, record: Record) -> None:
-        """Count a settled call whose answer has left."""
+    def count(self, record: Record, traceparent: bytes = b"") -> None:
+        """Count a settled call whose answer has left; `traceparent` says which trace it belongs to, if any."""
         call, attempts = record.call, record.attempts
         last = attempts[-1]
         key = (call.protocol, call.stream, last.provider, last.model, record.status, last.status)
@@ -177,7 +177,7 @@ class Stats:
         if len(attempts) > 1:
             self._count_earlier(attempts)
         if self.listener is not None:
-            self.listener(record)
+            self.listener(record, traceparent)
 
     def watch(self, read: Callable[[], Iterable[Reading]]) -> None:
         """Have gauges read whenever they are shown: about once a second."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine, Generator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -59,6 +59,9 @@ from bursar.store.leases import OpenLease, expire_holds, id_of, return_lease, se
 from bursar.store.postgres import DataFolder
 from bursar.store.reports import recent_lengths
 from bursar.store.spool import Position, Spool
+
+if TYPE_CHECKING:
+    from bursar.gateway.otel import Exporter
 
 log = structlog.get_logger()
 
@@ -129,6 +132,7 @@ class Worker:
         self._journal: Journal
         self._books: GatewayBooks
         self._watched: Watch
+        self._exporter: Exporter | None = None
 
     async def run(self) -> None:
         """Serve until told to stop."""
@@ -140,6 +144,7 @@ class Worker:
         calls = Calls(self._config.gateway, self._keys, self._routes, self._books, ids, self._stats)
         self._watched = Watch(self._routes, self._books, self._journal, self._spool)
         self._stats.watch(self._watched.read)
+        self._exporter = self._begin_export(calls)
         await self._keys.load()
         if self._keys.expect:
             since_us = clock_us() - _REMEMBERED_US
@@ -161,6 +166,8 @@ class Worker:
             self._watch(work)
         await self._serve(app)
         await self._stop()
+        if self._exporter is not None:
+            await asyncio.to_thread(self._exporter.close)
 
     async def recover(self) -> None:
         """Carry what a worker that is not run any more has left into the books, and give its leases back."""
@@ -177,6 +184,20 @@ class Worker:
         await self._journal.open()
         self._books = GatewayBooks(self._config.gateway, self._control, self._journal, self._spool, clock_us)
         await self._recover(place)
+
+    def _begin_export(self, calls: Calls) -> "Exporter | None":
+        """Begin to export finished calls, where a collector is configured."""
+        otel = self._config.otel
+        if not otel.endpoint:
+            return None
+        try:
+            from bursar.gateway.otel import Exporter
+        except ImportError as error:
+            raise ConfigError(f"otel.endpoint: {error.name} is not installed: it needs the extra otel") from None
+        exporter = Exporter(otel, gateway_name(self._options.spool), self._routes.provider_names)
+        self._stats.listener, calls.propagates = exporter.take, otel.propagate
+        self._stats.watch(exporter.read)
+        return exporter
 
     async def _serve(self, app: App) -> None:
         settings = self._config.gateway
