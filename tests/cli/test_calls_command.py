@@ -89,9 +89,12 @@ def test_a_call_is_shown_with_its_attempts_and_lines(cli: Cli, shared_bursar: Lo
     assert sum(Decimal(line["amount_usd"]) for line in attempt["lines"]) == Decimal(call["cost_usd"])
     assert Decimal(call["held_usd"]) >= Decimal(call["cost_usd"])
     text = cli("calls", "show", call_id).out
-    assert f"cost_usd       {call['cost_usd']}\n" in text
-    assert "attempt 1: sandbox/gpt-5-mini ok" in text
-    assert all(line["unit"] in text and line["amount_usd"] in text for line in attempt["lines"])
+    assert f"cost      {call['cost_usd']} USD, {call['held_usd']} held\n" in text
+    assert "tags      team=a, stage=b\n" in text
+    assert "usage     input tokens 99, cache read tokens 1,408, output tokens 20, reasoning tokens 7\n" in text
+    assert "attempt 1: sandbox/gpt-5-mini ok, 200 status" in text
+    assert all(line["unit"].replace("_", " ") in text and line["amount_usd"] in text for line in attempt["lines"])
+    assert not any(sign in text for sign in "{}[]'")
 
 
 def test_a_call_that_failed_is_shown_as_what_it_was(cli: Cli, shared_bursar: LocalBursar) -> None:

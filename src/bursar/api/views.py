@@ -33,7 +33,10 @@ class TotalsView(msgspec.Struct, frozen=True):
 
 
 class LineView(msgspec.Struct, frozen=True):
-    """Be one line of a statement, its calls and charges. Input includes cached tokens, output includes reasoning."""
+    """Be one line of a statement, its calls and charges. Input includes cached tokens, output includes reasoning.
+
+    `reported_usd` is what providers say so many calls cost, `of_reported_usd` what was booked for the same.
+    """
 
     name: str
     calls: int
@@ -43,6 +46,9 @@ class LineView(msgspec.Struct, frozen=True):
     cache_read_tokens: int
     output_tokens: int
     estimated_calls: int
+    reported_calls: int
+    reported_usd: str
+    of_reported_usd: str
 
 
 class StatementView(msgspec.Struct, frozen=True):
@@ -156,7 +162,8 @@ def line_view(line: StatementLine) -> LineView:
     """Shape a statement's line."""
     cost = nano_to_usd(line.cost_nano)
     counts = (line.input_tokens, line.cache_read_tokens, line.output_tokens, line.estimated)
-    return LineView(line.name, line.calls, line.charges, cost, *counts)
+    reported = (line.reported, nano_to_usd(line.reported_nano), nano_to_usd(line.of_reported_nano))
+    return LineView(line.name, line.calls, line.charges, cost, *counts, *reported)
 
 
 def budget_view(holder: Holder, tree: Tree, state: BudgetState) -> BudgetView:

@@ -31,6 +31,8 @@ class AlertKind(StrEnum):
 
     threshold = "threshold"
     forecast = "forecast"
+    price_divergence = "price_divergence"  # these are of no budget: see `budgets.divergence`
+    price_stale = "price_stale"
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -2,12 +2,16 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter, validators
+from rich.markup import escape
 
 from bursar.cli.common import Data, Json, console, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError
+from bursar.core.money import nano_to_usd
 from bursar.store.reports import one_call, recent_calls
 
 app = App(name="calls", help="Show calls.")
@@ -72,17 +76,60 @@ def show(
     if json:
         print_json(found)
         return
-    for name, value in found.items():
-        if name not in ("attempts", "usage") and value not in (None, {}, ""):
-            print(f"{name:14} {value}")
+    print("\n".join(f"{name:9} {text}" for name, text in _about(found) if text))
     for number, attempt in enumerate(found["attempts"], 1):
-        title = (
-            f"attempt {number}: {attempt['provider']}/{attempt['model']} {attempt['status']} {attempt['error'] or ''}"
-        )
-        rows = [[line["unit"], f"{line['quantity']:,}", line["amount_usd"]] for line in attempt["lines"]]
-        rows.append([f"total, usage by {attempt['usage_source']}", "", attempt["cost_usd"]])
         print()
-        print_table(["unit", "quantity", "USD"], rows, right=(1, 2), title=title)
+        _print_attempt(number, attempt)
+
+
+def _about(call: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Describe a call line by line; what there is nothing to say about is empty."""
+    yield "call", call["id"]
+    yield "at", f"{call['at'][:23].replace('T', ' ')} UTC"
+    yield "key", call["key"]
+    yield "run", call["run"] or ""
+    yield "parent", call["parent"] or ""
+    yield "tags", ", ".join(f"{name}={value}" for name, value in call["tags"].items())
+    yield "asked", f"{call['model']} by {call['protocol']}{', as a stream' if call['stream'] else ''}"
+    yield "answered", f"{call['served_by']}: {call['status']}, {call['http_status'] or 'no'} status"
+    first = f", first byte after {call['ttft_ms']:,} ms" if call["ttft_ms"] is not None else ""
+    yield "time", f"{call['duration_ms']:,} ms{first}"
+    yield "prompt", _counts(call["prompt_bytes"], " bytes")
+    yield "usage", _counts(call["usage"])
+    yield "not known", _counts(call["unknown_usage"])
+    yield "cost", f"{call['cost_usd']} USD, {call['held_usd']} held"
+    yield "overage", f"{call['overage_usd']} USD" if Decimal(call["overage_usd"]) else ""
+    saved = Decimal(call["counterfactual_usd"]) - Decimal(call["cost_usd"])
+    yield "saved", f"{saved} USD by {_counts(call['arms'])}" if saved else ""
+
+
+def _counts(counts: dict[str, Any], unit: str = "") -> str:
+    """Write what there is any of: `input tokens 12, output tokens 1,204`."""
+    found = ((name, f"{count:,}" if isinstance(count, int) else count) for name, count in counts.items() if count)
+    return ", ".join(f"{name.replace('_', ' ')} {text}{unit}" for name, text in found)
+
+
+def _print_attempt(number: int, attempt: dict[str, Any]) -> None:
+    """Print an attempt: each priced line with its rate, what they come to, and what the provider says it charged."""
+    status = f"{attempt['status']}, {attempt['http_status'] or 'no'} status"
+    why = f": {attempt['error']}" if attempt["error"] else ""
+    rows = [
+        [line["unit"].replace("_", " "), f"{line['quantity']:,}", _rate(line), line["amount_usd"]]
+        for line in attempt["lines"]
+    ]
+    rows.append([f"total, usage by {attempt['usage_source']}", "", "", attempt["cost_usd"]])
+    if attempt["reported_cost_usd"] is not None:
+        rows.append(["the provider says", "", "", attempt["reported_cost_usd"]])
+    title = f"attempt {number}: {attempt['provider']}/{attempt['model']} {status}{why}"
+    print_table(["unit", "quantity", "rate in USD", "USD"], rows, right=(1, 2, 3), title=escape(title))
+    if attempt["price_source"]:
+        checked = f", checked {attempt['price_checked']}" if attempt["price_checked"] else ""
+        print(f"price from {attempt['price_source']}{checked}")
+
+
+def _rate(line: dict[str, Any]) -> str:
+    per = {1: "each", 1_000: "a thousand", 1_000_000: "a million"}.get(line["per"], f"for {line['per']:,}")
+    return f"{nano_to_usd(int(line['rate_nano_usd']))} {per}"
 
 
 def _row(call: dict[str, Any]) -> list[str]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 ENVIRONMENT: Final = "BURSAR_CHILD"
 LEVEL: Final = "BURSAR_LOG_LEVEL"
+CHECKED_SUFFIX: Final = ".checked"
+"""Of the file beside the compiled price book that says when its prices were checked."""
+
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
@@ -133,7 +136,9 @@ def _keeper(options: Options) -> None:
     from bursar.gateway.config import read_config
 
     config = read_config(Path(options.config) if options.config else None)
-    _run(Keeper(options.database_url, config.alerts).run())
+    checked = Path(options.folder).with_suffix(CHECKED_SUFFIX)
+    text = checked.read_text() if checked.exists() else ""
+    _run(Keeper(options.database_url, config.alerts, prices_checked=text).run())
 
 
 def _prices(options: Options) -> None:
@@ -141,7 +146,9 @@ def _prices(options: Options) -> None:
 
     path = Path(options.folder)
     fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.msgpack.encode(load()))
+    book = load()
+    fresh.write_bytes(msgspec.msgpack.encode(book))
+    path.with_suffix(CHECKED_SUFFIX).write_text(book.checked)
     fresh.rename(path)
 
 

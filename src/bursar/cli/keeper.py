@@ -28,6 +28,7 @@ from bursar.store.alerts import (
     settle_delivery,
 )
 from bursar.store.database import AWAY, Connection, connect
+from bursar.store.price_alerts import PriceTerms, make_price_alerts
 
 log = structlog.get_logger()
 
@@ -35,6 +36,8 @@ DELIVERIES_MAX: Final = 8
 """How many are under way at once."""
 
 _RETRY_S: Final = 1.0
+_PRICES_S: Final = 300.0
+_PRICES_PAUSES: Final = 50
 
 
 def clock_us() -> int:
@@ -53,6 +56,7 @@ class Keeper:
         schedule: Schedule | None = None,
         timeout_s: float = TIMEOUT_S,
         tls: ssl.SSLContext | None = None,
+        prices_checked: str = "",
     ) -> None:
         self._database_url = database_url
         self._alerts = alerts
@@ -60,6 +64,8 @@ class Keeper:
         self._timeout_s = timeout_s
         self._tls = tls
         self._secret = alerts.secret()
+        self._prices = PriceTerms(alerts.divergence_percent, alerts.stale_days, prices_checked)
+        self._prices_due = 0.0
         self._url_sha256 = hashlib.sha256(alerts.webhook.encode()).digest() if alerts.webhook else None
         self._random = random.Random()  # noqa: S311 - it spreads attempts, nothing is kept secret by it
 
@@ -92,6 +98,7 @@ class Keeper:
         tree = None
         while True:
             tree = await self.look(connection, tree)
+            await self.look_at_prices(connection)
             while await self.deliver(connection):
                 pass
             await asyncio.sleep(self._alerts.every_s)
@@ -102,6 +109,17 @@ class Keeper:
         for alert in made:
             log.info("alert.made", alert=alert.alert_id, budget=alert.budget_id, kind=alert.kind.value)
         return tree
+
+    async def look_at_prices(self, connection: Connection) -> None:
+        """Find what is to be told about prices: every few minutes, and the less often the longer it takes."""
+        began = time.monotonic()
+        if began < self._prices_due:
+            return
+        made = await make_price_alerts(connection, self._prices, clock_us(), self._url_sha256)
+        for alert in made:
+            log.warning("alert.made", alert=alert.alert_id, budget=alert.budget_id, kind=alert.kind.value)
+        ended = time.monotonic()
+        self._prices_due = ended + max(_PRICES_S, (ended - began) * _PRICES_PAUSES)
 
     async def deliver(self, connection: Connection) -> int:
         """Attempt the deliveries that are due, so many as may be under way at once; returns how many there were."""

@@ -49,14 +49,20 @@ def statement(
 
 
 def print_statement(by: By, lines: list[StatementLine], total: Totals, span: str) -> None:
-    """Print a statement as a table; what was charged beside calls is counted where there is any."""
+    """Print a statement as a table; what was charged beside calls is counted where there is any.
+
+    So is what providers say calls cost, beside what was booked for the same calls.
+    """
     into = total.input_tokens + total.cache_read_tokens + total.cache_write_tokens
     out = total.output_tokens + total.reasoning_tokens
-    whole = StatementLine(
-        "total", total.calls, total.cost_nano, into, total.cache_read_tokens, out, total.estimated, total.charges
-    )
+    counts = (total.calls, total.cost_nano, into, total.cache_read_tokens, out, total.estimated)
+    whole = StatementLine("total", *counts, charges=total.charges)
     columns = [str(by), "calls", "input", "cached", "output", "USD", "estimated"]
     rows = [_row(line) for line in [*lines, whole]]
+    if any(line.reported for line in lines):
+        columns += ["reported", "USD of these"]
+        for row, line in zip(rows, [*lines, None], strict=True):
+            row += _reported(line)
     if total.charges:
         columns.insert(2, "charges")
         for row, line in zip(rows, [*lines, whole], strict=True):
@@ -69,6 +75,13 @@ def _row(line: StatementLine) -> list[str]:
     return [line.name, *counts, nano_to_usd(line.cost_nano, 9), f"{line.estimated:,}" if line.estimated else ""]
 
 
+def _reported(line: StatementLine | None) -> list[str]:
+    """Write what providers say calls cost, and what was booked for the same; nothing where they do not say."""
+    if line is None or not line.reported:
+        return ["", ""]
+    return [nano_to_usd(line.reported_nano, 9), nano_to_usd(line.of_reported_nano, 9)]
+
+
 def _line_json(line: StatementLine) -> dict[str, Any]:
     return {
         "name": line.name,
@@ -79,6 +92,9 @@ def _line_json(line: StatementLine) -> dict[str, Any]:
         "cache_read_tokens": line.cache_read_tokens,
         "output_tokens": line.output_tokens,
         "estimated_calls": line.estimated,
+        "reported_calls": line.reported,
+        "reported_usd": nano_to_usd(line.reported_nano),
+        "of_reported_usd": nano_to_usd(line.of_reported_nano),
     }
 
 

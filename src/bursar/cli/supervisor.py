@@ -121,7 +121,8 @@ class Supervisor:
         await prices
         await self._start_children(url, self._listener)
         await self._wait_ready()
-        keeper = Child("keeper", Options(database_url=url, config=str(self._config_path or "")), ())
+        config = str(self._config_path or "")
+        keeper = Child("keeper", Options(folder=str(folder.prices), database_url=url, config=config), ())
         self._children.append(keeper)
         await keeper.start()
         # Only from now on: a worker that cannot start at all is not tried again and again.

@@ -84,6 +84,8 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     secret_env: str = ""
     secret_file: str = ""
     every_s: Seconds = 5.0
+    divergence_percent: Annotated[int, msgspec.Meta(ge=0)] = 2  # between a provider's own costs and ours; 0: not told
+    stale_days: Annotated[int, msgspec.Meta(ge=0)] = 60  # since the price book was checked; 0: not told
 
     def secret(self) -> bytes:
         """Read what webhooks are signed with. Raises `ConfigError` when its place is empty."""

@@ -40,6 +40,8 @@ _COMMIT_US: Final = 15 * SECOND_US
 _ENDED_US: Final = DAY_US
 """How long after its end a window is still looked at: calls settle in the window they began in."""
 
+_TYPES: Final = {AlertKind.price_divergence.value: "price.divergence", AlertKind.price_stale.value: "price.stale"}
+
 ALERTS_MAX: Final = 1_000
 """How many are listed at most."""
 
@@ -107,7 +109,7 @@ async def make_alerts(
         alerts: list[Alert] = []
         for some in _alike(windows):
             alerts += await _look_at(connection, tree, some, now_us)
-        new = [alert for alert in alerts if await _write(connection, alert, url_sha256, now_us)]
+        new = [alert for alert in alerts if await write_alert(connection, alert, url_sha256, now_us)]
         await connection.execute(_SQL["set_looked"], clock["now_us"])
     return tree, new
 
@@ -206,7 +208,7 @@ async def _add_sample(connection: Connection, standing: Standing, now_us: int) -
     await connection.execute(_SQL["forget_samples"], *where, now_us - HORIZON_US)
 
 
-async def _write(connection: Connection, alert: Alert, url_sha256: bytes | None, now_us: int) -> bool:
+async def write_alert(connection: Connection, alert: Alert, url_sha256: bytes | None, now_us: int) -> bool:
     """Write an alert down, and that it is to be delivered; False where it was made before."""
     details = msgspec.json.encode(alert.details).decode()
     kind, times = (alert.kind.value, alert.number), (alert.at_us, alert.runs_out_us)
@@ -257,7 +259,7 @@ def _event(row: asyncpg.Record) -> Event:
     details = msgspec.json.decode(row["details"], type=Details)
     return Event(
         row["alert_id"],
-        f"budget.{row['kind']}",
+        _TYPES.get(row["kind"], f"budget.{row['kind']}"),
         row["tenant"],
         **msgspec.structs.asdict(details),
         window=row["period"],

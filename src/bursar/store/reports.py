@@ -20,7 +20,9 @@ _SUMS: Final = """count(*) as calls, sum(cost_nano)::bigint as cost_nano,
     sum(input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens)::bigint as input_tokens,
     sum(cache_read_tokens)::bigint as cache_read_tokens,
     sum(output_tokens + reasoning_tokens)::bigint as output_tokens,
-    count(*) filter (where usage_source in (2, 3)) as estimated"""
+    count(*) filter (where usage_source in (2, 3)) as estimated,
+    count(reported_cost_nano) as reported, coalesce(sum(reported_cost_nano), 0)::bigint as reported_nano,
+    coalesce(sum(cost_nano) filter (where reported_cost_nano is not null), 0)::bigint as of_reported_nano"""
 _SQL: Final = {name: text.replace("{sums}", _SUMS) for name, text in load_statements("calls").items()}
 
 _CHARGES: Final = load_statements("charges")
@@ -55,6 +57,9 @@ class StatementLine(msgspec.Struct, frozen=True):
     cache_read_tokens: int
     output_tokens: int
     estimated: int  # calls whose usage the provider did not report
+    reported: int = 0  # calls whose provider has stated what they cost
+    reported_nano: Money = 0  # what it has stated
+    of_reported_nano: Money = 0  # what was booked for the same calls
     charges: int = 0  # for work that is no call; their cost is in the line's
 
 

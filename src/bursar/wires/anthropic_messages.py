@@ -9,6 +9,7 @@ from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_bytes, event_data
+from bursar.wires.stated_cost import STATED_FIELDS, stated_in
 from bursar.wires.wire import (
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
@@ -117,6 +118,7 @@ _KNOWN: Final = frozenset(
         "server_tool_use.web_search_requests",
         "server_tool_use.web_fetch_requests",  # costs nothing beyond its tokens
         "output_tokens_details.thinking_tokens",
+        *STATED_FIELDS,
     )
 )
 # Top-level counts include every iteration of this kind; what else ran on the side is billed beside them.
@@ -226,7 +228,8 @@ def _answer_of(report: UsageReport | None, model: str, output_bytes: int, *, who
     except UsageContradiction as error:
         return Answer(None, model, "", output_bytes, whole=whole, note=str(error))
     tier = report.get("service_tier")
-    return Answer(usage, model, tier if isinstance(tier, str) else "", output_bytes, whole=whole)
+    tier = tier if isinstance(tier, str) else ""
+    return Answer(usage, model, tier, output_bytes, stated_in(report), whole)
 
 
 class AnthropicMessages:

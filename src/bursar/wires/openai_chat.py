@@ -7,10 +7,10 @@ from typing import ClassVar, Final
 import msgspec
 
 from bursar.core.errors import BadRequest, Refusal
-from bursar.core.money import Money
 from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_bytes, event_data
+from bursar.wires.stated_cost import STATED_FIELDS, stated_nano
 from bursar.wires.wire import (
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
@@ -28,7 +28,6 @@ from bursar.wires.wire import (
     merge_reports,
     openai_tier,
     read_fields,
-    stated_nano,
     unknown_counts,
     unmetered,
     utf8_len,
@@ -117,7 +116,6 @@ class _Usage(msgspec.Struct):
     cached_tokens: int | None = 0
     reasoning_tokens: int | None = 0
     num_search_queries: int | None = 0
-    cost: msgspec.Raw = _ABSENT
 
 
 class _Text(msgspec.Struct):
@@ -147,7 +145,6 @@ _choices = msgspec.json.Decoder(list[_Choice])
 _tools = msgspec.json.Decoder(list[_Tool] | None)
 _chunk = msgspec.json.Decoder(_Chunk)
 _usage = msgspec.json.Decoder(_Usage)
-_cost = msgspec.json.Decoder(Decimal | None)
 _report = msgspec.json.Decoder(UsageReport, float_hook=Decimal)
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -173,7 +170,7 @@ _KNOWN: Final = frozenset(
         "cached_tokens",
         "num_sources_used",
         "num_search_queries",
-        "cost",
+        *STATED_FIELDS,
     )
 )
 
@@ -215,15 +212,7 @@ def usage_from_json(report: bytes) -> tuple[Usage, int]:
         completion -= (out.audio_tokens or 0) + (out.image_tokens or 0)
     unknown = _unknown(report)
     usage = Usage(prompt - cached - written - audio_in, cached, written, 0, completion, reasoning, other, unknown)
-    return believable(usage), _stated_nano(read.cost) if len(read.cost) else -1
-
-
-def _stated_nano(cost: msgspec.Raw) -> Money:
-    """Read the cost a provider states, in nano-USD; -1 when it is none the books could hold."""
-    try:
-        return stated_nano(_cost.decode(cost))
-    except msgspec.MsgspecError:
-        return -1  # some providers state it in parts
+    return believable(usage), stated_nano(report)
 
 
 def _unknown(report: bytes) -> dict[str, int]:

@@ -11,6 +11,7 @@ from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.responses_request import read_request
 from bursar.wires.sse import event_bytes, event_data
+from bursar.wires.stated_cost import STATED_FIELDS, stated_in
 from bursar.wires.wire import (
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
@@ -26,7 +27,6 @@ from bursar.wires.wire import (
     merge_reports,
     nested,
     read_fields,
-    stated_nano,
     unknown_counts,
     utf8_len,
 )
@@ -92,7 +92,7 @@ _KNOWN: Final = frozenset(
         "output_tokens_details.audio_tokens",
         "output_tokens_details.image_tokens",
         "output_tokens_details.text_tokens",
-        "cost",
+        *STATED_FIELDS,
     )
 )
 _KNOWN_OF_TOOLS: Final = frozenset(("tool_usage.web_search.num_requests",))
@@ -233,7 +233,7 @@ def _answer_of(read: _Response, output_bytes: int, searches: int) -> Answer:
             usage = believable(usage.plus(Usage(other={"web_searches": searches})))
     except UsageContradiction as error:
         return Answer(None, model, tier, output_bytes, whole=whole, note=str(error), searches=searches)
-    return Answer(usage, model, tier, output_bytes, stated_nano(read.usage.get("cost")), whole, note=failed)
+    return Answer(usage, model, tier, output_bytes, stated_in(read.usage), whole, note=failed)
 
 
 def _billed_searches(report: UsageReport, seen: int) -> int:

@@ -1,7 +1,6 @@
 """Say what a protocol must be able to do, and what is read from a call and its answer."""
 
 from collections.abc import Mapping
-from decimal import ROUND_HALF_EVEN, Decimal
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Protocol, TypeGuard
 
@@ -9,7 +8,6 @@ import msgspec
 
 from bursar.core import records
 from bursar.core.errors import BadRequest, Refusal, Unmetered
-from bursar.core.money import NANO_PER_USD, Money
 from bursar.core.records import Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 
@@ -40,8 +38,6 @@ OUTPUT_CAP_MAX: Final = 10_000_000
 _INT64_MAX: Final = 2**63 - 1
 _BELIEVABLE_MAX: Final = 1_000_000_000
 """Tokens of one kind in one call; a report of more is an error of the provider's."""
-_COST_USD_MAX: Final = 1_000_000_000
-"""A provider that states more for one call is not believed."""
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
@@ -262,15 +258,6 @@ def nested(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def openai_tier(name: str | None) -> str:
     """Return a service tier by the name it is priced and answered under: `fast` is another one for `priority`."""
     return "priority" if name == "fast" else name or ""
-
-
-def stated_nano(usd: object) -> Money:
-    """Turn the cost a provider states into nano-USD; -1 when it is none the books could hold."""
-    if isinstance(usd, int) and not isinstance(usd, bool):
-        usd = Decimal(usd)
-    if not isinstance(usd, Decimal) or not usd.is_finite() or not 0 <= usd < _COST_USD_MAX:
-        return -1  # some providers state it in parts
-    return int((usd * NANO_PER_USD).to_integral_value(ROUND_HALF_EVEN))
 
 
 def unknown_counts(report: Mapping[str, Any], known: frozenset[str], prefix: str = "") -> dict[str, int]:

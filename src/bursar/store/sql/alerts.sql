@@ -95,3 +95,14 @@ left join deliveries using (tenant, alert_id)
 where tenant = $1
 order by at_us desc, alert_id
 limit $2;
+
+-- name: reported
+-- What providers say calls cost that began between two moments, and what was booked for the same. Of several attempts the
+-- statement is the last one's, and so is the cost it is compared with: its twelfth value.
+select provider || '/' || served_model as target, count(*) as calls,
+    sum(case when attempts is null then cost_nano else (attempts -> -1 ->> 11)::bigint end)::bigint as booked_nano,
+    sum(reported_cost_nano)::bigint as reported_nano
+from calls
+where tenant = $1 and call_id >= $2 and call_id < $3 and reported_cost_nano is not null and usage_source = 1
+group by 1
+order by 1;

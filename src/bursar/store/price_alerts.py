@@ -1,0 +1,50 @@
+"""Look at what providers say their calls cost, and at the age of prices, and write down what is to be told."""
+
+from typing import Final
+
+import msgspec
+
+from bursar.budgets.alerts import Alert
+from bursar.budgets.divergence import Reported, find_divergence, find_stale
+from bursar.core.ids import first_id_at
+from bursar.core.times import DAY_US, MINUTE_US, day_text
+from bursar.store.alerts import write_alert
+from bursar.store.database import Connection, load_statements
+from bursar.store.keys import TENANT
+
+_SQL: Final = load_statements("alerts")
+
+_LATE_US: Final = 30 * MINUTE_US
+"""How long after its end a day is still looked at: its last calls settle then."""
+
+
+class PriceTerms(msgspec.Struct, frozen=True):
+    """Say from where on something is told: percent of difference, days of age; 0 for never."""
+
+    divergence_percent: int
+    stale_days: int
+    checked: str = ""  # the day of the price book's newest check
+
+
+async def make_price_alerts(
+    connection: Connection, terms: PriceTerms, now_us: int, url_sha256: bytes | None
+) -> list[Alert]:
+    """Find and write down what is to be told about prices, once; returns what is new."""
+    found = find_stale(TENANT, terms.checked, terms.stale_days, now_us)
+    if terms.divergence_percent:
+        for day_us in sorted({at_us - at_us % DAY_US for at_us in (now_us - _LATE_US, now_us)}):
+            sums = await reported_sums(connection, day_us)
+            found += find_divergence(TENANT, sums, terms.divergence_percent, now_us)
+    if not found:
+        return []
+    async with connection.transaction():
+        await connection.execute(_SQL["lock"])
+        return [alert for alert in found if await write_alert(connection, alert, url_sha256, now_us)]
+
+
+async def reported_sums(connection: Connection, day_us: int) -> list[Reported]:
+    """Sum the calls of a UTC day whose provider has stated what they cost, by target."""
+    first, last = (first_id_at(at_us // 1_000) for at_us in (day_us, day_us + DAY_US))
+    rows = await connection.fetch(_SQL["reported"], TENANT, first, last)
+    day = day_text(day_us)
+    return [Reported(row["target"], day, row["calls"], row["booked_nano"], row["reported_nano"]) for row in rows]
