@@ -1,8 +1,8 @@
 """Read what a provider itself says a call cost, wherever it says so in its usage report.
 
-OpenRouter and others: `cost`, in USD; of a call on the user's own key there, what the provider behind it charges comes on
-top (`cost_details.upstream_inference_cost`). Perplexity: `cost.total_cost`. DeepInfra: `estimated_cost`. Some gateways:
-`total_cost`. xAI: `cost_in_usd_ticks`, 10^10 a dollar.
+OpenRouter and others: `cost`, in USD; of a call on the user's own key there, what the provider behind it charges comes
+on top (`cost_details.upstream_inference_cost`). Perplexity: `cost.total_cost`. DeepInfra: `estimated_cost`. Some
+gateways: `total_cost`. xAI: `cost_in_usd_ticks`, 10^10 a dollar.
 """
 
 from decimal import ROUND_HALF_EVEN, Decimal
