@@ -9,7 +9,7 @@ from cyclopts import App, Parameter, validators
 from rich.markup import escape
 
 from bursar.budgets.webhooks import Event, Outcome
-from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
+from bursar.cli.common import Data, Json, config_file, now_us, open_books, print_json, print_table, run
 from bursar.cli.webhook import send
 from bursar.core.errors import OperatorError
 from bursar.core.times import to_datetime
@@ -48,8 +48,7 @@ def try_(
     json: Json = False,
 ) -> None:
     """Send a signed test event to the webhook. Exit 0 when it is taken, 1 when it is not."""
-    if config is None and Path("bursar.toml").exists():
-        config = Path("bursar.toml")
+    config = config_file(config)
     alerts = read_config(config).alerts
     if not alerts.webhook:
         raise OperatorError("no webhook is set: see [alerts] in bursar.toml")

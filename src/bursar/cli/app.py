@@ -13,6 +13,7 @@ from bursar.cli.books import app as books
 from bursar.cli.budget import app as budget
 from bursar.cli.calls import app as calls
 from bursar.cli.demo import demo
+from bursar.cli.doctor import doctor
 from bursar.cli.gateways import app as gateways
 from bursar.cli.keys import app as keys
 from bursar.cli.prices import price, prices
@@ -37,6 +38,7 @@ app.command(audit)
 app.command(calls)
 app.command(runs)
 app.command(statement)
+app.command(doctor)
 app.command(gateways)
 app.command(books)
 app.command(reconcile)

@@ -45,6 +45,12 @@ def _user_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
 
 
+def config_file(given: Path | None) -> Path | None:
+    """Return the configuration to read: the option's, or the one in the current folder, if there is one."""
+    found = Path("bursar.toml")
+    return given if given is not None or not found.exists() else found
+
+
 def now_us() -> int:
     """Return the Unix time in microseconds."""
     return time.time_ns() // 1_000

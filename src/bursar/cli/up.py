@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from bursar.cli.child import set_up_logging
-from bursar.cli.common import IS_PORT, Data, console, data_folder
+from bursar.cli.common import IS_PORT, Data, config_file, console, data_folder
 from bursar.cli.supervisor import WORKERS_MAX, Supervisor, run_until_signal
 from bursar.gateway.config import read_config
 
@@ -27,8 +27,7 @@ def up(
     ] = 1,
 ) -> None:
     """Start PostgreSQL (unless BURSAR_DATABASE_URL is set), control plane and gateway, and run until stopped."""
-    if config is None and Path("bursar.toml").exists():
-        config = Path("bursar.toml")
+    config = config_file(config)
     set_up_logging()
     folder = data_folder(data)
     supervisor = Supervisor(folder, read_config(config), config, (host, port), workers)

@@ -163,6 +163,11 @@ async def is_migrated(connection: Connection) -> bool:
     return await connection.fetchval(f"select to_regclass('{SCHEMA}.migrations')") is not None
 
 
+def known_migrations() -> list[int]:
+    """Return the numbers of the migrations this version has."""
+    return [number for number, _ in _migrations()]
+
+
 def _migrations() -> list[tuple[int, tuple[str, str]]]:
     matched = [
         (file, _MIGRATION.fullmatch(file.name)) for file in files("bursar.store").joinpath("migrations").iterdir()

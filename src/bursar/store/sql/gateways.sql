@@ -97,3 +97,17 @@ delete from idempotency_claims where tenant = $1 and key_id = $2 and name = $3 a
 
 -- name: forget_claims
 delete from idempotency_claims where claimed_us < $1;
+
+-- name: health
+-- What the doctor asks of a database, in one look.
+select current_setting('server_version') as version, (extract(epoch from clock_timestamp()) * 1000000)::bigint as clock_us,
+    (select array_agg(number order by number) from migrations) as migrations,
+    pg_database_size(current_database()) as bytes;
+
+-- name: sums
+-- By unit, how far debits and credits are apart over all accounts: 0 in every unit, posted and pending.
+select unit, (sum(debits_posted) - sum(credits_posted))::bigint as posted,
+    (sum(debits_pending) - sum(credits_pending))::bigint as pending
+from accounts
+group by unit
+order by unit;
