@@ -22,11 +22,11 @@ from bursar.gateway.config import Alerts
 from bursar.store.alerts import Delivery, recent_alerts
 from bursar.store.database import Connection
 from bursar.store.gateways import open_leases
-from bursar.store.holders import Place, Policies, create_holder
+from bursar.store.holders import Place, Policies
 from bursar.store.leases import id_of, open_lease, write_off
 from tests.cli.receiver import Receiver
 from tests.docs.pages import blocks
-from tests.store.bookkeeping import NOW_US, USD, Proxy
+from tests.store.bookkeeping import NOW_US, USD, Proxy, make_holder
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "alerts.md"
 SECRET = "whsec-canary-5b1e"
@@ -48,7 +48,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 async def cross(connection: Connection, name: str = "blue", percent: int = 50) -> None:
     """Make a budget that has crossed one threshold."""
     place = Place("team", policies=Policies(alerts_percent=(percent,)))
-    budget = (await create_holder(connection, name, place, [read_limit("9")], NOW_US)).budgets[0]
+    budget = (await make_holder(connection, name, place, [read_limit("9")], NOW_US)).budgets[0]
     await open_lease(connection, Ask(budget, 8 * USD, 8 * USD), 1, id_of(name), NOW_US)
     for lease in await open_leases(connection, 1):
         await write_off(connection, lease, id_of("off", name), NOW_US)

@@ -1,7 +1,7 @@
 """Open a small shop in an empty database: a key with money, a lease to spend from, a provider to owe."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +10,7 @@ import msgspec
 
 from bursar.budgets.budget import Budget, Terms
 from bursar.budgets.purse import Ask
+from bursar.budgets.tree import Holder
 from bursar.core.ids import IdSource
 from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol, Record, Segments, UsageSource
 from bursar.core.times import SECOND_US, from_datetime
@@ -17,7 +18,8 @@ from bursar.core.usage import Usage
 from bursar.ledger.journal import Debt, Intent, Settled
 from bursar.store.database import Connection
 from bursar.store.gateways import Place, take_place
-from bursar.store.holders import TENANT, set_budgets
+from bursar.store.holders import TENANT, create_holder, set_budgets
+from bursar.store.holders import Place as HolderPlace
 from bursar.store.journal import Journal
 from bursar.store.keys import Key, Scope, create_key
 from bursar.store.leases import Grant, id_of, open_lease, payable_account
@@ -135,6 +137,14 @@ async def open_shop(
         provider: await payable_account(connection, TENANT, provider, place.gateway, NOW_US) for provider in PROVIDERS
     }
     return Shop(place, key, grant, payables)
+
+
+async def make_holder(
+    connection: Connection, name: str, place: HolderPlace, terms: Sequence[Terms], now_us: int = NOW_US
+) -> Holder:
+    """Create a holder of budgets, as a command does."""
+    async with connection.transaction():
+        return await create_holder(connection, name, place, terms, now_us)
 
 
 async def set_budget(connection: Connection, name: str, terms: Terms, now_us: int) -> Budget:

@@ -20,10 +20,10 @@ from bursar.store.alerts import (
 )
 from bursar.store.database import Connection, connect
 from bursar.store.gateways import open_leases
-from bursar.store.holders import Place, Policies, create_holder, find_holder, read_tree, set_budgets, set_policies
+from bursar.store.holders import Place, Policies, find_holder, read_tree, set_budgets, set_policies
 from bursar.store.keys import Scope, create_key
 from bursar.store.leases import id_of, open_lease, write_off
-from tests.store.bookkeeping import NOW_US, USD, Shop, open_shop, write
+from tests.store.bookkeeping import NOW_US, USD, Shop, make_holder, open_shop, write
 
 URL = b"u" * 32
 
@@ -45,7 +45,7 @@ async def spend(connection: Connection, budget: Budget, amount_nano: int, at_us:
 @pytest.fixture
 async def team(connection: Connection) -> Budget:
     place = Place("team", policies=Policies(alerts_percent=(50, 80)))
-    return (await create_holder(connection, "blue", place, [read_limit("20.00/month")], NOW_US)).budgets[0]
+    return (await make_holder(connection, "blue", place, [read_limit("20.00/month")], NOW_US)).budgets[0]
 
 
 async def test_calls_that_cross_a_threshold_are_told_once(
@@ -104,7 +104,7 @@ async def test_a_window_begins_anew(connection: Connection, team: Budget) -> Non
 
 async def test_what_is_spent_at_the_end_of_a_window_is_told_after_it(connection: Connection) -> None:
     place = Place("team", policies=Policies(alerts_percent=(50,)))
-    holder = await create_holder(connection, "night", place, [read_limit("5.00/day")], NOW_US)
+    holder = await make_holder(connection, "night", place, [read_limit("5.00/day")], NOW_US)
     midnight = NOW_US - NOW_US % DAY_US + DAY_US
     await look(connection, midnight - 2)
     await spend(connection, holder.budgets[0], 3 * USD, midnight - 1)
@@ -117,7 +117,7 @@ async def test_what_is_spent_at_the_end_of_a_window_is_told_after_it(connection:
 @pytest.mark.parametrize("limit", ["5.00/day rolling", "600 requests/day", "7.00/week"])
 async def test_every_kind_of_limit_is_told(connection: Connection, limit: str) -> None:
     place = Place("team", policies=Policies(alerts_percent=(50,)))
-    budget = (await create_holder(connection, "kind", place, [read_limit(limit)], NOW_US)).budgets[0]
+    budget = (await make_holder(connection, "kind", place, [read_limit(limit)], NOW_US)).budgets[0]
     assert budget.terms.limit_nano is not None
     await spend(connection, budget, budget.terms.limit_nano // 2 + 1)
     assert len(await look(connection)) == 1
@@ -127,7 +127,7 @@ async def test_every_kind_of_limit_is_told(connection: Connection, limit: str) -
 async def test_a_soft_limit_is_told_beyond_it(connection: Connection) -> None:
     place = Place("team", policies=Policies(alerts_percent=(100, 150)))
     soft = Terms(2 * USD, Window.day, enforcement=Enforcement.soft)
-    budget = (await create_holder(connection, "soft", place, [soft], NOW_US)).budgets[0]
+    budget = (await make_holder(connection, "soft", place, [soft], NOW_US)).budgets[0]
     await spend(connection, budget, 3 * USD)
     assert await look(connection) == [
         "team soft: 100 % of 2.00/day used (3.00 USD)",
@@ -137,7 +137,7 @@ async def test_a_soft_limit_is_told_beyond_it(connection: Connection) -> None:
 
 async def test_each_run_is_told_by_its_own_name(connection: Connection, team: Budget) -> None:
     place = Place("run", "blue", each="run")
-    await create_holder(connection, "runs", place, [read_limit("2.00")], NOW_US)
+    await make_holder(connection, "runs", place, [read_limit("2.00")], NOW_US)
     key, _ = await create_key(connection, "app", [read_limit("9")], Scope(), NOW_US, "blue")
     await look(connection)
     tree = await read_tree(connection)
@@ -152,7 +152,7 @@ async def test_each_run_is_told_by_its_own_name(connection: Connection, team: Bu
 
 
 async def test_new_percentages_and_limits_are_looked_at_without_a_new_call(connection: Connection) -> None:
-    budget = (await create_holder(connection, "late", Place("team"), [read_limit("20/month")], NOW_US)).budgets[0]
+    budget = (await make_holder(connection, "late", Place("team"), [read_limit("20/month")], NOW_US)).budgets[0]
     await spend(connection, budget, 5 * USD)
     tree, made = await make_alerts(connection, NOW_US, None, URL)
     assert made == []
