@@ -109,7 +109,7 @@ def test_who_serves_is_judged_by_who_was_seen(seen: list[GatewaySeen], states: l
 )
 def test_a_provider_is_judged_by_what_it_answers(probe: Probe, state: State, word: str) -> None:
     finding = judge_probe("p", probe)
-    assert (finding.state, word in finding.text, bool(finding.todo)) == (state, True, state is not OK)
+    assert (finding.state, word in finding.text, bool(finding.remedy)) == (state, True, state is not OK)
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ def _print(findings: list[Finding]) -> None:
     out = console()
     for each in findings:
         out.print(f"[{_COLOURS[each.state]}]{each.state:4}[/]  {each.check:20}  {escape(each.text)}", soft_wrap=True)
-        if each.todo:
-            out.print(f"{'':28}→ {escape(each.todo)}", soft_wrap=True)
+        if each.remedy:
+            out.print(f"{'':28}→ {escape(each.remedy)}", soft_wrap=True)
     counts = {state: sum(each.state is state for each in findings) for state in State}
     out.print(f"{counts[State.ok]} ok, {counts[State.warn]} to look at, {counts[State.fail]} failed")
 

@@ -35,7 +35,7 @@ class Finding(msgspec.Struct, frozen=True):
     check: str
     state: State
     text: str
-    todo: str = ""
+    remedy: str = ""
 
 
 class Probe(msgspec.Struct):
@@ -79,10 +79,10 @@ def judge_prices(release: str, checked: str, now_us: int) -> Finding:
 def judge_skew(skew_us: int) -> Finding:
     """Judge how far the database's clock is from this machine's; a later database is positive."""
     text = f"the database is {abs(skew_us) / 1_000:,.0f} ms {'ahead' if skew_us > 0 else 'behind'}"
-    todo = "set both clocks by NTP: windows of budgets begin by the one, holds expire by the other"
+    remedy = "set both clocks by NTP: windows of budgets begin by the one, holds expire by the other"
     if abs(skew_us) < SKEW_WARN_US:
         return Finding("clock", State.ok, text)
-    return Finding("clock", State.fail if abs(skew_us) >= SKEW_FAIL_US else State.warn, text, todo)
+    return Finding("clock", State.fail if abs(skew_us) >= SKEW_FAIL_US else State.warn, text, remedy)
 
 
 def judge_disk(path: str, free_bytes: int, spool_bytes: int) -> Finding:
@@ -110,8 +110,8 @@ def judge_gateways(seen: Sequence[GatewaySeen]) -> Iterator[Finding]:
     for each in seen:
         if each.undecided_nano:
             text = f"{each.name} was given up with {nano_to_usd(each.undecided_nano)} USD undecided"
-            todo = f"start it again, or decide with `bursar gateways settle {each.name} spent|returned`"
-            yield Finding("workers", State.warn, text, todo)
+            remedy = f"start it again, or decide with `bursar gateways settle {each.name} spent|returned`"
+            yield Finding("workers", State.warn, text, remedy)
 
 
 def judge_schema(version: str, applied: Sequence[int], known: Sequence[int]) -> Finding:
@@ -141,8 +141,8 @@ def judge_probe(name: str, probe: Probe) -> Finding:
     if probe.error:
         return Finding(check, State.fail, text, "look at base_url, the network and this machine's certificates")
     if probe.status in (401, 403):
-        todo = "look at the key" if probe.keyed else "give it a key: api_key_env or api_key_file"
-        return Finding(check, State.fail, f"{text}: the key is refused", todo)
+        remedy = "look at the key" if probe.keyed else "give it a key: api_key_env or api_key_file"
+        return Finding(check, State.fail, f"{text}: the key is refused", remedy)
     if probe.status >= 500:
         return Finding(check, State.fail, text, "the provider fails: ask its status page")
     if 300 <= probe.status < 400:
