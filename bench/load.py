@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 
 from bench.harness import ROOT
+from bursar.store.descriptors import allow_descriptors
 
 T = TypeVar("T")
 
@@ -219,6 +220,7 @@ class _Runner:
 def serve_parent(kind: type[T], work: Callable[[T], Coroutine[Any, Any, Any]]) -> None:
     """Read what a parent process wants, do it on the core it names, and write the outcome."""
     given = msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
+    allow_descriptors()
     core = getattr(given, "core", None)
     if core is not None:
         os.sched_setaffinity(0, {core})

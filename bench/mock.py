@@ -16,6 +16,8 @@ from typing import Any
 
 import uvloop
 
+from bursar.store.descriptors import allow_descriptors
+
 _ANSWER = (
     b'{"id":"chatcmpl-bench","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini-2024-07-18",'
     b'"choices":[{"index":0,"message":{"role":"assistant","content":"'
@@ -176,4 +178,5 @@ async def main(port: int, delay_ms: float = 0.0, interval_ms: float = 0.0) -> No
 
 
 if __name__ == "__main__":
+    allow_descriptors()
     uvloop.run(main(int(sys.argv[1]), *(float(value) for value in sys.argv[2:])))

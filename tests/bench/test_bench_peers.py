@@ -23,7 +23,7 @@ ALIKE = Peer(
     does="nothing",
     files={"server.py": "import asyncio\nfrom bench.mock import main\nasyncio.run(main($port))\n"},
     command=(sys.executable, "server.py"),
-    environment={"PYTHONPATH": str(ROOT)},
+    environment={"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
     headers={"authorization": "Bearer $key"},
 )
 

@@ -19,6 +19,7 @@ import uvicorn
 import uvloop
 
 from bursar.core.errors import BursarError, OperatorError
+from bursar.store.descriptors import allow_descriptors
 from bursar.store.launch import end_with_parent
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def main() -> None:
     """Run the role named on the command line."""
     end_with_parent(signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor decides
+    allow_descriptors()
     set_up_logging()
     options = msgspec.json.decode(os.environ.pop(ENVIRONMENT), type=Options)
     try:
