@@ -141,6 +141,7 @@ kind = "openai"
 base_url = "{scripted_url}"
 api_key_env = "SCRIPTED_API_KEY"
 prices = "openai"
+protocols = ["openai_chat", "openai_responses"]
 first_byte_s = 1.0
 idle_s = 1.0
 
@@ -148,6 +149,7 @@ idle_s = 1.0
 kind = "openai"
 base_url = "{remote_url}/v1"
 prices = "openai"
+protocols = ["openai_chat", "openai_responses"]
 first_byte_s = 1.0
 idle_s = 1.0
 

@@ -13,14 +13,18 @@ from bursar.tokens.estimate import tokens_from_bytes
 PROTOCOLS = {
     "openai": ("/v1/chat/completions", "remote/gpt-4o-mini"),
     "anthropic": ("/v1/messages", "claude/claude-haiku-4-5"),
+    "responses": ("/v1/responses", "remote/gpt-4o-mini"),
 }
+RESPONSES = {"messages": "input", "max_tokens": "max_output_tokens"}
 
 
 def ask(house: LocalBursar, key: str, protocol: str, text: str, *, stream: bool, **fields: Any) -> httpx.Response:
     path, model = PROTOCOLS[protocol]
     body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 500, "stream": stream}
-    headers = {"authorization": f"Bearer {key}"}
-    return httpx.post(house.url + path, json=body | fields, headers=headers, timeout=30)
+    asked = body | fields
+    if protocol == "responses":
+        asked = {RESPONSES.get(name, name): value for name, value in asked.items()}
+    return httpx.post(house.url + path, json=asked, headers={"authorization": f"Bearer {key}"}, timeout=30)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -81,6 +85,7 @@ def test_a_stream_that_is_cut_is_charged_for_what_came_and_says_so_to_the_client
     assert "upstream_cut" in response.text
     assert "data: [DONE]" not in response.text
     assert "message_stop" not in response.text
+    assert "response.completed" not in response.text
     call = call_in_house(response)
     assert (call["status"], call["usage_source"]) == (CallStatus.cut, UsageSource.counted)
     assert call["output_tokens"] == 10

@@ -173,12 +173,11 @@ class Sandbox:
         events = _STREAMED[wire.protocol](turn)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
         made_before = made = 0
-        first = True
         malformed = direction.fault == "malformed"
         try:
             for made, event in _paced(events):
-                await self._wait(turn, made - made_before, first=first)
-                made_before, first = made, False
+                await self._wait(turn, made - made_before, first=made_before == 0)
+                made_before = made
                 if direction.fault == "cut" and made - turn.usage.reasoning_tokens > direction.after:
                     raise Cut
                 if malformed and made > direction.after:
