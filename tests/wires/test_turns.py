@@ -76,6 +76,43 @@ def test_what_a_tool_is_asked_for_counts_whatever_its_fields_are_called() -> Non
     assert len({digest(*anthropic_turn("c", each, "done")) for each in inputs}) == len(inputs)
 
 
+def gemini_digest(*contents: Any, **fields: Any) -> bytes:
+    return turn_digest(msgspec.json.encode({"contents": contents} | fields))
+
+
+def gemini_turn(call_id: str, args: Any = None, response: Any = None, **more: Any) -> Any:
+    call = {"id": call_id, "name": "find", "args": {"id": 1} if args is None else args}
+    result = {"id": call_id, "name": "find", "response": response or {"result": "nothing"}}
+    return [
+        {"role": "model", "parts": [{"functionCall": call} | more]},
+        {"role": "user", "parts": [{"functionResponse": result}]},
+    ]
+
+
+def test_geminis_turns_are_told_apart_in_the_same_way() -> None:
+    asked: Any = {"parts": [{"text": "Find it."}]}
+    first = gemini_digest(asked, *gemini_turn("a", thoughtSignature="x"))
+    assert len(first) == 16
+    assert gemini_digest(*gemini_turn("a"), *gemini_turn("b", thoughtSignature="y"), model="m") == first
+    thought = {"role": "model", "parts": [{"text": "Hm.", "thought": True}, *gemini_turn("c")[0]["parts"]]}
+    assert gemini_digest(asked, thought, gemini_turn("c")[1]) == first
+    others = [gemini_turn("a", args={"id": 2}), gemini_turn("a", response={"id": 7}), [asked], gemini_turn("a")[:1]]
+    assert len({first, *(gemini_digest(*each) for each in others)}) == 5
+
+
+def test_geminis_first_turn_holds_its_system_prompt_in_either_spelling() -> None:
+    asked: Any = {"parts": [{"text": "Go."}]}
+    plan, check = ({"parts": [{"text": text}]} for text in ("You plan.", "You check."))
+    digests = {
+        gemini_digest(asked),
+        gemini_digest(asked, systemInstruction=plan),
+        gemini_digest(asked, systemInstruction=check),
+        gemini_digest(asked, system_instruction=check),
+    }
+    assert len(digests) == 4
+    assert turn_digest(msgspec.json.encode({"contents": asked})) == gemini_digest(asked)  # one for a list of one
+
+
 def test_the_order_of_a_tools_arguments_is_no_difference() -> None:
     one, other = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
     assert digest(*anthropic_turn("c", one)) == digest(*anthropic_turn("c", other))
@@ -168,6 +205,9 @@ def test_only_the_latest_messages_are_read() -> None:
         b'{"messages":null}',
         b'{"messages":{"role":"user"}}',
         b'{"messages":[5]}',
+        b'{"contents":[5]}',
+        b'{"contents":7}',
+        b'{"contents":[]}',
         b'{"messages":[{"role":7}]}',
         b'{"messages":[null]}',
         b'{"input":null}',

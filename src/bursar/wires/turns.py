@@ -6,12 +6,14 @@ from typing import Any, Final, cast
 import msgspec
 
 _MESSAGES_MAX: Final = 64
-_IDS: Final = frozenset(("id", "call_id", "tool_call_id", "tool_use_id", "cache_control", "signature"))
+_SIGNATURES: Final = ("signature", "thoughtSignature", "thought_signature")
+_IDS: Final = frozenset(("id", "call_id", "tool_call_id", "tool_use_id", "cache_control", *_SIGNATURES))
 """What differs from one turn to the next though they say the same."""
-_AS_THEY_ARE: Final = frozenset(("input", "arguments"))
-"""What is handed to a tool: an id in there is part of what is asked for."""
+_AS_THEY_ARE: Final = frozenset(("input", "arguments", "args", "response"))
+"""What is handed to a tool, and what Gemini is told it gave: an id in there is part of what is said."""
 _THOUGHTS: Final = frozenset(("thinking", "redacted_thinking", "reasoning"))
 """Blocks that lead to what is said, and are no part of it."""
+_MODELS: Final = ("assistant", "model")
 _CALLS: Final = ("_call", "reasoning")
 """How the types end of what a model answers besides messages."""
 
@@ -24,6 +26,10 @@ class _Body(msgspec.Struct):
     instructions: msgspec.Raw = msgspec.Raw(b"null")
     previous_response_id: str | None = None
     conversation: Any = None
+    # Of Gemini, in either spelling; one object stands for a list of one.
+    contents: msgspec.Raw = msgspec.Raw(b"null")
+    systemInstruction: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815
+    system_instruction: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Message(msgspec.Struct):
@@ -33,7 +39,7 @@ class _Message(msgspec.Struct):
     @property
     def is_models(self) -> bool:
         """Tell whether the model has said it."""
-        return self.role == "assistant" or (self.type is not None and self.type.endswith(_CALLS))
+        return self.role in _MODELS or (self.type is not None and self.type.endswith(_CALLS))
 
 
 _body = msgspec.json.Decoder(_Body)
@@ -58,13 +64,17 @@ def turn_digest(body: bytes) -> bytes:
 
 
 def _last_turn(asked: _Body) -> list[msgspec.Raw]:
-    messages = asked.messages
+    messages, systems = asked.messages, [asked.system]
+    if bytes(memoryview(asked.contents)[:4]) != b"null":
+        is_list = bytes(memoryview(asked.contents)[:1]) == b"["
+        messages = _items.decode(asked.contents) if is_list else [asked.contents]
+        systems = [asked.systemInstruction, asked.system_instruction]
     first = len(messages)
     while first and len(messages) - first < _MESSAGES_MAX:
         first -= 1
-        if _message.decode(messages[first]).role == "assistant":
+        if _message.decode(messages[first]).role in _MODELS:
             return messages[first:]
-    return messages[first:] if first or not messages else [asked.system, *messages]
+    return messages[first:] if first or not messages else [*systems, *messages]
 
 
 def _last_items(asked: _Body) -> list[msgspec.Raw]:
@@ -93,4 +103,7 @@ def _without_ids(value: Any) -> Any:
 
 
 def _is_thought(value: Any) -> bool:
-    return isinstance(value, dict) and cast(dict[str, Any], value).get("type") in _THOUGHTS
+    if not isinstance(value, dict):
+        return False
+    block = cast(dict[str, Any], value)
+    return block.get("type") in _THOUGHTS or block.get("thought") is True
