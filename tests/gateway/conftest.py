@@ -14,6 +14,7 @@ import anthropic
 import msgspec
 import openai
 import pytest
+from google import genai
 
 from bench.harness import LocalBursar, free_port
 from bursar.core.ids import call_id_from_name
@@ -86,11 +87,17 @@ class ScriptedProvider:
                 size = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
                 body = reader.read(size)
                 self.requests.append(head + b"\r\n" + body)
-                for piece in self.answers[msgspec.json.decode(body)["model"]]:
+                for piece in self.answers[_model_of(head, body)]:
                     if not piece:
                         client.shutdown(socket.SHUT_RDWR)
                         return
                     client.sendall(piece)
+
+
+def _model_of(head: bytes, body: bytes) -> str:
+    """Name the model asked for: the body does, or the path, as Gemini's."""
+    named = msgspec.json.decode(body).get("model")
+    return named or head.split(b" ")[1].rpartition(b"/")[2].decode().partition(":")[0]
 
 
 @pytest.fixture(scope="session")
@@ -168,6 +175,20 @@ prices = "anthropic"
 first_byte_s = 1.0
 idle_s = 1.0
 
+[providers.gemini]
+kind = "gemini"
+base_url = "{remote_url}/v1beta"
+api_key = "{secret}"
+prices = "google"
+first_byte_s = 1.0
+idle_s = 1.0
+
+[providers.scripted-gemini]
+kind = "gemini"
+base_url = "{scripted_url}"
+api_key_env = "SCRIPTED_API_KEY"
+prices = "google"
+
 [models."falls-back-from-the-dead"]
 targets = ["dead/gpt-4o-mini", "sandbox/gpt-4o-mini"]
 
@@ -234,6 +255,12 @@ def price_of() -> Callable[[str, Usage], int]:
 @pytest.fixture
 def openai_client(shared_bursar: LocalBursar, key: str) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{shared_bursar.url}/v1", api_key=key, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def gemini_client(shared_bursar: LocalBursar, key: str) -> Iterator[genai.Client]:
+    with genai.Client(api_key=key, http_options={"base_url": shared_bursar.url}) as client:
         yield client
 
 
