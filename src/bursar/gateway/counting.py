@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from bursar.core.errors import TooMany, UpstreamFailed
+from bursar.core.errors import NotFound, TooMany, UpstreamFailed
 from bursar.core.records import Protocol
 from bursar.gateway.asgi import JSON, Receive, Scope, Send, body_of, send_whole
 from bursar.gateway.calls import ROUTE_OF, Calls
@@ -122,7 +122,12 @@ class Counting:
 
     def _speaker(self, model: str, protocol: Protocol) -> Candidate | None:
         """Return the first of a model's candidates that speaks a protocol. Raises `NotFound` for an unknown model."""
-        found = self._routes.find(model, protocol)
+        try:
+            found = self._routes.find(model, protocol)
+        except NotFound as error:
+            if error.code != "wrong_protocol":
+                raise
+            return None
         return next((candidate for candidate in found if candidate.wire.protocol is protocol), None)
 
 
