@@ -8,10 +8,10 @@ import pytest
 from bench.harness import LocalBursar
 from tests.asking import ask, fetch
 from tests.gateway.conftest import Row, find_call
-from tests.gateway.dialects import Chat, Dialect, Messages
+from tests.gateway.dialects import Chat, Dialect, Gemini, Messages, Responses
 
-DIALECTS: tuple[type[Dialect], ...] = (Chat, Messages)
-MODELS = ("chat", "messages")
+DIALECTS: tuple[type[Dialect], ...] = (Chat, Messages, Responses, Gemini)
+MODELS = ("chat", "messages", "responses", "gemini")
 """Each served by a provider that speaks the protocol of this name alone."""
 
 Speak: TypeAlias = Callable[[type[Dialect]], Dialect]
@@ -32,11 +32,28 @@ kind = "anthropic"
 base_url = "{sandbox}/v1"
 prices = "anthropic"
 
+[providers.responses]
+kind = "openai"
+base_url = "{sandbox}/v1"
+prices = "openai"
+protocols = ["openai_responses"]
+
+[providers.gemini]
+kind = "gemini"
+base_url = "{sandbox}/v1beta"
+prices = "google"
+
 [models.chat]
 targets = ["chat/gpt-4o-mini"]
 
 [models.messages]
 targets = ["messages/claude-haiku-4-5"]
+
+[models.responses]
+targets = ["responses/gpt-4.1-mini"]
+
+[models.gemini]
+targets = ["gemini/gemini-2.5-flash"]
 
 [models.either]
 targets = ["messages/claude-haiku-4-5", "chat/gpt-4o-mini"]

@@ -28,8 +28,8 @@ def translate_call(passage: Passage, candidates: Sequence[Candidate], output_cap
             continue
         try:
             body = translate_request(passage.body, source, wire.protocol, sending)
-            target = wire.path(facts.model, stream=facts.stream).removeprefix("/models/").partition("?")[0]
-            passage.translated[wire.protocol] = Translated(body, wire.facts(body, target))
+            method = wire.path("", stream=facts.stream).rpartition(":")[2].partition("?")[0]
+            passage.translated[wire.protocol] = Translated(body, wire.facts(body, f"{facts.model}:{method}"))
         except BadRequest as refusal:
             refused[wire.protocol] = refusal
     left = tuple(candidate for candidate in candidates if candidate.wire.protocol not in refused)
