@@ -70,12 +70,14 @@ def test_wrong_usage_ends_with_2_and_says_what_was_expected(bare_cli: Cli, line:
         ),
         (
             "keys create --name a --expires soon",
-            "--expires: expected a date such as 2026-11-21 or 2026-11-21T16:30Z, got 'soon', or a span of time such as 30d",
+            "--expires: expected a date such as 2026-11-21 or 2026-11-21T16:30Z, got 'soon', "
+            "or a span of time such as 30d",
         ),
         ("keys create --name a --expires 2020-02-29", "--expires: 2020-02-29 is past"),
         (
             "keys create --name a --expires 999999999d",
-            "--expires: expected a date such as 2026-11-21 or 2026-11-21T16:30Z, got '999999999d', or a span of time such as 30d",
+            "--expires: expected a date such as 2026-11-21 or 2026-11-21T16:30Z, got '999999999d', "
+            "or a span of time such as 30d",
         ),
         ("keys create --name=", "a name has 1 to 128 printable characters, got ''"),
         ("keys create --name=\a", "a name has 1 to 128 printable characters, got '\\x07'"),

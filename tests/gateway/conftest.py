@@ -268,3 +268,54 @@ def gemini_client(shared_bursar: LocalBursar, key: str) -> Iterator[genai.Client
 def anthropic_client(shared_bursar: LocalBursar, key: str) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(base_url=shared_bursar.url, api_key=key, max_retries=0) as client:
         yield client
+
+
+def one_protocol_each(sandbox: str) -> str:
+    """Return a configuration whose providers speak one protocol each, all of them one simulated provider."""
+    return f"""
+[providers.chat]
+kind = "openai"
+base_url = "{sandbox}/v1"
+prices = "openai"
+
+[providers.messages]
+kind = "anthropic"
+base_url = "{sandbox}/v1"
+prices = "anthropic"
+
+[providers.responses]
+kind = "openai"
+base_url = "{sandbox}/v1"
+prices = "openai"
+protocols = ["openai_responses"]
+
+[providers.gemini]
+kind = "gemini"
+base_url = "{sandbox}/v1beta"
+prices = "google"
+
+[models.chat]
+targets = ["chat/gpt-4o-mini"]
+
+[models.messages]
+targets = ["messages/claude-haiku-4-5"]
+
+[models.responses]
+targets = ["responses/gpt-4.1-mini"]
+
+[models.gemini]
+targets = ["gemini/gemini-2.5-flash"]
+
+[models.either]
+targets = ["messages/claude-haiku-4-5", "chat/gpt-4o-mini"]
+"""
+
+
+@pytest.fixture(scope="session")
+def translating(remote_sandbox: str) -> Iterator[LocalBursar]:
+    """Run a Bursar whose models `chat`, `messages`, `responses` and `gemini` speak that protocol alone."""
+    local = LocalBursar(one_protocol_each(remote_sandbox))
+    local.start()
+    yield local
+    assert local.stop() == 0, local.last_words()
+    local.remove()

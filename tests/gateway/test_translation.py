@@ -16,57 +16,9 @@ MODELS = ("chat", "messages", "responses", "gemini")
 
 Speak: TypeAlias = Callable[[type[Dialect]], Dialect]
 
+pytestmark = pytest.mark.xdist_group("translation")
+
 PAIRS = [(dialect, model) for dialect in DIALECTS for model in MODELS]
-
-
-def house(sandbox: str) -> str:
-    """Return a configuration whose providers speak one protocol each, all of them one simulated provider."""
-    return f"""
-[providers.chat]
-kind = "openai"
-base_url = "{sandbox}/v1"
-prices = "openai"
-
-[providers.messages]
-kind = "anthropic"
-base_url = "{sandbox}/v1"
-prices = "anthropic"
-
-[providers.responses]
-kind = "openai"
-base_url = "{sandbox}/v1"
-prices = "openai"
-protocols = ["openai_responses"]
-
-[providers.gemini]
-kind = "gemini"
-base_url = "{sandbox}/v1beta"
-prices = "google"
-
-[models.chat]
-targets = ["chat/gpt-4o-mini"]
-
-[models.messages]
-targets = ["messages/claude-haiku-4-5"]
-
-[models.responses]
-targets = ["responses/gpt-4.1-mini"]
-
-[models.gemini]
-targets = ["gemini/gemini-2.5-flash"]
-
-[models.either]
-targets = ["messages/claude-haiku-4-5", "chat/gpt-4o-mini"]
-"""
-
-
-@pytest.fixture(scope="module")
-def translating(remote_sandbox: str) -> Iterator[LocalBursar]:
-    local = LocalBursar(house(remote_sandbox))
-    local.start()
-    yield local
-    assert local.stop() == 0, local.last_words()
-    local.remove()
 
 
 @pytest.fixture(scope="module")
