@@ -19,10 +19,20 @@ ROUTES = (
     "/api/budgets",
     "/api/keys",
     "/api/alerts",
+    "/api/audit",
     "/api/runs",
     "/api/runs/{run}",
 )
 CHARGES = "/api/charges"
+CHANGES = (
+    "/api/keys",
+    "/api/keys/{name}/rotate",
+    "/api/keys/{name}/revoke",
+    "/api/budgets",
+    "/api/budgets/{name}/limits",
+    "/api/budgets/{name}/freeze",
+    "/api/budgets/{name}/thaw",
+)
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +40,11 @@ def api_key(shared_bursar: LocalBursar) -> str:
     secret = shared_bursar.create_key("api-schema", "5.00/day", tags={"team": "api"})
     ask_and_wait(shared_bursar, secret, x_bursar_run="api-run")
     return secret
+
+
+@pytest.fixture(scope="session")
+def api_admin(shared_bursar: LocalBursar) -> str:
+    return shared_bursar.command("admin", "create", "--name", "api-schema").strip()
 
 
 @pytest.fixture(scope="session")
@@ -72,5 +87,21 @@ def test_every_answer_to_a_charge_is_as_described(
     answers_as_described()
 
 
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("path", CHANGES)
+def test_every_answer_to_a_change_is_as_described(
+    api_schema: Any, api_admin: str, path: str, mode: GenerationMode
+) -> None:
+    operation = api_schema[path]["POST"]
+
+    @settings(max_examples=8, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def answers_as_described(case: schemathesis.Case) -> None:
+        case.headers = {**(case.headers or {}), "Authorization": f"Bearer {api_admin}"}  # it is also left out
+        case.call_and_validate(excluded_checks=[positive_data_acceptance])
+
+    answers_as_described()
+
+
 def test_the_description_names_every_route(api_schema: Any) -> None:
-    assert set(api_schema.raw_schema["paths"]) == {*ROUTES, CHARGES}
+    assert set(api_schema.raw_schema["paths"]) == {*ROUTES, CHARGES, *CHANGES}

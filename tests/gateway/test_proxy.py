@@ -17,7 +17,9 @@ async def proxy(tmp_path: Path) -> Proxy:
     return Proxy(str(tmp_path / "nobody.sock"), Outbox(asyncio.get_running_loop()))
 
 
-async def ask(proxy: Proxy, method: str, path: str, client: str | None, host: bytes) -> None:
+async def ask(
+    proxy: Proxy, method: str, path: str, client: str | None, host: bytes, *headers: tuple[bytes, bytes]
+) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -29,7 +31,7 @@ async def ask(proxy: Proxy, method: str, path: str, client: str | None, host: by
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [(b"host", host)],
+        "headers": [(b"host", host), *headers],
         "client": None if client is None else (client, 50_000),
     }
     await proxy(scope, receive, send)
@@ -73,3 +75,68 @@ async def test_everything_else_is_refused_to_strangers(
 async def test_this_machine_is_let_through(proxy: Proxy, client: str | None, host: bytes) -> None:
     with pytest.raises(Unavailable):
         await ask(proxy, "GET", "/api/runs", client, host)
+
+
+ADMIN = (b"authorization", b"Bearer ba_" + b"x" * 43)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/api/keys"), ("POST", "/api/keys"), ("GET", "/"), ("GET", "/api/audit")]
+)
+async def test_what_may_be_an_admin_key_is_for_the_control_plane_to_judge(proxy: Proxy, method: str, path: str) -> None:
+    with pytest.raises(Unavailable):
+        await ask(proxy, method, path, "203.0.113.9", b"bursar.example", ADMIN)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"authorization", b"Bearer bk_" + b"x" * 43),
+        (b"authorization", b"Bearer ba_short"),
+        (b"authorization", b"Basic ba_" + b"x" * 43),
+        (b"x-api-key", b"ba_" + b"x" * 43),
+        (b"x-bursar-local", b"yes"),
+        (b"x-bursar-from", b"127.0.0.1"),
+        (b"x-forwarded-for", b"127.0.0.1"),
+        (b"forwarded", b"for=127.0.0.1"),
+    ],
+)
+async def test_nothing_else_a_stranger_says_opens_the_control_plane(proxy: Proxy, header: tuple[bytes, bytes]) -> None:
+    with pytest.raises(Forbidden) as caught:
+        await ask(proxy, "GET", "/api/keys", "203.0.113.9", b"localhost", header)
+    assert caught.value.code == "local_only"
+
+
+@pytest.mark.parametrize("name", [b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via"])
+async def test_what_a_proxy_on_this_machine_passes_on_is_not_of_this_machine(proxy: Proxy, name: bytes) -> None:
+    with pytest.raises(Forbidden):
+        await ask(proxy, "GET", "/api/keys", "127.0.0.1", b"localhost", (name, b"127.0.0.1"))
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "local"),
+    [(b"127.0.0.1", True), (b"::1", True), (b"203.0.113.9", False), (b"127.0.0.1, 203.0.113.9", False), (b"x", False)],
+)
+async def test_a_trusted_proxy_says_where_a_request_is_from(tmp_path: Path, forwarded: bytes, local: bool) -> None:
+    outbox = Outbox(asyncio.get_running_loop())
+    trusting = Proxy(str(tmp_path / "nobody.sock"), outbox, ("10.0.0.0/8",))
+    with pytest.raises(Unavailable if local else Forbidden):
+        await ask(trusting, "GET", "/api/keys", "10.0.0.1", b"localhost", (b"x-forwarded-for", forwarded))
+
+
+@pytest.mark.parametrize(
+    ("method", "origin", "through"),
+    [
+        ("POST", b"https://evil.example", False),
+        ("POST", b"null", False),
+        ("POST", b"http://localhost:4001", False),
+        ("DELETE", b"https://evil.example", False),
+        ("POST", b"http://localhost:4000", True),
+        ("POST", b"https://localhost:4000", True),
+        ("GET", b"https://evil.example", True),  # without a header that allows it, its page cannot read the answer
+    ],
+)
+async def test_a_page_of_another_site_changes_nothing(proxy: Proxy, method: str, origin: bytes, through: bool) -> None:
+    with pytest.raises(Unavailable if through else Forbidden) as caught:
+        await ask(proxy, method, "/api/keys", "127.0.0.1", b"localhost:4000", (b"origin", origin), ADMIN)
+    assert caught.value.code == ("control_plane_away" if through else "cross_origin")

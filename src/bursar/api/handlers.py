@@ -1,14 +1,13 @@
-"""Answer the API's requests. What is changed here needs a key; budgets and keys change by the command line for now."""
+"""Answer the API's requests for what there is, and charge what a key asks for."""
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 from urllib.parse import unquote
 
-from litestar import Request, Response, get, post
+from litestar import Request, get, post
 from litestar.exceptions import (
     ClientException,
-    HTTPException,
     NotAuthorizedException,
     NotFoundException,
     PermissionDeniedException,
@@ -16,7 +15,10 @@ from litestar.exceptions import (
 )
 from litestar.params import Parameter
 
+from bursar.api.admission import FROM, OWN_KEY, Admission
 from bursar.api.alerts import alerts
+from bursar.api.answers import ConflictException, now_us, refuse, unreadable
+from bursar.api.changes import CHANGES
 from bursar.api.views import (
     BudgetView,
     ChargeRequest,
@@ -29,23 +31,20 @@ from bursar.api.views import (
     read_overview,
     read_statement,
 )
-from bursar.core.errors import BooksError, Refusal, Unavailable
+from bursar.core.addresses import read_address
+from bursar.core.errors import BooksError, Refusal, TooMany, Unavailable
 from bursar.core.money import nano_to_usd, usd_to_nano
 from bursar.core.times import DAY_US, day_start_us, moment_from_text, to_datetime
 from bursar.core.words import is_word
+from bursar.gateway.identify import check_address
 from bursar.store.charges import NewCharge, charge
 from bursar.store.database import AWAY, Connection, Pool, borrow
-from bursar.store.keys import KEY_PREFIX, Key, all_keys, is_key, key_by_digest, secret_digest
+from bursar.store.keys import KEY_PREFIX, Key, all_keys, is_key, is_secret, key_by_digest, secret_digest
 from bursar.store.reports import By, one_call, recent_calls
 from bursar.store.runs import one_run, recent_runs
 
 CALLS_MAX: Final = 1_000
 _TEXT: Final = r"^[^\0]*$"  # what the database can compare with
-
-
-def now_us() -> int:
-    """Return the Unix time in microseconds."""
-    return time.time_ns() // 1_000
 
 
 @get("/api/overview", summary="Today and this month, by model, key and hour, with the latest calls")
@@ -146,23 +145,12 @@ async def run(
     return found
 
 
-class ConflictException(HTTPException):
-    """Answer that an id was used before, for something else."""
-
-    status_code = 409
-
-
-def _unreadable(_request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
-    """Answer to a body the framework's decoder cannot take, which it takes for a mistake of its own."""
-    detail = f"the body cannot be read as JSON: {type(error).__name__}"
-    return Response({"status_code": 400, "detail": detail}, status_code=400)
-
-
 @post(
     "/api/charges",
     summary="Charge work that is no model call to the key that is given as bearer",
     security=[{"key": []}],
-    exception_handlers={UnicodeDecodeError: _unreadable, RecursionError: _unreadable},
+    opt={OWN_KEY: True},
+    exception_handlers={UnicodeDecodeError: unreadable, RecursionError: unreadable},
     response_description="What was charged",
     raises=[
         NotAuthorizedException,
@@ -183,11 +171,13 @@ async def charge_work(pool: Pool, request: Request[Any, Any, Any], data: ChargeR
     new = NewCharge(data.id, data.kind, cost_nano, *texts, data.tags)
     try:
         async with borrow(pool) as connection:
-            charged = await charge(connection, await _key_of(connection, secret), new, now_us())
+            key = await _key_of(connection, secret, request.app.state.admission)
+            check_address(key, read_address(request.headers.get(FROM, "")))
+            charged = await charge(connection, key, new, now_us())
     except Refusal as refusal:
-        _refuse(refusal)
+        refuse(refusal)
     except (BooksError, *AWAY) as error:
-        _refuse(Unavailable(f"the charge cannot be booked now: {error}", retry_after_s=1))
+        refuse(Unavailable(f"the charge cannot be booked now: {error}", retry_after_s=1))
     cost, overage = nano_to_usd(charged.cost_nano), nano_to_usd(charged.overage_nano)
     return ChargeView(charged.charge_id, cost, overage, list(charged.budgets), charged.again)
 
@@ -201,11 +191,15 @@ def _bearer(header: str) -> str:
     return secret
 
 
-async def _key_of(connection: Connection, secret: str) -> Key:
-    """Find the key of a secret. Raises `NotAuthorizedException`."""
-    digest, code = secret_digest(secret), "invalid_api_key"
-    key = await key_by_digest(connection, digest) if await is_key(connection, digest) else None
+async def _key_of(connection: Connection, secret: str, admission: Admission) -> Key:
+    """Find the key of a secret. Raises `NotAuthorizedException`, `TooMany` when too many are tried that are none."""
+    digest, code, key = secret_digest(secret), "invalid_api_key", None
+    if is_secret(secret, KEY_PREFIX):
+        if not admission.may_ask(digest, time.monotonic()):
+            raise TooMany("too many unknown keys are being tried: try again in a moment", retry_after_s=1)
+        key = await key_by_digest(connection, digest) if await is_key(connection, digest) else None
     if key is not None:
+        admission.met(digest)
         status = key.status_at(now_us())
         if status == "active":
             return key
@@ -214,11 +208,4 @@ async def _key_of(connection: Connection, secret: str) -> Key:
     raise NotAuthorizedException(f"{what}: see `bursar keys create`", extra={"code": code})
 
 
-def _refuse(refusal: Refusal) -> NoReturn:
-    """Answer with a refusal as the API words one."""
-    extra = {"code": refusal.code} | ({"param": refusal.param} if refusal.param else {})
-    headers = {"retry-after": str(refusal.retry_after_s)} if refusal.retry_after_s is not None else None
-    raise HTTPException(refusal.message, status_code=refusal.status, extra=extra, headers=headers) from None
-
-
-HANDLERS: Final = [overview, calls, call, statement, budgets, alerts, keys, runs, run, charge_work]
+HANDLERS: Final = [overview, calls, call, statement, budgets, alerts, keys, runs, run, charge_work, *CHANGES]

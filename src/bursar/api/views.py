@@ -99,6 +99,8 @@ class KeyView(msgspec.Struct, frozen=True):
     created_at: str
     expires_at: str | None
     revoked: bool
+    addresses: list[str]
+    former_secrets_end_at: list[str]
 
 
 class ChargeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -206,6 +208,8 @@ def key_view(key: Key) -> KeyView:
         to_datetime(key.created_us).isoformat(),
         to_datetime(key.expires_us).isoformat() if key.expires_us is not None else None,
         key.revoked_us is not None,
+        list(key.addresses),
+        [to_datetime(each.ends_us).isoformat() for each in key.replaced],
     )
 
 

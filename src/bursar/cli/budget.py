@@ -3,14 +3,14 @@
 import secrets
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-import msgspec
 from cyclopts import App, Parameter, validators
 
-from bursar.budgets.budget import UNIT_WORDS, UNLIMITED, Budget, Enforcement, Terms, amount_text, limit_text, read_limit
+from bursar.budgets.budget import UNIT_WORDS, Budget, amount_text, limit_text
+from bursar.budgets.terms import read_terms, read_usd
 from bursar.budgets.tree import Exhausted, Holder, Holds, Tree
 from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError, Refusal
-from bursar.core.money import nano_to_usd, usd_to_nano
+from bursar.core.money import nano_to_usd
 from bursar.gateway.headers import read_tags
 from bursar.ledger.chart import Unit
 from bursar.store.database import Connection
@@ -221,43 +221,6 @@ def move(
         print_json({"from": source, "to": target, "amount_usd": nano_to_usd(amount_nano)})
     else:
         print(f"{nano_to_usd(amount_nano)} USD moved from {source} to {target}")
-
-
-def read_terms(
-    limits: list[str], zone: str, *, soft: bool = False, grace: str | None = None, overdraft: str | None = None
-) -> list[Terms]:
-    """Read limits as they are written on a command line. Raises `OperatorError`."""
-    if soft and grace is not None:
-        raise OperatorError("--soft refuses nothing, so there is no grace: choose one")
-    enforcement = Enforcement.soft if soft else Enforcement.grace if grace is not None else Enforcement.hard
-    terms: list[Terms] = []
-    for text in limits:
-        try:
-            each = UNLIMITED if text == "unlimited" else read_limit(text)
-        except ValueError as error:
-            raise OperatorError(str(error)) from None
-        money = each.unit is Unit.usd and each.limit_nano is not None
-        terms.append(
-            msgspec.structs.replace(
-                each,
-                zone=zone,
-                enforcement=enforcement if money or soft else Enforcement.hard,
-                grace_nano=read_usd(grace, "--grace") if grace is not None and money else 0,
-                overdraft_nano=read_usd(overdraft, "--overdraft") if overdraft is not None and money else 0,
-            )
-        )
-    return sorted(terms, key=lambda each: each.unit)
-
-
-def read_usd(text: str, what: str) -> int:
-    """Read an amount of USD that is not negative. Raises `OperatorError` naming what it is."""
-    try:
-        amount = usd_to_nano(text)
-    except ValueError as error:
-        raise OperatorError(f"{what}: {error}") from None
-    if amount < 0:
-        raise OperatorError(f"{what}: expected an amount that is not negative, got {text}")
-    return amount
 
 
 def percentages(text: str | None) -> list[int] | None:

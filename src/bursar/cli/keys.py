@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter, validators
 
 from bursar.budgets.budget import limit_text
-from bursar.cli.budget import LIMIT_HELP, Zone, read_terms
+from bursar.budgets.terms import read_terms
+from bursar.cli.budget import LIMIT_HELP, Zone
 from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError, Refusal
 from bursar.core.times import to_datetime

@@ -1,24 +1,31 @@
 """Pass pages and the control API on to the control plane, over its Unix socket.
 
-They show what everybody spends, so they are for this machine alone: a request from elsewhere, or under a name that is
-not this machine's (a page of another site that had its name point here), is refused. What is asked for with a key is
-for whoever has the key.
+They show what everybody spends, so without a key they are for this machine alone: a request from elsewhere, through a
+proxy, or under a name that is not this machine's (a page of another site that had its name point here), is refused.
+What is asked for with a key is for whoever has it; the control plane looks at it, and is told what only the gateway
+knows: whether a request is of this machine, and its address.
 """
 
-from ipaddress import ip_address
 from typing import Final
 
+from bursar.core.addresses import Address
 from bursar.core.errors import Forbidden, TooLarge, Unavailable
-from bursar.gateway.asgi import Receive, Scope, Send, body_of
+from bursar.gateway.asgi import Receive, Scope, Send, body_of, client_address
 from bursar.gateway.connection import Connection, Response, UpstreamFault
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
 from bursar.gateway.protocol import STRANGER_BYTES_MAX
+from bursar.store.admins import ADMIN_PREFIX
+from bursar.store.keys import is_secret
 
 _LOCAL_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 _DROPPED: Final = frozenset(
-    (b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"host", b"expect", b"te")
+    (b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"host", b"expect", b"te", b"upgrade")
 )
+_FORWARDING: Final = frozenset((b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via"))
+_LOCAL: Final = b"x-bursar-local"
+_FROM: Final = b"x-bursar-from"
+_READS: Final = ("GET", "HEAD", "OPTIONS")
 _WITH_KEY: Final = (("POST", "/api/charges"),)
 """What asks for a key itself, and so may be asked from anywhere."""
 
@@ -26,17 +33,25 @@ _WITH_KEY: Final = (("POST", "/api/charges"),)
 class Proxy:
     """Pass requests on."""
 
-    def __init__(self, socket_path: str, outbox: Outbox) -> None:
+    def __init__(self, socket_path: str, outbox: Outbox, trusted_proxies: tuple[str, ...] = ()) -> None:
         self.pool = Pool(f"unix:{socket_path}", outbox, connections_max=32)
+        self._trusted = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on and its answer back. Raises `Forbidden`, `Unavailable`."""
-        if (scope["method"], scope["path"]) not in _WITH_KEY:
-            check_local(scope)
+        address = client_address(scope, self._trusted)
+        local = is_local(scope, address, self._trusted)
+        if not local and (scope["method"], scope["path"]) not in _WITH_KEY and not _brings_admin_key(scope):
+            raise Forbidden(
+                "pages and the control API answer on this machine only, as localhost, or to an admin key",
+                code="local_only",
+            )
+        check_origin(scope)
+        told = (_LOCAL, b"yes" if local else b"no"), (_FROM, str(address or "").encode())
         body = body_of(await receive(), -1, STRANGER_BYTES_MAX)
         try:
             connection = self.pool.take_idle() or await self.pool.open()
-            response = await connection.exchange((_head(scope, len(body)), body), self.pool.timeouts, stream=True)
+            response = await connection.exchange((_head(scope, told, len(body)), body), self.pool.timeouts, stream=True)
             await _pass_back(response, send)
         except UpstreamFault as fault:
             raise Unavailable(f"the control plane does not answer: {fault}", code="control_plane_away") from fault
@@ -52,16 +67,39 @@ async def _pass_back(response: Response, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def check_local(scope: Scope) -> None:
-    """Check that a request comes from this machine and under this machine's name. Raises `Forbidden`."""
-    client = scope.get("client")
-    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+def is_local(scope: Scope, address: Address | None, trusted: tuple[str, ...]) -> bool:
+    """Tell whether a request comes from this machine and under this machine's name.
+
+    One that a proxy on this machine has passed on is from elsewhere, unless the proxy is trusted to say from where.
+    """
+    if scope.get("client") is not None and (address is None or not address.is_loopback):
+        return False
+    if not trusted and any(name in _FORWARDING for name, _ in scope["headers"]):
+        return False
+    host = _header(scope, b"host")
     name = host.rsplit(":", 1)[0].strip("[]") if host.count(":") <= 1 or host.startswith("[") else host
-    if (client is not None and not ip_address(client[0]).is_loopback) or name not in _LOCAL_NAMES:
-        raise Forbidden("pages and the control API answer on this machine only, as localhost", code="local_only")
+    return name in _LOCAL_NAMES
 
 
-def _head(scope: Scope, body_len: int) -> bytes:
+def check_origin(scope: Scope) -> None:
+    """Check that what changes something is not asked by a page of another site. Raises `Forbidden`."""
+    origin = _header(scope, b"origin")
+    if scope["method"] in _READS or not origin:
+        return
+    if origin.partition("://")[2] != _header(scope, b"host"):
+        raise Forbidden("a page of another site may change nothing here", code="cross_origin")
+
+
+def _brings_admin_key(scope: Scope) -> bool:
+    scheme, _, secret = _header(scope, b"authorization").partition(" ")
+    return scheme.lower() == "bearer" and is_secret(secret.strip(), ADMIN_PREFIX)
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
+
+
+def _head(scope: Scope, told: tuple[tuple[bytes, bytes], ...], body_len: int) -> bytes:
     target: bytes = scope["raw_path"]
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
@@ -69,5 +107,7 @@ def _head(scope: Scope, body_len: int) -> bytes:
         raise TooLarge("the address exceeds 8192 bytes", param="path")
     method = "GET" if scope["method"] == "HEAD" else scope["method"]  # the client's side leaves the body out
     lines = [b"%b %b HTTP/1.1" % (method.encode(), target), b"host: localhost"]
-    lines += [b"%b: %b" % (name, value) for name, value in scope["headers"] if name not in _DROPPED]
+    hidden = (*_DROPPED, _LOCAL, _FROM)
+    passed = [pair for pair in scope["headers"] if pair[0] not in hidden]
+    lines += [b"%b: %b" % pair for pair in (*passed, *told)]
     return b"\r\n".join([*lines, b"content-length: %d" % body_len, b"\r\n"])

@@ -122,7 +122,7 @@ class Worker:
         self._spool = Spool(options.spool)
         self._control = Control(options.database_url, name, spool_is_new=fresh)
         self._outbox = Outbox(asyncio.get_running_loop())
-        self._proxy = Proxy(str(options.control_socket), self._outbox)
+        self._proxy = Proxy(str(options.control_socket), self._outbox, config.gateway.trusted_proxies)
         self._routes = Routes(config, _book(config, folder), self._base_url, self._outbox)
         self._stats = Stats(options.spool.with_suffix(".stats"))
         self._server: uvicorn.Server | None = None

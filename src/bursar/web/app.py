@@ -14,7 +14,9 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
 
 import bursar
-from bursar.api.handlers import HANDLERS, now_us
+from bursar.api.admission import Admission, admit
+from bursar.api.answers import now_us
+from bursar.api.handlers import HANDLERS
 from bursar.api.views import read_overview
 from bursar.core.records import CallStatus
 from bursar.store.database import Pool, borrow, open_pool
@@ -23,6 +25,7 @@ from bursar.web.pages import Pages
 
 _HERE: Final = Path(__file__).parent
 _CONNECTIONS_MAX: Final = 4
+_BEARER: Final = SecurityScheme(type="http", scheme="bearer")
 _SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -39,6 +42,7 @@ def control_plane(database_url: str) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool = await open_pool(database_url, _CONNECTIONS_MAX)
         app.state.pool = pool
+        app.state.admission = Admission()
         try:
             yield
         finally:
@@ -64,11 +68,12 @@ def control_plane(database_url: str) -> Litestar:
         ],
         dependencies={"pool": Provide(the_pool, sync_to_thread=False)},
         lifespan=[lifespan],
+        guards=[admit],
         openapi_config=OpenAPIConfig(
             title="Bursar control plane",
             version=bursar.__version__,
             path="/api",
-            components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),
+            components=Components(security_schemes=dict.fromkeys(("key", "admin"), _BEARER)),
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         signature_types=[Pool],
