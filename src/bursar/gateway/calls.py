@@ -192,7 +192,7 @@ class Calls:
         if any(candidate.wire is not passage.wire for candidate in candidates):
             candidates = translate_call(passage, candidates, output_cap)
         passage.plan = plan = drive(make_plan(facts, candidates, output_cap))
-        quote = quote_plan(facts, plan, call.opened_us, passage.forwarded, passage.facts_sent())
+        quote = quote_plan(facts, plan, call.opened_us, passage.forwarded, passage.facts_for)
         if headers.max_cost_usd is not None:
             passage.most_nano = _max_cost(headers.max_cost_usd)
             check_max_cost(passage.most_nano, quote.cost())

@@ -1,6 +1,5 @@
 """Carry what is known of one call from its arrival to its settlement."""
 
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from bursar.budgets.settlement import Holding, Wish
@@ -14,7 +13,7 @@ from bursar.wires.wire import Facts, Wire
 
 
 class Translated(NamedTuple):
-    """Hold a call as it is sent to providers of another protocol, before model and cap are set."""
+    """Hold a call as it is sent to a model of another protocol, before the cap is set."""
 
     body: bytes
     facts: Facts
@@ -66,7 +65,7 @@ class Passage:
         self.asked: Candidate | None = None  # now, where it is not the plan's first
         self.holding = NO_HOLDING
         self.payable_account = 0
-        self.translated: dict[Protocol, Translated] = {}
+        self.translated: dict[tuple[Protocol, str], Translated] = {}  # by the protocol and the provider's model
         self.traceparent = b""  # which trace the client's call belongs to, if it says so
         self.turn = b""  # of an agent run that is watched
         self.segment = 0  # of the spool, where its beginning is written
@@ -74,27 +73,27 @@ class Passage:
         self.status = CallStatus.ok
         self.record: Record | None = None  # once it is settled
 
-    def facts_for(self, wire: Wire) -> Facts:
-        """Return the facts of what is sent to providers of a protocol."""
-        return self.facts if wire is self.wire else self.translated[wire.protocol].facts
+    def facts_for(self, candidate: Candidate) -> Facts:
+        """Return the facts of what is sent to a candidate."""
+        if not self.translated:
+            return self.facts
+        sent = self.translated.get((candidate.wire.protocol, candidate.model))
+        return self.facts if sent is None else sent.facts
 
     def headers_for(self, wire: Wire) -> bytes:
         """Return the header lines that go on to providers of a protocol."""
         return self.forwarded if wire is self.wire else _DEFAULT_HEADERS.get(wire.protocol, b"")
 
-    def facts_sent(self) -> Mapping[Protocol, Facts]:
-        """Return the facts of what is sent to providers of other protocols."""
-        return {protocol: each.facts for protocol, each in self.translated.items()} if self.translated else NO_FACTS
-
-    def body_for(self, wire: Wire) -> bytes:
-        """Return the body for providers of a protocol, before model and cap are set."""
-        return self.body if wire is self.wire else self.translated[wire.protocol].body
+    def body_for(self, candidate: Candidate) -> bytes:
+        """Return the body for a candidate, before model and cap are set."""
+        if candidate.wire is self.wire:
+            return self.body
+        return self.translated[candidate.wire.protocol, candidate.model].body
 
 
 # What a provider demands of a call that its client has not made in the provider's protocol.
 _DEFAULT_HEADERS: Final = {Protocol.anthropic_messages: b"anthropic-version: 2023-06-01\r\n"}
 
 NO_PLAN: Final = Plan((), 0)
-NO_FACTS: Final[Mapping[Protocol, Facts]] = {}
 NO_CLAIM: Final = Claim(())
 NO_HOLDING: Final = Holding(Wish((), (), 0, 0), ())

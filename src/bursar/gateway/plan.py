@@ -5,14 +5,13 @@ list of levers is visible in one place and empty for now; its order is cache, me
 lane.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from bursar.core.errors import NoMoney, Unmetered
 from bursar.core.money import Money, nano_to_usd
-from bursar.core.records import Protocol
 from bursar.gateway.routes import Candidate
 from bursar.prices.quote import Ceiling
 from bursar.tokens.bounds import input_tokens_max
@@ -33,7 +32,6 @@ LONG_CONTEXT_TOKENS: Final = 1_000_000
 """What a model takes under Anthropic's beta `context-1m-2025-08-07` ("Context windows", checked 2026-11-22)."""
 
 _LONG_CONTEXT: Final = b"context-1m"
-_NOTHING: Final[Mapping[Protocol, Facts]] = {}
 
 LEVERS: Final[tuple[Lever, ...]] = ()
 
@@ -81,16 +79,21 @@ class Quote:
 
 
 def quote_plan(
-    asked: Facts, plan: Plan, now_us: int, betas: bytes = b"", translated: Mapping[Protocol, Facts] = _NOTHING
+    asked: Facts,
+    plan: Plan,
+    now_us: int,
+    betas: bytes = b"",
+    sent_to: Callable[[Candidate], Facts] | None = None,
 ) -> Quote:
     """Quote the most a plan can cost over all its candidates, at the tier asked for or the standard one.
 
-    `betas` are the header lines sent on: they may ask for a longer context than a model has by itself. `translated` are
-    the facts of what is sent to candidates of other protocols. Raises `Unmetered` for what has no price or no bound.
+    `betas` are the header lines sent on: they may ask for a longer context than a model has by itself. `sent_to` gives
+    the facts of what is sent to a candidate, where that may be another protocol's. Raises `Unmetered` for what has no
+    price or no bound.
     """
     costs: list[tuple[Ceiling, int]] = []
     for candidate in plan.candidates:
-        facts = translated.get(candidate.wire.protocol, asked) if translated else asked
+        facts = asked if sent_to is None else sent_to(candidate)
         window = candidate.price.context_window
         if betas and _LONG_CONTEXT in betas:
             window = max(window or 0, LONG_CONTEXT_TOKENS)

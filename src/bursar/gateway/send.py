@@ -109,7 +109,7 @@ class Sender:
         spent = (*passage.attempts, pending)
         try:
             plan = msgspec.structs.replace(passage.plan, candidates=candidates)
-            quote = quote_plan(passage.facts, plan, call.opened_us, passage.forwarded, passage.facts_sent())
+            quote = quote_plan(passage.facts, plan, call.opened_us, passage.forwarded, passage.facts_for)
             if passage.most_nano is not None:
                 check_max_cost(passage.most_nano, quote.cost() + sum(attempt.cost_nano for attempt in spent))
             for candidate in candidates:
@@ -131,6 +131,6 @@ class Sender:
 
 def _request(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
     """Return the head and body of the request for a candidate."""
-    wire, facts, cap_field = candidate.wire, passage.facts_for(candidate.wire), candidate.upstream.cap_field
-    body = wire.upstream_body(passage.body_for(wire), facts, candidate.model, passage.plan.output_cap, cap_field)
+    wire, facts, cap_field = candidate.wire, passage.facts_for(candidate), candidate.upstream.cap_field
+    body = wire.upstream_body(passage.body_for(candidate), facts, candidate.model, passage.plan.output_cap, cap_field)
     return candidate.head(stream=passage.facts.stream, extra=passage.headers_for(wire), body_len=len(body)), body

@@ -81,7 +81,7 @@ class Settler:
 
     def price_answer(self, passage: Passage, candidate: Candidate, outcome: Outcome, answer: Answer) -> Attempt:
         """Price an attempt that was answered, whole or in part."""
-        facts, usage, source = passage.facts_for(candidate.wire), answer.usage, UsageSource.provider
+        facts, usage, source = passage.facts_for(candidate), answer.usage, UsageSource.provider
         if usage is None or not answer.whole or not answer.final:
             usage, source = counted_usage(facts, answer), UsageSource.counted
         card = candidate.card(passage.call.opened_us, answer.service_tier or facts.service_tier, facts.speed)
@@ -107,7 +107,7 @@ class Settler:
 
     def price_unknown(self, passage: Passage, candidate: Candidate, attempt: Attempt) -> Attempt:
         """Price an attempt whose bill is not known, by policy: its whole hold, or what was sent."""
-        facts = passage.facts_for(candidate.wire)
+        facts = passage.facts_for(candidate)
         card = candidate.card(passage.call.opened_us, facts.service_tier, facts.speed)
         if self._indeterminate == "estimate":
             usage = Usage(input_tokens=estimated_input(facts.segments))

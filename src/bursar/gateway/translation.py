@@ -21,20 +21,21 @@ def translate_call(passage: Passage, candidates: Sequence[Candidate], output_cap
     Raises `BadRequest` naming what cannot be carried, when no candidate is left.
     """
     source, facts = passage.call.protocol, passage.facts
-    sending = Sending(facts.model, facts.output_cap or output_cap, stream=facts.stream)
-    refused: dict[Protocol, BadRequest] = {}
-    for wire in {candidate.wire.protocol: candidate.wire for candidate in candidates}.values():
-        if wire is passage.wire:
+    refused: dict[tuple[Protocol, str], BadRequest] = {}
+    for candidate in candidates:
+        wire, sent = candidate.wire, (candidate.wire.protocol, candidate.model)
+        if wire is passage.wire or sent in passage.translated or sent in refused:
             continue
+        sending = Sending(candidate.model, facts.output_cap or output_cap, stream=facts.stream)
         try:
             body = translate_request(passage.body, source, wire.protocol, sending)
             method = wire.path("", stream=facts.stream).rpartition(":")[2].partition("?")[0]
-            passage.translated[wire.protocol] = Translated(body, wire.facts(body, f"{facts.model}:{method}"))
+            passage.translated[sent] = Translated(body, wire.facts(body, f"{candidate.model}:{method}"))
         except BadRequest as refusal:
-            refused[wire.protocol] = refusal
-    left = tuple(candidate for candidate in candidates if candidate.wire.protocol not in refused)
+            refused[sent] = refusal
+    left = tuple(each for each in candidates if (each.wire.protocol, each.model) not in refused)
     if not left:
-        raise refused[candidates[0].wire.protocol]
+        raise refused[candidates[0].wire.protocol, candidates[0].model]
     return left
 
 
