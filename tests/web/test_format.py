@@ -2,7 +2,7 @@
 
 import pytest
 
-from bursar.web.format import count, milliseconds, share, usd
+from bursar.web.format import breakable, count, milliseconds, share, usd
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,8 @@ def test_a_share_of_nothing_is_nothing() -> None:
 @pytest.mark.parametrize(("duration", "shown"), [(None, ""), (0.4, "0 ms"), (999.4, "999 ms"), (1_449.0, "1.4 s")])
 def test_a_duration_is_written_in_its_unit(duration: float | None, shown: str) -> None:
     assert milliseconds(duration) == shown
+
+
+def test_a_name_may_break_after_a_slash_and_is_no_markup() -> None:
+    assert breakable("sandbox/gpt-4o") == "sandbox/<wbr>gpt-4o"
+    assert breakable("<b>/&") == "&lt;b&gt;/<wbr>&amp;"

@@ -202,3 +202,12 @@ def test_a_fragment_is_the_changing_part_alone(shared_bursar: LocalBursar) -> No
     assert "<html" in whole
     assert "<html" not in fragment
     assert "Latest calls" in fragment
+
+
+@pytest.mark.parametrize("page", [(390, "light"), (390, "dark")], indirect=True)
+def test_on_a_phone_the_names_of_models_are_shown_whole(page: Page) -> None:
+    names = page.locator(".name > span:not(.bar)").filter(has_text=re.compile("gpt"))
+    assert names.count() > 4
+    for name in names.all():
+        room, needed = name.evaluate("e => [[e.clientWidth, e.clientHeight], [e.scrollWidth, e.scrollHeight]]")
+        assert needed <= room, name.inner_text()

@@ -20,6 +20,12 @@ _COLUMNS: Final = ["time", "key", "model", "status", "in", "cached", "out", "ms"
 _RIGHT: Final = (4, 5, 6, 7, 8)
 _LIMIT_MAX: Final = 100_000
 FOLLOW_S: Final = 0.5
+_COUNTED: Final = {
+    "none": "nothing was used",
+    "provider": "as the provider has counted",
+    "counted": "by our own count ~",
+    "held": "the whole hold, for nobody knows ~",
+}
 
 
 @app.default
@@ -117,7 +123,7 @@ def _print_attempt(number: int, attempt: dict[str, Any]) -> None:
         [line["unit"].replace("_", " "), f"{line['quantity']:,}", _rate(line), line["amount_usd"]]
         for line in attempt["lines"]
     ]
-    rows.append([f"total, usage by {attempt['usage_source']}", "", "", attempt["cost_usd"]])
+    rows.append([f"total: {_COUNTED[attempt['usage_source']]}", "", "", attempt["cost_usd"]])
     if attempt["reported_cost_usd"] is not None:
         rows.append(["the provider says", "", "", attempt["reported_cost_usd"]])
     title = f"attempt {number}: {attempt['provider']}/{attempt['model']} {status}{why}"

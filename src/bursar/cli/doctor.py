@@ -82,7 +82,7 @@ async def _examine(path: Path | None, folder: DataFolder) -> list[Finding]:
         config = None
     else:
         where = str(path) if path else "none: the sandbox serves"
-        text = f"{where}; {len(config.providers)} providers, {len(config.models)} models"
+        text = f"{where}; providers: {', '.join(config.providers)}; models: {len(config.models)}"
         findings.append(Finding("configuration", State.ok, text))
         findings += _secrets(config)
         findings += await _prices(config)

@@ -129,7 +129,7 @@ def judge_sums(sums: Mapping[str, tuple[int, int]]) -> Finding:
     wrong = sorted(unit for unit, gaps in sums.items() if any(gaps))
     if wrong:
         return Finding("books", State.fail, f"debits and credits differ in {', '.join(wrong)}", "`bursar books check`")
-    return Finding("books", State.ok, f"debits and credits agree in each of {len(sums)} units")
+    return Finding("books", State.ok, f"debits and credits agree: {', '.join(sums)}")
 
 
 def judge_probe(name: str, probe: Probe) -> Finding:

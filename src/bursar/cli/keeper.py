@@ -117,7 +117,7 @@ class Keeper:
             return
         made = await make_price_alerts(connection, self._prices, clock_us(), self._url_sha256)
         for alert in made:
-            log.warning("alert.made", alert=alert.alert_id, budget=alert.budget_id, kind=alert.kind.value)
+            log.info("alert.made", alert=alert.alert_id, budget=alert.budget_id, kind=alert.kind.value)
         ended = time.monotonic()
         self._prices_due = ended + max(_PRICES_S, (ended - began) * _PRICES_PAUSES)
 
@@ -143,7 +143,9 @@ class Keeper:
         if answer.outcome is Outcome.again:
             times = (answer.retry_after_s, clock_us(), delivery.made_us)
             next_us = next_attempt_us(self._schedule, delivery.attempts, self._random.random(), *times)
-        tell = log.error if next_us is None else log.warning
-        event = "webhook.given_up" if next_us is None else "webhook.failed"
-        tell(event, alert=delivery.alert_id, attempts=delivery.attempts, error=answer.problem)
+        alert, attempts, error = delivery.alert_id, delivery.attempts, answer.problem
+        if next_us is None:
+            log.error("webhook.given_up", alert=alert, attempts=attempts, error=error)
+        else:
+            log.warning("webhook.failed", alert=alert, attempts=attempts, error=error)
         return answer.problem, next_us

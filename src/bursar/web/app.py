@@ -20,7 +20,7 @@ from bursar.api.handlers import HANDLERS
 from bursar.api.views import read_overview
 from bursar.core.records import CallStatus
 from bursar.store.database import Pool, borrow, open_pool
-from bursar.web.format import count, milliseconds, share, usd
+from bursar.web.format import breakable, count, milliseconds, share, usd
 from bursar.web.pages import Pages
 
 _HERE: Final = Path(__file__).parent
@@ -36,7 +36,9 @@ _SECURITY_HEADERS: Final = {
 
 def control_plane(database_url: str) -> Litestar:
     """Return the control plane's application."""
-    pages = Pages(_HERE / "templates", {"usd": usd, "count": count, "share": share, "ms": milliseconds})
+    pages = Pages(
+        _HERE / "templates", {"usd": usd, "count": count, "share": share, "ms": milliseconds, "breakable": breakable}
+    )
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:

@@ -3,6 +3,8 @@
 from decimal import Decimal
 from typing import Final
 
+from markupsafe import Markup, escape
+
 _THOUSANDS: Final = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k"))
 
 
@@ -39,3 +41,8 @@ def milliseconds(duration: float | None) -> str:
     if duration is None:
         return ""
     return f"{duration:.0f} ms" if duration < 1_000 else f"{duration / 1_000:.1f} s"
+
+
+def breakable(name: str) -> Markup:
+    """Write a name so that a narrow page may break it after a slash, and nothing in it is markup."""
+    return escape(name).replace("/", Markup("/<wbr>"))
