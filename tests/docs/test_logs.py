@@ -1,4 +1,4 @@
-"""The reference of logs names every event that is logged, its level and its fields, and what is logged is no content."""
+"""The reference of logs names every event, its level and its fields, and what is logged is no content."""
 
 import ast
 import re
