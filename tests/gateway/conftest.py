@@ -203,6 +203,18 @@ retries = 0
 [models."dear"]
 targets = ["sandbox/gpt-4o"]
 
+[models."warm"]
+targets = ["sandbox/gpt-4o-mini", "remote/gpt-4o-mini"]
+balance = "affinity"
+
+[models."cancels"]
+targets = ["remote/gpt-4o-mini"]
+on_disconnect = "cancel"
+
+[models."cancels-claude"]
+targets = ["claude/claude-haiku-4-5"]
+on_disconnect = "cancel"
+
 [models."in-haste"]
 targets = ["scripted/gpt-4.1-nano"]
 timeout_s = 0.6

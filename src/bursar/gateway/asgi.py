@@ -18,9 +18,10 @@ CLIENT: Final = "bursar.client"
 
 
 class Client(Protocol):
-    """Be whoever asked: `gone` is true once the connection is closed."""
+    """Be whoever asked: `gone` is true once the connection is closed, and then `when_gone` is called."""
 
     gone: bool
+    when_gone: Callable[[], None] | None
 
 
 class ClientGone(Exception):

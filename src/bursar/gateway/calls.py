@@ -22,6 +22,7 @@ from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protoc
 from bursar.core.times import SECOND_US
 from bursar.gateway.asgi import CLIENT, JSON, ClientGone, Receive, Scope, Send, body_of, client_address, send_whole
 from bursar.gateway.attempt import Outcome
+from bursar.gateway.balance import choose
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Headers
@@ -188,6 +189,9 @@ class Calls:
         """Plan a call and quote the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""
         facts, call, settings = passage.facts, passage.call, self._settings
         candidates = self._routes.find(facts.model, call.protocol)
+        passage.rules = rules = candidates[0].rules
+        if rules.several:
+            candidates = choose(self._routes, passage, candidates)
         output_cap = key.output_cap or settings.output_cap
         if any(candidate.wire is not passage.wire for candidate in candidates):
             candidates = translate_call(passage, candidates, output_cap)
@@ -196,7 +200,7 @@ class Calls:
         if headers.max_cost_usd is not None:
             passage.most_nano = _max_cost(headers.max_cost_usd)
             check_max_cost(passage.most_nano, quote.cost())
-        timeout_us = candidates[0].rules.timeout_us
+        timeout_us = rules.timeout_us
         if headers.timeout_us and headers.timeout_us < timeout_us:
             timeout_us, passage.hurried = headers.timeout_us, True
         passage.deadline_us = call.opened_us + timeout_us

@@ -23,6 +23,7 @@ Durability = Literal["fast", "strict"]
 Kind = Literal["openai", "anthropic", "gemini", "sandbox"]
 Indeterminate = Literal["hold", "estimate"]
 OnDisconnect = Literal["drain", "cancel"]
+Balance = Literal["order", "least_loaded", "affinity"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 Retries: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=10)]
@@ -128,6 +129,15 @@ class Model(msgspec.Struct, frozen=True):
     timeout_s: float | None = None
     retries: int | None = None
     on_disconnect: OnDisconnect | None = None
+    balance: Balance = "order"
+    weights: tuple[int, ...] = ()  # of the targets; none: all the same
+
+
+class _WeighedTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Hold a target that stands with its weight."""
+
+    target: str
+    weight: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
 
 
 class _ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -136,6 +146,7 @@ class _ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     timeout_s: Seconds | None = None
     retries: Retries | None = None
     on_disconnect: OnDisconnect | None = None
+    balance: Balance = "order"
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -284,10 +295,8 @@ def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:
         raise ConfigError(f"{where}: expected a table")
     own = _ModelSettings.__struct_fields__
     _only_known(value, ("targets", "price", "fallbacks", *own), where)
-    targets = value.get("targets")
-    if not _is_words(targets) or not targets:
-        raise ConfigError(f'{where}.targets: expected a list such as ["openai/gpt-4o-mini"]')
-    pairs = tuple(_target(target, providers, f"{where}.targets") for target in targets)
+    targets = _weighed(value.get("targets"), f"{where}.targets")
+    pairs = tuple(_target(each.target, providers, f"{where}.targets") for each in targets)
     fallbacks = value.get("fallbacks", [])
     if not _is_words(fallbacks):
         raise ConfigError(f'{where}.fallbacks: expected a list of models such as ["gpt-4o"]')
@@ -295,7 +304,25 @@ def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:
     if "price" in value:
         price = read_model_price(value["price"], *pairs[0], f"{where}.price")
     settings = _convert({word: value[word] for word in own if word in value}, _ModelSettings, where)
-    return Model(pairs, price, tuple(fallbacks), settings.timeout_s, settings.retries, settings.on_disconnect)
+    weights = tuple(each.weight for each in targets) if any(each.weight != 1 for each in targets) else ()
+    if weights and settings.balance == "order":
+        raise ConfigError(f'{where}.targets: weights count with balance = "least_loaded" or "affinity"')
+    return Model(
+        pairs,
+        price,
+        fallbacks=tuple(fallbacks),
+        weights=weights,
+        **msgspec.structs.asdict(settings),
+    )
+
+
+def _weighed(targets: Any, where: str) -> list[_WeighedTarget]:
+    if not isinstance(targets, list) or not targets or not all(isinstance(each, str | dict) for each in targets):
+        raise ConfigError(f'{where}: expected a list such as ["openai/gpt-4o-mini"]')
+    return [
+        _WeighedTarget(each) if isinstance(each, str) else _convert(each, _WeighedTarget, f"{where}.{place}")
+        for place, each in enumerate(targets)
+    ]
 
 
 def _is_words(value: Any) -> bool:

@@ -9,6 +9,7 @@ from bursar.core.records import Attempt, Call, CallStatus, Protocol, Record
 from bursar.gateway.asgi import Client
 from bursar.gateway.plan import Plan
 from bursar.gateway.routes import Candidate
+from bursar.gateway.rules import USUAL
 from bursar.wires.wire import Facts, Wire
 
 
@@ -40,6 +41,7 @@ class Passage:
         "payable_account",
         "plan",
         "record",
+        "rules",
         "segment",
         "status",
         "traceparent",
@@ -56,6 +58,7 @@ class Passage:
         self.forwarded = forwarded  # header lines for the provider
         self.client: Client | None = None  # of a call that a gateway's last life left, there is none
         self.plan = NO_PLAN
+        self.rules = USUAL  # of the model the client asked for
         self.claim = NO_CLAIM
         self.held_nano: Money = 0
         self.expires_us = 0

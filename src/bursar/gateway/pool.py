@@ -103,6 +103,11 @@ class Pool:
         else:
             connection.abort()
 
+    @property
+    def busy(self) -> int:
+        """Count the exchanges under way, and the connections being opened for more."""
+        return max(0, len(self._all) - len(self._idle)) + self._opening
+
     def forget(self, connection: Connection) -> None:
         """Drop a connection that has ended."""
         self._all.discard(connection)

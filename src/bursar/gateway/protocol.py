@@ -7,6 +7,7 @@ and `sweep` ends connections whose client is too slow without a timer for each r
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -144,6 +145,7 @@ class ClientProtocol(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._gone_waiter: asyncio.Future[None] | None = None
         self.gone = False
+        self.when_gone: Callable[[], None] | None = None
         self.paused = False
 
     # What the event loop calls.
@@ -175,6 +177,8 @@ class ClientProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
         """Note that the client is gone; its calls go on, for the provider bills them."""
         self.gone = True
+        if self.when_gone is not None:
+            self.when_gone()
         self._connections.discard(self)
         self._door.leave(self._peer)
         self._waiting.clear()

@@ -7,6 +7,7 @@ from bursar.core.errors import ConfigError, NotFound, Refusal, UnknownModel, Unm
 from bursar.core.records import Protocol, Traits
 from bursar.gateway.config import Config, Provider
 from bursar.gateway.connection import Timeouts
+from bursar.gateway.health import Health
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
 from bursar.gateway.rules import USUAL, Rules, rules_of
@@ -26,6 +27,7 @@ _SPEAKS: Final = {
 }
 _KEY_HEADERS: Final = {Protocol.anthropic_messages: "x-api-key: ", Protocol.gemini: "x-goog-api-key: "}
 _OPENAI: Final = "api.openai.com"
+_HEALTHS_MAX: Final = 10_000  # a client may make up names without end
 # Tiers that are the standard price, whatever a provider calls it. Any other must be priced to be used.
 _STANDARD_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "on_demand")
 
@@ -41,6 +43,7 @@ class Upstream:
         timeouts = Timeouts(provider.connect_s, provider.first_byte_s, provider.idle_s, call_timeout_s)
         self.pool = Pool(base_url, outbox, connections_max=provider.connections_max, timeouts=timeouts)
         openai = provider.kind == "sandbox" or _OPENAI in base_url or ".azure.com" in base_url
+        self.healths: dict[str, Health] = {}
         self.cap_field = provider.cap_field or ("max_completion_tokens" if openai else "max_tokens")
         secret = provider.secret(name)
         self._headers = {protocol: self._header_lines(protocol, secret) for protocol in _spoken(provider, base_url)}
@@ -48,6 +51,15 @@ class Upstream:
     def wire_for(self, protocol: Protocol) -> Wire:
         """Return what to speak for calls of a protocol: the protocol itself, or the one this provider prefers."""
         return WIRES[protocol if protocol in self._headers else next(iter(self._headers))]
+
+    def health_of(self, model: str) -> Health:
+        """Return what is known of a model's health here, one for all names and protocols it is asked by."""
+        found = self.healths.get(model)
+        if found is None:
+            found = Health()
+            if len(self.healths) < _HEALTHS_MAX:
+                self.healths[model] = found
+        return found
 
     def head(self, wire: Wire, model: str, *, stream: bool) -> bytes:
         """Return the first lines of requests for a model. Raises `NotFound` for a name that no address can hold."""
@@ -87,6 +99,8 @@ class Candidate:
 
     def __init__(self, upstream: Upstream, wire: Wire, model: str, price: Price, rules: Rules = USUAL) -> None:
         self.upstream = upstream
+        self.health = upstream.health_of(model)
+        self.weight = 1
         self.rules = rules
         usual, own_s = upstream.pool.timeouts, rules.own_timeout_s
         self.timeouts = usual if own_s is None else usual.within(own_s)
@@ -190,9 +204,12 @@ class Routes:
         model = self._config.models.get(name)
         if model is not None:
             own = [model.price] * len(model.targets) if model.price else [None] * len(model.targets)
-            return tuple(
+            found = tuple(
                 self._candidate(name, target, price, protocol) for target, price in zip(model.targets, own, strict=True)
             )
+            for candidate, weight in zip(found, model.weights, strict=False):
+                candidate.weight = weight
+            return found
         provider, _, rest = name.partition("/")
         if provider in self.upstreams and rest:
             return (self._candidate(name, (provider, rest), None, protocol),)

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from bursar.core.times import SECOND_US
-from bursar.gateway.config import Model, Settings
+from bursar.gateway.config import Balance, Model, Settings
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -19,6 +19,8 @@ class Rules(msgspec.Struct, frozen=True):
     own_timeout_s: float | None = None  # where the model has one
     cancels: bool = False  # a client that leaves ends its stream at the provider too
     fallbacks: tuple[str, ...] = ()
+    balance: Balance = "order"
+    several: bool = False  # targets, or models to fall back to: there is a choice
 
 
 USUAL: Final = Rules()
@@ -38,4 +40,6 @@ def rules_of(settings: Settings, model: Model | None) -> Rules:
         own_timeout_s=timeout_s,
         cancels=(on_disconnect or settings.on_disconnect) == "cancel",
         fallbacks=model.fallbacks if model is not None else (),
+        balance=model.balance if model is not None else "order",
+        several=model is not None and len(model.targets) + len(model.fallbacks) > 1,
     )

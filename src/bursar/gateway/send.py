@@ -12,6 +12,7 @@ from bursar.core.errors import Refusal
 from bursar.core.records import Attempt, AttemptStatus
 from bursar.core.times import SECOND_US
 from bursar.gateway.attempt import Cover, Fallback, Outcome, Pause, Try, Wish, attempt_flow
+from bursar.gateway.balance import arrange, note_outcome
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.connection import Timeouts, UpstreamFault
 from bursar.gateway.holding import HoldPolicy
@@ -38,7 +39,7 @@ class Sender:
     async def send(self, passage: Passage) -> tuple[Candidate, Outcome]:
         """Return the last candidate asked and how that went; those before are recorded on the way."""
         candidates, clock_us = passage.plan.candidates, self._clock_us
-        flow = attempt_flow(candidates, candidates[0].rules, passage.deadline_us)
+        flow = attempt_flow(candidates, passage.rules, passage.deadline_us)
         wish: Wish = next(flow)
         candidate, outcome = candidates[0], Outcome()
         while True:
@@ -54,6 +55,9 @@ class Sender:
                 except UpstreamFault as fault:
                     outcome = Outcome(None, fault)
                 outcome.started_us, outcome.answered_us = started_us, clock_us()
+                response = outcome.response
+                if response is None or response.status >= 300 or candidate.health.troubled:
+                    note_outcome(candidate.health, outcome)
                 answer = outcome
             else:
                 answer = await self._grant(passage, wish, candidate, outcome)
@@ -96,6 +100,7 @@ class Sender:
             return await self._cover(passage, (wish.candidate,), pending)
         try:
             candidates = self.routes.find(wish.model, passage.call.protocol)
+            candidates = arrange(passage, candidates)
             if any(each.wire is not passage.wire for each in candidates):
                 candidates = translate_call(passage, candidates, passage.plan.output_cap)
         except Refusal as refusal:

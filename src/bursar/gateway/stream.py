@@ -1,5 +1,8 @@
 """Pass a stream on as it comes, read it aside, and settle it before its end mark leaves."""
 
+from functools import partial
+from typing import Final
+
 import msgspec
 
 from bursar.core.errors import Unavailable, UpstreamFailed
@@ -9,7 +12,7 @@ from bursar.core.records import CallStatus, Record
 from bursar.gateway.asgi import Send
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.books import GatewayBooks
-from bursar.gateway.connection import Connection, Headers, Response, UpstreamFault
+from bursar.gateway.connection import Connection, Fault, Headers, Response, UpstreamFault
 from bursar.gateway.headers import returned_headers
 from bursar.gateway.passage import Passage
 from bursar.gateway.routes import Candidate
@@ -17,12 +20,14 @@ from bursar.gateway.translation import stream_translator
 from bursar.wires.sse import EventSplitter, EventTooLarge, comment_bytes
 from bursar.wires.wire import BadAnswer, Seen
 
+LEFT: Final = "the client left, and the stream was ended"
+
 
 class StreamPassage:
     """Carry one stream from provider to client.
 
-    The provider's bytes are read to their end whatever becomes of the client: a client that hangs up is charged for
-    what the provider bills.
+    The provider's bytes are read to their end whatever becomes of the client, which is charged for what the provider
+    bills; or they end with the client, which is charged for what came, where the rules say so.
     """
 
     def __init__(self, passage: Passage, candidate: Candidate, outcome: Outcome, books: GatewayBooks) -> None:
@@ -45,6 +50,7 @@ class StreamPassage:
         assert response.stream is not None
         headers = returned_headers(response.headers) + own_headers
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        self._watch_client(response.stream)
         try:
             rest = await self._pass_on(response.stream, send)
             fault = ""
@@ -65,6 +71,15 @@ class StreamPassage:
         assert self._record is not None
         comment = self._comment(self._record) if self._wire.comments else b""
         await send({"type": "http.response.body", "body": comment, "more_body": False})
+
+    def _watch_client(self, stream: Connection) -> None:
+        """Have the provider's stream end with the client, where the rules say so."""
+        passage, client = self._passage, self._passage.client
+        if not passage.rules.cancels or client is None:
+            return
+        client.when_gone = partial(stream.abort, UpstreamFault(Fault.cut, LEFT))
+        if client.gone:
+            client.when_gone()
 
     async def _pass_on(self, stream: Connection, send: Send) -> bytes:
         """Pass events on until the stream ends; return bytes that were no whole event."""
@@ -118,8 +133,12 @@ class StreamPassage:
             answer = msgspec.structs.replace(answer, whole=False, note=self._fault)
         passage, books = self._passage, self._books
         passage.attempts.append(books.settler.price_answer(passage, self._candidate, self._outcome, answer))
-        if not answer.whole:
+        if not answer.whole and self._fault != LEFT:
             passage.status = CallStatus.cut
+        if self._fault and self._fault != LEFT:
+            self._candidate.health.failed(books.clock_us(), self._fault)
+        if passage.client is not None:
+            passage.client.when_gone = None
         self._record = books.settle(passage)
         await books.confirm()
 
