@@ -203,6 +203,17 @@ def test_what_was_searched_is_charged_as_google_bills_it(
         assert call["held_nano"] > call["cost_nano"]
 
 
+def test_an_answer_that_is_cut_before_it_says_what_it_searched_is_charged_one_search(
+    house: LocalBursar, house_key: str, call_in_house: Any, price_of: Any, provider: ScriptedProvider
+) -> None:
+    provider.say("gemini-2.0-flash", "200 OK", events(said("four", finish="")), "text/event-stream")
+    asked = ASKED | {"tools": [{"googleSearch": {}}]}
+    answer = post(house, house_key, "streamGenerateContent", "scripted-gemini/gemini-2.0-flash", json=asked)
+    call = call_in_house(answer)
+    usage = Usage(call["input_tokens"], output_tokens=call["output_tokens"], other={"web_searches": 1})
+    assert (call["status"], call["cost_nano"]) == (CallStatus.cut, price_of("gemini-2.0-flash", usage))
+
+
 def test_a_providers_error_reaches_the_client_as_it_is_and_costs_nothing(
     house: LocalBursar, house_key: str, call_in_house: Any, provider: ScriptedProvider
 ) -> None:

@@ -136,7 +136,7 @@ def test_limits_are_read_as_proto3_writes_them(config: Any, cap: int | None, cho
         ({"contents": None}, "expected a list of contents in `contents`"),
         ({"contents": "hi"}, r"got `str` in `contents\[0\]`"),
         ({"contents": [{"parts": [{"text": 5}]}]}, "Expected `str`, got `int` in `contents.parts.text`"),
-        ({"contents": [{"parts": ["hi"]}]}, r"got `str` in `contents.parts\[0\]`"),
+        ({"contents": [{"parts": ["hi"]}]}, r"got `str` in `contents\[0\].parts\[0\]`"),
         ({"generationConfig": []}, "in `generationConfig`"),
         ({"generationConfig": {"maxOutputTokens": "many"}}, "in `generationConfig.maxOutputTokens`"),
         ({"generationConfig": {"maxOutputTokens": 0}}, "at least 1 in `generationConfig.maxOutputTokens`"),

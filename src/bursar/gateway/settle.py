@@ -85,7 +85,8 @@ class Settler:
         if usage is None or not answer.whole or not answer.final:
             usage, source = counted_usage(facts, answer), UsageSource.counted
         card = candidate.card(passage.call.opened_us, answer.service_tier or facts.service_tier, facts.speed)
-        if facts.hides_searches and "web_searches" not in usage.other and "web_searches" in card.rates:
+        untold = facts.hides_searches or (facts.traits.searches_web and not answer.whole)  # how often it searched
+        if untold and "web_searches" not in usage.other and "web_searches" in card.rates:
             usage = msgspec.structs.replace(usage, other=usage.other | {"web_searches": 1})
         priced = self._price(passage, candidate, card, usage, source)
         return Attempt(

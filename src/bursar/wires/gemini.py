@@ -57,7 +57,7 @@ _BILLED_BY_PROMPT: Final = re.compile(r"gemini-[12]\b")
 
 class _Content(msgspec.Struct):
     role: str | None = None
-    parts: msgspec.Raw = msgspec.Raw(b"null")
+    parts: list[Fields] | Fields | None = None
 
 
 class _AnswerPart(msgspec.Struct, rename="camel"):
@@ -399,10 +399,11 @@ def _at_provider(fields: Fields) -> tuple[bool, bool]:
     return searches, reads_more
 
 
-def _measure(parts: msgspec.Raw) -> tuple[int, int, Media]:
+def _measure(given: list[Fields] | Fields | None) -> tuple[int, int, Media]:
     """Measure the text, the tool results and the media of a list of parts, in bytes."""
     text = results = images = others = media_bytes = 0
-    for part in _read_list(_objects, parts, "contents.parts"):
+    parts = [given] if isinstance(given, dict) else given or []
+    for part in parts:
         for name, value in named(part).items():
             if name == "text":
                 text += utf8_len(_read(_text, value, "contents.parts.text"))
@@ -428,7 +429,7 @@ def _inline_media(value: msgspec.Raw) -> Media:
 def _media_of(value: msgspec.Raw) -> Media:
     """Measure the media within a tool's result."""
     result = named(_read(_fields, value, "contents.parts"))
-    return _measure(result["parts"])[2] if "parts" in result else NO_MEDIA
+    return _measure(_read_list(_objects, result["parts"], "contents.parts"))[2] if "parts" in result else NO_MEDIA
 
 
 def _segments(fields: Fields) -> tuple[Segments, Media]:

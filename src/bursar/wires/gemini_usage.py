@@ -43,9 +43,11 @@ def usage_from_report(report: UsageReport) -> Usage:
         read[name] = min(into[name], beyond)
         text_read -= read[name]
     out = _by_modality(report, "candidatesTokensDetails")
-    other = {f"input_{name}_tokens": into[name] - read[name] for name in _MEDIA}
-    other |= {f"cache_read_{name}_tokens": read[name] for name in _MEDIA}
-    other |= {f"output_{name}_tokens": out[name] for name in _MEDIA}
+    other: dict[str, int] = {}
+    if any((*into.values(), *read.values(), *out.values())):
+        other = {f"input_{name}_tokens": into[name] - read[name] for name in _MEDIA}
+        other |= {f"cache_read_{name}_tokens": read[name] for name in _MEDIA}
+        other |= {f"output_{name}_tokens": out[name] for name in _MEDIA}
     usage = Usage(
         input_tokens=prompt + tools - sum(into.values()) - text_read,
         cache_read_tokens=text_read,
@@ -60,8 +62,11 @@ def usage_from_report(report: UsageReport) -> Usage:
 def _by_modality(report: UsageReport, name: str) -> dict[str, int]:
     """Read the tokens of images, video and audio from a list of details; text and documents are the rest."""
     counts: dict[str, int] = dict.fromkeys(_MEDIA, 0)
+    told = report.get(name)
+    if told is None:
+        return counts
     try:
-        details = msgspec.convert(report.get(name) or [], list[UsageReport])
+        details = msgspec.convert(told, list[UsageReport])
     except msgspec.ValidationError as error:
         raise UsageContradiction(f"usage field {name}: {error}") from None
     for detail in details:
