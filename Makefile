@@ -1,6 +1,7 @@
 # Bursar: `make help` lists what there is.
 PYTHON ?= python3
 VENV := .venv
+CLIENTS := .clients
 BENCHES := gateway overspend books ledger holds scale
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
@@ -47,6 +48,20 @@ up: $(VENV)/.all ## start Bursar on port 4000
 test: $(VENV)/.dev ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+# Clients whose own requirements exclude ours have an environment apart.
+$(CLIENTS)/.python: requirements/clients.txt
+	@echo "Creating $(CLIENTS) ..."
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/clients.txt
+	@touch $@
+
+tests/clients/node_modules: tests/clients/package-lock.json
+	@cd tests/clients && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+test-clients: $(VENV)/.dev $(CLIENTS)/.python tests/clients/node_modules ## run the tests of LiteLLM and Node's clients
+	@$(BIN)/python -m pytest tests/clients
+
 check: $(VENV)/.dev ## lint, types, imports, style, docs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -61,6 +76,7 @@ lock: $(VENV)/.dev ## resolve requirements/*.txt anew
 	@$(LOCK) pyproject.toml requirements/build.in --output-file requirements/base.txt
 	@$(LOCK) pyproject.toml requirements/build.in --all-extras --output-file requirements/all.txt
 	@$(LOCK) pyproject.toml requirements/build.in --all-extras --group test --group check --output-file requirements/dev.txt
+	@$(LOCK) requirements/clients.in --output-file requirements/clients.txt
 
 clean: ## remove what make made
-	@rm -rf $(VENV) .demo
+	@rm -rf $(VENV) $(CLIENTS) tests/clients/node_modules .demo
