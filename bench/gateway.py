@@ -3,8 +3,8 @@
     python -m bench.gateway [--json] [--only json,...] [--rounds 5] [--seconds 3] [--soak-minutes 2]
     python -m bench.gateway --peers
 
-The worker runs on core 0; PostgreSQL, the provider (bench.mock) and the load (bench.load) on core 1. Every call has a
-key with a budget, is priced, held, posted and journaled; at the end of each part the books are checked. Parts:
+The worker runs on the first core; PostgreSQL, the provider (bench.mock) and the load (bench.load) on the last. A call
+has a key with a budget, is priced, held, posted and journaled; after each part the books are checked. Parts:
 
 json      `gateway.rps_json_1core`: closed loop, 32 connections, a chat request of 657 bytes; median of the rounds.
           `gateway.rps_direct`: the provider and the load alone, in alternation: the ceiling of the instruments.
@@ -14,7 +14,7 @@ budgets   `gateway.rps_leased_ratio`: a budget of a minute that is nearly used u
           budgets of an organisation, a team and the key, requests and tokens a minute.
           `ledger.round_trips_per_1000`: round trips to the database for 1,000 calls with small leases, those of the
           journal left out.
-peers     `gateway.x_*`: our calls a second over theirs, each alone on core 0 in turn, ours before and after. One table.
+peers     `gateway.x_*`: our calls a second over theirs, each alone on the first core in turn, ours before and after.
 latency   `gateway.added_*_ms`: one call at a time; each round's percentile less that of the same load sent straight to
           the provider; median of the rounds. `gateway.added_100k_tokens_ms`: the median with a long prompt.
 streams   `gateway.streams_1core`: the most streams of 20 tokens a second without 200 ms of silence in any of them, from

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bench.harness import LocalBursar, free_port, serving
 
-GATEWAY_CORE, OTHER_CORE = 0, 1
+_CORES = sorted(os.sched_getaffinity(0))
+GATEWAY_CORE, OTHER_CORE = _CORES[0], _CORES[-1]
 MODEL = "gpt-4o-mini"
 _CONFIG = """
 [gateway]
