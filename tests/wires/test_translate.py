@@ -392,3 +392,11 @@ def test_a_field_of_another_kind_is_named_with_the_kind_expected(
     with pytest.raises(BadRequest, match=complaint) as refused:
         translated(source, CHAT if source is not CHAT else MESSAGES, **fields)
     assert refused.value.code == "bad_request"
+
+
+def test_a_name_that_a_client_made_up_is_shown_as_far_as_it_can_be() -> None:
+    with pytest.raises(BadRequest) as refused:
+        translated(CHAT, MESSAGES, **{"a\n" + "x" * 1_000: 1})
+    assert refused.value.param is not None
+    assert len(refused.value.param) == 64
+    assert refused.value.message.isprintable()

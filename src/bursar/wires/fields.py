@@ -10,6 +10,7 @@ from bursar.wires.neutral import CannotBeCarried, Image, JsonObject
 Silent = Mapping[str, tuple[Any, ...]]
 """Fields that may be left behind, and the values they may have then; none: any."""
 
+_NAME_CHARS_MAX: Final = 64
 _DATA_URI: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w-]+=[^;,]*)*)(;base64)?,(.*)", re.DOTALL)
 
 
@@ -33,8 +34,9 @@ class Fields:
         return {name: each for name, each in given.items() if each is not None}
 
     def at(self, name: str) -> str:
-        """Return the path of a field."""
-        return f"{self.path}.{name}" if self.path else name
+        """Return the path of a field; of a name that its client made up, what can be shown."""
+        shown = name if name.isprintable() and len(name) <= _NAME_CHARS_MAX else ascii(name)[:_NAME_CHARS_MAX]
+        return f"{self.path}.{shown}" if self.path else shown
 
     def has(self, name: str) -> bool:
         """Tell whether a field is given and not taken."""
