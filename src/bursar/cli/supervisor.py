@@ -27,7 +27,7 @@ log = structlog.get_logger()
 WORKERS_MAX: Final = 256
 _LOCK_WAIT_S: Final = 15.0
 _READY_WAIT_S: Final = 60.0
-_STOP_WAIT_S: Final = 45.0
+_STOP_WAIT_S: Final = 20.0
 _RESTART_S: Final = 0.2
 _RESTART_MAX_S: Final = 10.0
 
@@ -65,7 +65,7 @@ class Child:
             if not self._stopping:
                 await self.start()
 
-    async def stop(self) -> None:
+    async def stop(self, wait_s: float = _STOP_WAIT_S) -> None:
         """Ask the process to end, and wait until it has."""
         self._stopping = True
         process = self.process
@@ -74,7 +74,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), _STOP_WAIT_S)
+            await asyncio.wait_for(process.wait(), wait_s)
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -169,7 +169,10 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop everything, the gateway first: it carries what it has into the books."""
         workers = [child for child in self._children if child.role == "worker"]
-        await asyncio.gather(*(child.stop() for child in workers))
+        if self._listener is not None:
+            self._listener.close()  # so that nobody can wait at a socket that none of the workers serves any more
+        wait_s = _STOP_WAIT_S + self._config.gateway.drain_s
+        await asyncio.gather(*(child.stop(wait_s) for child in workers))
         for child in reversed(self._children):
             await child.stop()
         for task in self._tasks:
@@ -177,8 +180,6 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._postgres is not None:
             await self._postgres.stop()
-        if self._listener is not None:
-            self._listener.close()
         self._folder.unlock()
 
     async def _compile_prices(self) -> None:

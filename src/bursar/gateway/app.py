@@ -29,19 +29,20 @@ _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
 GEMINI_CALLS: Final = (f":{WHOLE_METHOD}", f":{STREAM_METHOD}")
 _CONTROL_PLANE: Final = ("/api/", "/static/")
 _NO_CALL: Final = bytes(16)
+READY: Final = "ready"
 
 
 class App:
     """Dispatch requests by their path."""
 
     def __init__(
-        self, calls: Calls, counting: Counting, listing: Listing, proxy: Proxy, not_ready: Callable[[], str | None]
+        self, calls: Calls, counting: Counting, listing: Listing, proxy: Proxy, readiness: Callable[[], dict[str, Any]]
     ) -> None:
         self._calls = calls
         self._counting = counting
         self._listing = listing
         self._proxy = proxy
-        self._not_ready = not_ready
+        self._readiness = readiness
         self._registry = CollectorRegistry(auto_describe=False)
         collector: Any = Collector(calls.stats)  # it has what a collector needs
         self._registry.register(collector)
@@ -70,8 +71,8 @@ class App:
         if path == "/healthz":
             await _send_json(send, 200, {"status": "ok"})
         elif path == "/readyz":
-            reason = self._not_ready()
-            await _send_json(send, 503 if reason else 200, {"status": reason or "ready"})
+            readiness = self._readiness()
+            await _send_json(send, 200 if readiness["status"] == READY else 503, readiness)
         elif path == "/metrics":
             text = generate_latest(self._registry)
             await send_whole(send, 200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], text)

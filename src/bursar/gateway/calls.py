@@ -69,6 +69,7 @@ class Calls:
         self, settings: Settings, keys: Keys, routes: Routes, books: GatewayBooks, ids: IdSource, stats: Stats
     ) -> None:
         self._settings = settings
+        self._calls_max = settings.calls_max
         self._keys = keys
         self._routes = routes
         self._books = books
@@ -87,8 +88,8 @@ class Calls:
         call_id = self._ids.next(now_us // 1000)
         stats.under_way += 1
         try:
-            if stats.under_way > settings.calls_max:
-                raise TooMany(f"more than {settings.calls_max} calls are under way", retry_after_s=1)
+            if stats.under_way > self._calls_max:
+                raise self._full()
             headers = read_headers(scope["headers"])
             if target:
                 headers.target = target
@@ -112,6 +113,15 @@ class Calls:
             stats.refused["client_gone"] = stats.refused.get("client_gone", 0) + 1
         finally:
             stats.under_way -= 1
+
+    def drain(self) -> None:
+        """Take no more calls: this gateway stops once those under way have ended."""
+        self._calls_max = 0
+
+    def _full(self) -> Refusal:
+        if not self._calls_max:
+            return Unavailable("this gateway is stopping: try again", code="draining", retry_after_s=1)
+        return TooMany(f"more than {self._calls_max} calls are under way", retry_after_s=1)
 
     async def _make_once(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
         """Make a call under an Idempotency-Key, or give the answer of the one that came before."""

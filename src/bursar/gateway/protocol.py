@@ -116,6 +116,7 @@ class ClientProtocol(asyncio.Protocol):
 
     outbox: Outbox
     door: Door
+    stopping: bool = False  # of all connections, those to come included
     body_bytes_max: int
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:  # noqa: ARG002
@@ -154,6 +155,7 @@ class ClientProtocol(asyncio.Protocol):
         """Take the transport."""
         self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
+        self._closing = self.stopping
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if isinstance(peer, tuple) else None
         self._idle_since = self._loop.time()
@@ -273,6 +275,12 @@ class ClientProtocol(asyncio.Protocol):
 
     # What the server calls.
 
+    def answer_last(self) -> None:
+        """Close after the next answer, or the one under way: the server is about to stop."""
+        self._closing = True
+        if self._current is not None:
+            self._current.keep_alive = False
+
     def shutdown(self) -> None:
         """Close once the request under way is answered: the server stops."""
         self._closing = True
@@ -329,7 +337,7 @@ class ClientProtocol(asyncio.Protocol):
         }
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
-        exchange = Exchange(self, scope, body, whole=whole, keep_alive=parser.should_keep_alive())
+        exchange = Exchange(self, scope, body, whole=whole, keep_alive=parser.should_keep_alive() and not self._closing)
         if self._current is None:
             self._begin(exchange)
             return

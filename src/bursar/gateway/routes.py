@@ -177,6 +177,15 @@ class Routes:
         }
         return {name: PROVIDER_NAMES.get(seller, seller) for name, seller in sellers.items()}
 
+    def left_alone(self, now_us: int) -> list[str]:
+        """Name the targets calls are kept from where there is another, each with its last failure."""
+        return [
+            f"{name}/{model}: {health.why}"
+            for name, upstream in self.upstreams.items()
+            for model, health in upstream.healths.items()
+            if not health.ready(now_us)
+        ]
+
     def names(self) -> list[tuple[str, str]]:
         """Return each configured model with the provider it goes to first."""
         return [(name, model.targets[0][0]) for name, model in self._config.models.items()]

@@ -21,7 +21,7 @@ from bursar.core.ids import IdSource
 from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus, UsageSource
 from bursar.core.times import DAY_US, SECOND_US
-from bursar.gateway.app import App
+from bursar.gateway.app import READY, App
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.calls import Calls
 from bursar.gateway.config import Config
@@ -80,6 +80,10 @@ _LENGTHS_MAX: Final = 20_000
 _REMEMBERED_US: Final = 7 * DAY_US
 """Answers a new worker learns the usual lengths from: of a week, and no more than this many."""
 
+_DRAIN_LOOK_S: Final = 0.02
+_LAST_BYTES_S: Final = 2
+"""How long the last bytes may take to clients, once calls have ended or had their time."""
+
 _BOOKS_S: Final = 5.0
 """How long a stopping gateway waits for a database that is away: the spool keeps what it has not taken."""
 
@@ -128,6 +132,9 @@ class Worker:
         self._server: uvicorn.Server | None = None
         self._stopping = False
         self._fenced = False
+        self._draining = False
+        self._protocol: type[ClientProtocol]
+        self._calls: Calls
         self._keys: Keys
         self._journal: Journal
         self._books: GatewayBooks
@@ -153,8 +160,9 @@ class Worker:
         for provider in self._routes.upstreams:
             await self._books.payable(TENANT, provider)
         await self._control.listen(self._heard)
+        self._calls = calls
         counting = Counting(self._config.gateway, calls, self._routes)
-        app = App(calls, counting, Listing(calls, self._routes), self._proxy, self._not_ready)
+        app = App(calls, counting, Listing(calls, self._routes), self._proxy, self._readiness)
         for work in (
             self._journal.run(clock_us),
             self._control.keep_open(),
@@ -202,10 +210,11 @@ class Worker:
     async def _serve(self, app: App) -> None:
         settings = self._config.gateway
         door = Door(settings.connections_max, settings.connections_per_address_max, self._keys.knows)
+        self._protocol = bound_to(self._outbox, door, settings.body_bytes_max)
         config = uvicorn.Config(
             app,  # pyright: ignore[reportArgumentType] - its shapes are ASGI's, named in gateway.asgi
             loop="none",
-            http=bound_to(self._outbox, door, settings.body_bytes_max),
+            http=self._protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -219,10 +228,31 @@ class Worker:
         )
         self._server = _Server(config)
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._end)
+            asyncio.get_running_loop().add_signal_handler(number, self._begin_drain)
         log.info("gateway.ready")
         assert self._options.listener is not None
         await self._server.serve(sockets=[self._options.listener])
+
+    def _begin_drain(self) -> None:
+        if not self._draining:
+            self._draining = True
+            self._watch(self._drain(), forever=False)
+
+    async def _drain(self) -> None:
+        """Refuse new calls, and stop once those under way have ended or had their time."""
+        loop, drain_s = asyncio.get_running_loop(), self._config.gateway.drain_s
+        log.info("gateway.draining", calls=self._stats.under_way)
+        self._calls.drain()
+        assert self._server is not None
+        self._protocol.stopping = True
+        for connection in list(self._server.server_state.connections):
+            if isinstance(connection, ClientProtocol):
+                connection.answer_last()
+        end_by = loop.time() + drain_s
+        while self._stats.under_way and loop.time() < end_by:  # noqa: ASYNC110 - counting calls tells nobody
+            await asyncio.sleep(_DRAIN_LOOK_S)
+        self._server.config.timeout_graceful_shutdown = _LAST_BYTES_S
+        self._end()
 
     def _end(self) -> None:
         """Have the server stop: it takes no more connections and lets what is under way end."""
@@ -382,10 +412,16 @@ class Worker:
 
         task.add_done_callback(ended)
 
-    def _not_ready(self) -> str | None:
-        if self._config.gateway.durability == "strict" and self._journal.away:
-            return "the books cannot be reached"
-        return None
+    def _readiness(self) -> dict[str, Any]:
+        """Say whether calls are served. Providers that fail take no gateway out: all would go at once."""
+        status = READY
+        if self._draining:
+            status = "draining"
+        elif self._config.gateway.durability == "strict" and self._journal.away:
+            status = "the books cannot be reached"
+        elif not self._spool.takes_calls:
+            status = "the spool is full: the database has not taken what is in it"
+        return {"status": status, "left_alone": self._routes.left_alone(clock_us())}
 
     def _base_url(self, name: str) -> str:
         if not self._options.sandbox_url:

@@ -255,6 +255,13 @@ class Spool:
             self._make_spare()
         self._for_settlements = False
 
+    @property
+    def takes_calls(self) -> bool:
+        """Tell whether there is room for calls to begin."""
+        if self._for_settlements:
+            self._refill()
+        return not self._for_settlements
+
     def _refill(self) -> None:
         """Find out whether calls may begin, and have the spares whole for that."""
         self._for_settlements = True
