@@ -6,13 +6,14 @@ import httpx
 import httpx2
 import pytest
 from anthropic import Anthropic
+from anthropic import APIError as AnthropicError
 from google import genai
 from google.genai import types
-from openai import OpenAI
+from openai import APIError, OpenAI
 
 from bursar.core.records import Protocol
 from bursar.core.usage import Usage
-from bursar.wires.neutral import Answer, Reasoning, Stop, Telling, Text, ToolCall
+from bursar.wires.neutral import Answer, Event, Failed, Reasoning, Stop, Telling, Text, ToolCall
 from bursar.wires.sse import EventSplitter
 from bursar.wires.translate import FORMS, StreamTranslator
 from tests.wires.forming import CHAT, GEMINI, MESSAGES, RESPONSES, events_of
@@ -34,8 +35,12 @@ SAID = Answer(
 
 def streamed(source: Protocol, target: Protocol, kit: Any = httpx) -> Any:
     """Answer any call with a stream of one protocol's provider, translated for a client of another."""
+    return answering(events_of(SAID, 5), source, target, kit)
+
+
+def answering(events: list[Event], source: Protocol, target: Protocol, kit: Any) -> Any:
     writer, translator = FORMS[source].chunks(TELLING), StreamTranslator(source, target, TELLING)
-    sent = b"".join(writer.write(event) for event in events_of(SAID, 5))
+    sent = b"".join(writer.write(event) for event in events)
     told = b"".join(translator.feed(event) for event in EventSplitter().feed(sent)) + translator.end()
     headers = {"content-type": "text/event-stream"}
     return kit.Client(transport=kit.MockTransport(lambda request: kit.Response(200, headers=headers, content=told)))
@@ -99,3 +104,24 @@ def test_googles_client_reads_the_chunks(source: Protocol) -> None:
     assert usage is not None
     assert (usage.prompt_token_count, usage.candidates_token_count, usage.thoughts_token_count) == (20, 3, 6)
     assert candidates[-1].finish_reason == types.FinishReason.STOP
+
+
+def failing(source: Protocol, target: Protocol, kit: Any = httpx) -> Any:
+    """Answer any call with a stream whose provider fails after the first words."""
+    events = [*events_of(SAID, 5)[:3], Failed("out of luck", "overloaded")]
+    return answering(events, source, target, kit)
+
+
+def test_each_client_raises_what_failed_in_the_midst_of_a_stream() -> None:
+    chat = OpenAI(api_key="k", http_client=failing(MESSAGES, CHAT), max_retries=0)
+    with pytest.raises(APIError, match="out of luck"):
+        list(chat.chat.completions.create(model="m", messages=[], stream=True))
+    responses = OpenAI(api_key="k", http_client=failing(CHAT, RESPONSES), max_retries=0)
+    with pytest.raises(APIError, match="out of luck"):
+        list(responses.responses.create(model="m", input="Hi", stream=True))
+    messages = Anthropic(api_key="k", http_client=failing(CHAT, MESSAGES, httpx2), max_retries=0)
+    with pytest.raises(AnthropicError, match="out of luck"):
+        list(messages.messages.create(model="m", max_tokens=9, messages=[], stream=True))
+    gemini = genai.Client(api_key="k", http_options=types.HttpOptions(httpx_client=failing(CHAT, GEMINI)))
+    with pytest.raises(genai.errors.APIError, match="out of luck"):
+        list(gemini.models.generate_content_stream(model="m", contents="Hi"))

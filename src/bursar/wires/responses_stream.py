@@ -87,7 +87,8 @@ class ResponsesEvents:
             case "response.completed" | "response.incomplete" | "response.failed":
                 return self._end(fields, failed=kind == "response.failed")
             case "error":
-                return [Failed(fields.text("message", "the provider failed"), fields.text("code", ""))]
+                within = fields.object("error") or fields  # some say it flat, some within
+                return [Failed(within.text("message", "the provider failed"), within.text("code", ""))]
             case _:  # the whole of what came in pieces, or of a later version
                 return []
 
@@ -204,7 +205,8 @@ class ResponsesChunks:
                 return b""
             case Failed():
                 error = {"code": event.kind or "server_error", "message": event.message, "param": None}
-                return self._event("error", error)
+                # Clients raise what stands within; the rest is what OpenAI describes.
+                return self._event("error", error | {"error": error | {"type": "server_error"}})
             case Ended():
                 return self._end()
 
