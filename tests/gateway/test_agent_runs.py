@@ -130,6 +130,31 @@ def test_a_run_that_repeats_one_turn_is_stopped_and_told_why(agent: Agent) -> No
     agent.turn(history, run="another")
 
 
+def items_turn(call_id: str, query: str) -> Any:
+    """Return the same of responses."""
+    call = {"type": "function_call", "call_id": call_id, "name": "search", "arguments": f'{{"query":"{query}"}}'}
+    return [call, {"type": "function_call_output", "call_id": call_id, "output": "nothing found"}]
+
+
+def test_a_run_that_repeats_one_turn_of_responses_is_stopped(agent: Agent) -> None:
+    history: Any = [{"role": "user", "content": "[[output=5]] find it"}]
+
+    def turn(**fields: Any) -> None:
+        asked = {"model": "gpt-4o-mini", "input": history, "max_output_tokens": 50} | fields
+        agent.openai.responses.create(**asked, extra_headers={"x-bursar-run": "of responses"})
+
+    for number in range(2):
+        history += items_turn(f"call_{number}", "invoice")
+        turn()
+    history += items_turn("call_2", "invoice")
+    with pytest.raises(openai.PermissionDeniedError, match="this same turn 2 times already"):
+        turn()
+    turn(input=[*history, *items_turn("call_3", "bill")])
+    for number in range(3):  # what the provider keeps cannot be told apart
+        done = {"type": "function_call_output", "call_id": f"call_{number}", "output": "done"}
+        turn(input=[done], previous_response_id=f"resp_{number}")
+
+
 def test_a_run_that_goes_to_and_fro_is_stopped(agent: Agent) -> None:
     for text in ("A", "B", "A", "B"):
         agent.say(text)

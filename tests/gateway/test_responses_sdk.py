@@ -1,7 +1,9 @@
 """The official `openai` package's responses, unchanged, against the gateway: each event passes, and the books agree."""
 
+import asyncio
 import base64
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +12,14 @@ import pydantic
 import pytest
 from inline_snapshot import snapshot
 
-from bench.harness import LocalBursar
+from bench.harness import LocalBursar, database
+from bursar.budgets.budget import Terms
+from bursar.budgets.tree import Holds
 from bursar.core.money import nano_to_usd, usd_to_nano
 from bursar.core.records import CallStatus, UsageSource
 from bursar.core.usage import Usage
+from bursar.store.holders import Policies, set_policies
+from bursar.store.keys import Scope, create_key
 from bursar.wires.openai_responses import usage_from_report
 
 CallOf = Callable[[str], dict[str, Any]]
@@ -198,6 +204,30 @@ def test_a_budget_blocks_this_route_too(shared_bursar: LocalBursar, new_key: Any
         error: Any = caught.value.body
         assert (caught.value.status_code, error["code"], error["spent_usd"]) == (402, "budget_exhausted", "0.00")
         client.responses.create(**asked, max_output_tokens=20)  # nothing was held by what was refused
+
+
+def test_what_such_answers_take_is_held_once_it_is_known(
+    shared_bursar: LocalBursar, openai_client: openai.OpenAI, call_of: CallOf
+) -> None:
+    async def expecting() -> str:
+        terms, now_us = Terms(1_000_000_000, overdraft_nano=100_000_000), time.time_ns() // 1_000
+        async with database(shared_bursar.database_url) as connection:
+            _, secret = await create_key(connection, "expects responses", [terms], Scope(), now_us)
+            await set_policies(connection, "expects responses", Policies(holds=Holds.expected))
+            return secret
+
+    client = openai_client.with_options(api_key=asyncio.run(expecting()))
+    asked: Any = {"model": "gpt-4.1-mini", "input": "[[output=10]] short", "max_output_tokens": 2_000}
+    deadline = time.monotonic() + 30
+    while True:
+        raw = client.responses.with_raw_response.create(**asked)
+        held_nano = call_of(raw.headers["x-bursar-call-id"])["held_nano"]
+        if held_nano < 2_000 * 1_600 // 4:
+            break
+        for _ in range(40):
+            client.responses.create(**asked)
+        assert time.monotonic() < deadline, held_nano
+    assert held_nano > 10 * 1_600  # what it costs at least
 
 
 def test_requests_and_tokens_are_limited_on_this_route_too(shared_bursar: LocalBursar) -> None:
