@@ -165,3 +165,10 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (141, "")
     assert done.stdout.split()[:2] == ["model", "input"]
+
+
+def test_a_child_whose_supervisor_died_before_it_had_begun_ends_at_once() -> None:
+    options = json.dumps({"parent": 2**22 + 1})  # no process has such a number
+    command, environment = [sys.executable, "-m", "bursar.cli.child", "keeper"], os.environ | {"BURSAR_CHILD": options}
+    ended = subprocess.run(command, env=environment, timeout=60, check=False)
+    assert ended.returncode == 1

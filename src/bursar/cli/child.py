@@ -36,6 +36,7 @@ _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     """Hold what a child is told. Descriptors are inherited."""
 
+    parent: int = 0
     folder: str = ""
     spool: str = ""
     database_url: str = ""
@@ -49,11 +50,11 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def main() -> None:
     """Run the role named on the command line."""
-    end_with_parent(signal.SIGTERM)
+    options = msgspec.json.decode(os.environ.pop(ENVIRONMENT), type=Options)
+    end_with_parent(signal.SIGTERM, options.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor decides
     allow_descriptors()
     set_up_logging()
-    options = msgspec.json.decode(os.environ.pop(ENVIRONMENT), type=Options)
     try:
         _ROLES[sys.argv[1]](options)
     except BursarError as error:

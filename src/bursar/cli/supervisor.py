@@ -44,7 +44,8 @@ class Child:
 
     async def start(self) -> None:
         """Start the process."""
-        environment = os.environ | {ENVIRONMENT: msgspec.json.encode(self._options).decode()}
+        options = msgspec.structs.replace(self._options, parent=os.getpid())
+        environment = os.environ | {ENVIRONMENT: msgspec.json.encode(options).decode()}
         environment.pop("BURSAR_DATABASE_URL", None)
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bursar.cli.child", self.role, env=environment, pass_fds=self._inherited

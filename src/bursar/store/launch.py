@@ -1,6 +1,6 @@
 """Become another program that ends with its parent and, as root, runs in a user namespace. Standard library only.
 
-    python -I -S launch.py (plain|namespace|UID) SIGNAL PROGRAM ARGUMENTS...
+    python -I -S launch.py (plain|namespace|UID) SIGNAL PARENT PROGRAM ARGUMENTS...
 
 PostgreSQL refuses to run as root. In a user namespace of its own it sees another user's number while the files it
 makes still belong to root; where the system forbids that, it runs as the unprivileged user `UID`.
@@ -40,15 +40,14 @@ def become(how: str) -> None:
         os.setuid(int(how))
 
 
-def end_with_parent(signal_number: int) -> None:
+def end_with_parent(signal_number: int, parent: int) -> None:
     """Have the kernel send a signal when the parent dies. Changing users clears this, so it comes after."""
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number)
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:  # it died before the kernel was asked
         sys.exit(1)
 
 
 if __name__ == "__main__":
     become(sys.argv[1])
-    end_with_parent(int(sys.argv[2]))
-    os.execv(sys.argv[3], sys.argv[3:])  # noqa: S606 - the arguments come from this package alone
+    end_with_parent(int(sys.argv[2]), int(sys.argv[3]))
+    os.execv(sys.argv[4], sys.argv[4:])  # noqa: S606 - the arguments come from this package alone

@@ -46,6 +46,8 @@ _SETTINGS: Final = {
     "password_encryption": "scram-sha-256",
 }
 
+_LAUNCHER: Final = (sys.executable, "-I", "-S", launch.__file__)
+
 
 class DataFolder:
     """Name the places in a data folder, and hold its lock."""
@@ -208,7 +210,7 @@ class Postgres:
         fresh.rename(self.folder.postgres)
 
     def _command(self, death_signal: int, program: str, *arguments: str) -> list[str]:
-        launcher = [sys.executable, "-I", "-S", launch.__file__, self._how, str(int(death_signal))]
+        launcher = [*_LAUNCHER, self._how, str(int(death_signal)), str(os.getpid())]
         return [*launcher, str(self._bin / program), *arguments]
 
     async def _wait_ready(self, process: asyncio.subprocess.Process) -> None:
@@ -253,7 +255,7 @@ def _how_to_run(data: Path, programs: Path) -> str:
     if os.geteuid() != 0:
         return "plain"
     probe = subprocess.run(
-        [sys.executable, "-I", "-S", launch.__file__, "namespace", "9", str(programs / "postgres"), "--version"],
+        [*_LAUNCHER, "namespace", "9", str(os.getpid()), str(programs / "postgres"), "--version"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=False,
