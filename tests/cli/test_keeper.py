@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 from bursar.budgets.budget import read_limit
 from bursar.budgets.purse import Ask
 from bursar.budgets.webhooks import Outcome, Schedule, judge, next_attempt_us, retry_after_s, sign
-from bursar.cli.keeper import Keeper
+from bursar.cli.keeper import Keeper, clock_us
+from bursar.core.records import UsageSource
 from bursar.core.times import DAY_US, HOUR_US, SECOND_US, moment_from_text
 from bursar.gateway.config import Alerts
 from bursar.store.alerts import Delivery, recent_alerts
@@ -26,7 +27,7 @@ from bursar.store.holders import Place, Policies
 from bursar.store.leases import id_of, open_lease, write_off
 from tests.cli.receiver import Receiver
 from tests.docs.pages import blocks
-from tests.store.bookkeeping import NOW_US, USD, Proxy, make_holder
+from tests.store.bookkeeping import NOW_US, USD, Proxy, attempt, make_holder, open_shop, write
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "alerts.md"
 SECRET = "whsec-canary-5b1e"
@@ -281,8 +282,8 @@ def test_each_status_means_one_thing(status: int | None, outcome: str) -> None:
 
 def test_attempts_grow_apart_and_end_after_a_day() -> None:
     schedule, now, waits = Schedule(), 0, []
-    for attempt in range(1, 1_000):
-        following = next_attempt_us(schedule, attempt, 0.999, 0.0, now, 0)
+    for number in range(1, 1_000):
+        following = next_attempt_us(schedule, number, 0.999, 0.0, now, 0)
         if following is None:
             break
         waits.append((following - now) // SECOND_US)
@@ -308,3 +309,20 @@ def test_a_signature_depends_on_secret_body_and_moment() -> None:
     signatures = {sign(b"a", b"x", 1), sign(b"b", b"x", 1), sign(b"a", b"y", 1), sign(b"a", b"x", 2)}
     assert len(signatures) == 4
     assert sign(b"a", b"x", 1).startswith("t=1,v1=")
+
+
+async def test_a_difference_in_price_is_told_like_any_alert(
+    connection: Connection, database_url: str, receiver: Receiver, tmp_path: Path
+) -> None:
+    at_us = clock_us()
+    shop = await open_shop(connection, 9 * USD, 8 * USD)
+    intent = shop.intent(USD, at_us)
+    made = attempt(USD, at_us, usage_source=UsageSource.provider, reported_cost_nano=2 * USD)
+    await write(shop, tmp_path / "spool", database_url, intent, shop.settled(intent, made))
+    async with kept(keeper(database_url, receiver.url)):
+        await until(lambda: len(receiver.requests) > 0)
+        assert (await ended(connection)).status == "delivered"
+    event = json.loads(receiver.requests[0][2])
+    assert (event["type"], event["budget"], event["limit"]) == ("price.divergence", "openai/gpt-4o-mini", "1.00")
+    assert (event["spent"], event["percent"]) == ("2.00", 100)
+    assert len(receiver.requests) == 1

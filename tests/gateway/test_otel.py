@@ -20,6 +20,7 @@ from bursar.gateway.config import Otel
 from bursar.gateway.otel import Exporter
 from bursar.gateway.telemetry import span_id
 from tests.asking import Answer, ask
+from tests.gateway.conftest import ScriptedProvider
 from tests.gateway.test_telemetry import ANSWERED, record
 
 CANARY = "canary-in-the-telemetry"
@@ -92,6 +93,11 @@ base_url = "http://127.0.0.1:{dead}/v1"
 prices = "openai"
 connect_s = 1.0
 
+[providers.scripted]
+kind = "openai"
+base_url = "{scripted}"
+prices = "openai"
+
 [models."gpt-4o-mini"]
 targets = ["dead/gpt-4o-mini", "sandbox/gpt-4o-mini"]
 
@@ -100,12 +106,13 @@ endpoint = "{endpoint}"
 headers_env = "OTLP_HEADERS"
 service_name = "treasury"
 every_s = 0.1
+propagate = true
 """
 
 
 @pytest.fixture(scope="module")
-def watched(collector: Collector) -> Iterator[LocalBursar]:
-    local = LocalBursar(CONFIG.format(dead=free_port(), endpoint=collector.url))
+def watched(collector: Collector, provider: ScriptedProvider) -> Iterator[LocalBursar]:
+    local = LocalBursar(CONFIG.format(dead=free_port(), endpoint=collector.url, scripted=provider.url))
     local.environment["OTLP_HEADERS"] = "x-team=blue%20sky,authorization=Bearer otlp-secret-canary"
     local.start()
     yield local
@@ -174,6 +181,18 @@ def test_what_a_client_does_not_sample_is_not_exported(collector: Collector, wat
     ask(watched, secret, traceparent=f"00-{trace}-{PARENT}-00")
     spans_of(collector, ask(watched, secret))  # those before it have gone out by then
     assert trace not in {span.trace_id.hex() for span in collector.spans()}
+
+
+@pytest.mark.parametrize("given", [f"00-{TRACE}-{PARENT}-01", "nonsense"])
+def test_a_provider_is_told_the_trace_and_below_which_span_of_ours_it_works(
+    watched: LocalBursar, provider: ScriptedProvider, given: str
+) -> None:
+    provider.say("gpt-4o-mini", "200 OK", b'{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}')
+    answer = ask(watched, watched.create_key(f"told {given}", "1.00"), model="scripted/gpt-4o-mini", traceparent=given)
+    call_id = call_id_from_name(answer.headers["x-bursar-call-id"])
+    trace = TRACE if given != "nonsense" else call_id.hex()
+    line = f"traceparent: 00-{trace}-{span_id(call_id):016x}-01\r\n".encode()
+    assert provider.requests[-1].count(b"traceparent") == provider.requests[-1].count(line) == 1
 
 
 def test_metrics_have_the_conventions_names_and_the_collector_its_headers(

@@ -98,9 +98,9 @@ class Keeper:
         tree = None
         while True:
             tree = await self.look(connection, tree)
-            await self.look_at_prices(connection)
             while await self.deliver(connection):
                 pass
+            await self.look_at_prices(connection)  # after what is due: prices can wait a round
             await asyncio.sleep(self._alerts.every_s)
 
     async def look(self, connection: Connection, tree: Tree | None) -> Tree:
