@@ -17,9 +17,10 @@ from bench.harness import LocalBursar, free_port
 from bursar.core.errors import ConfigError
 from bursar.core.ids import call_id_from_name
 from bursar.gateway.config import Otel
+from bursar.gateway.health import ROW_MAX
 from bursar.gateway.otel import Exporter
 from bursar.gateway.telemetry import span_id
-from tests.asking import Answer, ask
+from tests.asking import Answer, ask, fetch
 from tests.gateway.conftest import ScriptedProvider
 from tests.gateway.test_telemetry import ANSWERED, record
 
@@ -211,6 +212,14 @@ def test_no_prompt_is_ever_exported(collector: Collector, watched: LocalBursar) 
     answer = ask(watched, watched.create_key("secretive", "1.00"), f"[[output=5]] {CANARY}")
     spans_of(collector, answer)
     assert CANARY.encode() not in b"".join(body for _, _, body in collector.requests)
+
+
+def test_a_target_that_keeps_failing_is_seen_to_be_avoided(watched: LocalBursar) -> None:
+    secret = watched.create_key("avoiding", "1.00")
+    shown = 'bursar_breaker_open{model="gpt-4o-mini",provider="dead"} 1.0'
+    for _ in range(ROW_MAX):
+        assert ask(watched, secret).status == 200
+    wait_for(lambda: ask(watched, secret).status == 200 and shown in fetch(watched, "GET", "/metrics").body.decode())
 
 
 def test_a_collector_that_is_gone_loses_spans_and_no_call(collector: Collector, watched: LocalBursar) -> None:

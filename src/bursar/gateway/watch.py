@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from bursar.core.money import NANO_PER_USD
 from bursar.core.times import SECOND_US, moment_from_text
 from bursar.gateway.books import GatewayBooks
+from bursar.gateway.health import State
 from bursar.gateway.routes import Routes
 from bursar.gateway.stats import Reading
 from bursar.store.journal import Journal
@@ -53,6 +54,15 @@ class Watch:
         yield Reading("bursar_database_away", int(self._journal.away))
         for name, upstream in self._routes.upstreams.items():
             yield Reading("bursar_upstream_connections", upstream.pool.size, (name,))
+        now_us = self._books.clock_us()
+        yield from self._breakers(now_us)
         if self._routes.prices_checked:
-            age_us = self._books.clock_us() - moment_from_text(self._routes.prices_checked)
+            age_us = now_us - moment_from_text(self._routes.prices_checked)
             yield Reading("bursar_price_age_seconds", age_us // SECOND_US)
+
+    def _breakers(self, now_us: int) -> Iterator[Reading]:
+        """Say of each target that has had trouble lately whether calls keep away from it."""
+        for name, upstream in self._routes.upstreams.items():
+            for model, health in upstream.healths.items():
+                if health.troubled:
+                    yield Reading("bursar_breaker_open", int(health.state(now_us) is State.open), (name, model))
