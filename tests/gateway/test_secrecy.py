@@ -19,6 +19,11 @@ def ask(house: LocalBursar, key: str, model: str, text: str, **fields: Any) -> h
     return httpx.post(house.url + path, json=body, headers={"authorization": f"Bearer {key}"}, timeout=30)
 
 
+def ask_gemini(house: LocalBursar, key: str, method: str, contents: Any, **fields: Any) -> httpx.Response:
+    url = f"{house.url}/v1beta/models/gemini/gemini-2.5-flash:{method}"
+    return httpx.post(url, json={"contents": contents} | fields, params={"key": key}, timeout=30)
+
+
 def texts_of(local: LocalBursar) -> str:
     """Return every row of every table as text."""
     tables = local.query(
@@ -54,6 +59,12 @@ def disturbed(house: LocalBursar, provider: Any) -> list[httpx.Response]:
         {"messages": [{"role": "user", "content": [{"type": "text", "text": [CANARY]}]}]},
     ]
     answers += [ask(house, key, "remote/gpt-4o-mini", "hi", **fields) for fields in hostile]
+    for fault in ("", "429", "500", "cut", "malformed", "silent"):
+        parts = {"parts": {"text": f"{CANARY} [[output=5 fault={fault}]]"}}
+        answers += [ask_gemini(house, key, method, parts) for method in ("generateContent", "streamGenerateContent")]
+    hostile = [{"tools": {CANARY: {}}}, {"generationConfig": {"maxOutputTokens": CANARY}}, {"serviceTier": [CANARY]}]
+    answers += [ask_gemini(house, key, "generateContent", [], **fields) for fields in hostile]
+    answers += [ask_gemini(house, key, method, CANARY) for method in ("generateContent", "countTokens")]
     provider.say("gpt-4o-mini", "200 OK", b'{"choices": "' + CANARY.encode() + b'"}')
     answers.append(ask(house, key, "scripted/gpt-4o-mini", "hi"))
     provider.say("gpt-4o-mini", "401 Unauthorized", b'{"error": "bad key ' + SECRET.encode() + b'"}')
@@ -95,6 +106,20 @@ def test_pages_and_metrics_hold_neither_prompt_nor_secret(house: LocalBursar, di
         text = httpx.get(house.url + path).text
         assert CANARY not in text
         assert SECRET not in text
+
+
+def test_a_key_in_a_query_is_written_nowhere_and_sent_to_no_provider(
+    house: LocalBursar, house_key: str, provider: Any
+) -> None:
+    provider.say("gemini-2.0-flash", "200 OK", b'{"candidates":[],"usageMetadata":{"promptTokenCount":1}}')
+    for key, status in ((house_key, 200), ("bk_query-canary", 401)):
+        for method in ("generateContent", "countTokens"):
+            url = f"{house.url}/v1beta/models/scripted-gemini/gemini-2.0-flash:{method}"
+            answer = httpx.post(url, json={"contents": []}, params={"key": key})
+            assert (answer.status_code, key in answer.text) == (status, False)
+        assert all(key.encode() not in sent for sent in provider.requests)
+        assert key not in texts_of(house)
+        assert key.encode() not in b"".join(files_of(house).values())
 
 
 def test_a_clients_key_is_stored_hashed_and_never_sent_to_a_provider(

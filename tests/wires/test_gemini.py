@@ -107,6 +107,12 @@ def test_a_field_in_two_spellings_is_refused_for_nobody_knows_which_is_read(fiel
         facts(**fields)
 
 
+@pytest.mark.parametrize("name", ["a b_c", "x" * 65 + "_y", "\u0000_a"])
+def test_a_made_up_name_is_not_repeated_in_a_refusal(name: str) -> None:
+    with pytest.raises(BadRequest, match="`a field` is given twice"):
+        facts(**{name: 1, camel_case(name): 2})
+
+
 def test_a_letter_written_as_an_escape_hides_nothing() -> None:
     body = b'{"contents":[],"generation\\u0043onfig":{"max\\u005foutput\\u005ftokens":9},"cached\\u0043ontent":"c/1"}'
     read = GEMINI.facts(body, f"{FLASH}:generateContent")

@@ -41,6 +41,7 @@ T = TypeVar("T")
 WHOLE_METHOD: Final = "generateContent"
 STREAM_METHOD: Final = "streamGenerateContent"
 CHOICES_MAX: Final = 8
+_NAME_CHARS_MAX: Final = 64
 
 Fields: TypeAlias = dict[str, msgspec.Raw]
 
@@ -315,7 +316,8 @@ def named(fields: Fields) -> Fields:
     for name, value in fields.items():
         written = camel_case(name) if "_" in name else name
         if written in given:
-            raise BadRequest(f"`{written}` is given twice, in two spellings", param=written)
+            shown = written if written.isidentifier() and len(written) <= _NAME_CHARS_MAX else "a field"
+            raise BadRequest(f"`{shown}` is given twice, in two spellings", param=shown)
         if bytes(value) != _NULL:
             given[written] = value
     return given
