@@ -100,9 +100,9 @@ def quote_plan(
         bound = input_tokens_max(facts, candidate.model, window)
         if bound is None:
             raise Unmetered(
-                f"nothing bounds the tokens of this audio or document for {candidate.model}: send its text instead",
+                f"nothing bounds the tokens of what this call brings besides text for {candidate.model}, whose context"
+                " window is not known: send audio, documents and what the provider has kept as text instead",
                 code="unmetered",
-                param="messages",
             )
         costs.append((candidate.ceiling(candidate.card(now_us), facts.traits), bound))
         if facts.service_tier or facts.speed:
