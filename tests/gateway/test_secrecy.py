@@ -101,8 +101,19 @@ def test_logs_and_spool_hold_neither_prompt_nor_secret(house: LocalBursar, distu
         assert SECRET.encode() not in content, path
 
 
+def test_no_file_of_the_database_holds_prompt_or_secret(house: LocalBursar, disturbed: list[httpx.Response]) -> None:
+    wrote_keys = False
+    for path in (house.data / "postgres").rglob("*"):  # its log of changes holds every row as it was written
+        content = path.read_bytes() if path.is_file() else b""
+        wrote_keys = wrote_keys or b"key_" in content
+        assert CANARY.encode() not in content, path
+        assert SECRET.encode() not in content, path
+    assert wrote_keys
+
+
 def test_pages_and_metrics_hold_neither_prompt_nor_secret(house: LocalBursar, disturbed: list[httpx.Response]) -> None:
-    for path in ("/", "/metrics", "/api/calls", "/api/statement", "/api/openapi.json"):
+    reads = ("overview", "calls", "statement", "budgets", "keys", "alerts", "runs", "audit", "openapi.json")
+    for path in ("/", "/metrics", *(f"/api/{each}" for each in reads)):
         text = httpx.get(house.url + path).text
         assert CANARY not in text
         assert SECRET not in text
