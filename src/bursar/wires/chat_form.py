@@ -30,6 +30,7 @@ from bursar.wires.neutral import (
     ToolChoice,
     ToolResult,
     Turn,
+    Turns,
     effort_of,
     said,
 )
@@ -108,27 +109,26 @@ def read_request(body: bytes) -> Request:
 
 def _read_messages(messages: list[Fields]) -> tuple[tuple[str, ...], tuple[Turn, ...]]:
     system: list[str] = []
-    turns: list[Turn] = []
+    turns = Turns()
     for message in messages:
         role = message.text("role")
         if role in ("system", "developer"):
             parts = _read_parts(message, "content")
             if turns:
-                turns.append(Turn("system", parts))
+                turns.add("system", parts)
             else:
                 system += (part.text for part in parts if isinstance(part, Text))
         elif role == "user":
-            turns.append(Turn("user", _read_parts(message, "content", media=True)))
+            turns.add("user", _read_parts(message, "content", media=True))
         elif role == "assistant":
-            turns.append(_read_assistant(message))
+            turns.add("assistant", _read_assistant(message))
         elif role == "tool":
             result = ToolResult(message.text("tool_call_id"), _read_parts(message, "content"))
-            before = turns.pop().parts if turns and turns[-1].role == "tool" else ()
-            turns.append(Turn("tool", (*before, result)))
+            turns.add("tool", (result,), joins=True)
         else:
             raise CannotBeCarried(message.at("role"), "the role is none of system, developer, user, assistant, tool")
         message.end()
-    return tuple(system), tuple(turns)
+    return tuple(system), turns.all()
 
 
 def _read_parts(message: Fields, name: str, *, media: bool = False) -> tuple[Any, ...]:
@@ -174,7 +174,7 @@ def _read_file(part: Fields) -> Document:
     return document
 
 
-def _read_assistant(message: Fields) -> Turn:
+def _read_assistant(message: Fields) -> list[Part]:
     parts: list[Part] = [part for part in _read_parts(message, "content") if part != Text("")]
     if refusal := message.text("refusal", ""):
         parts.append(Refused(refusal))
@@ -183,7 +183,7 @@ def _read_assistant(message: Fields) -> Turn:
         parts.append(_read_call(call, call.text("id")))
         call.leave("index", "extra_content")
         call.end()
-    return Turn("assistant", tuple(parts))
+    return parts
 
 
 def _read_call(call: Fields, call_id: str) -> ToolCall:

@@ -22,6 +22,7 @@ from bursar.wires.neutral import (
     Reasoning,
     Refused,
     Request,
+    Role,
     Sending,
     Text,
     Thinking,
@@ -30,6 +31,7 @@ from bursar.wires.neutral import (
     ToolChoice,
     ToolResult,
     Turn,
+    Turns,
     effort_of,
     readable_arguments,
     said,
@@ -72,6 +74,7 @@ class Calls:
     def __init__(self, answer_id: str = "") -> None:
         self._answer_id = answer_id
         self._waiting: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._answered: set[str] = set()
         self._count = 0
 
     def asked(self, call_id: str, name: str) -> str:
@@ -84,9 +87,11 @@ class Calls:
     def answered(self, call_id: str, name: str) -> str | None:
         """Return the id of the call that a result answers; none when there is no such call."""
         waiting = self._waiting[name]
-        if call_id in waiting:
-            waiting.remove(call_id)
-        return call_id or (waiting.popleft() if waiting else None)
+        while not call_id and waiting:
+            first = waiting.popleft()
+            call_id = "" if first in self._answered else first
+        self._answered.add(call_id)
+        return call_id or None
 
 
 def read_request(body: bytes) -> Request:
@@ -95,11 +100,10 @@ def read_request(body: bytes) -> Request:
     config = fields.object("generationConfig") or GeminiFields({}, "generationConfig", LEFT_BEHIND)
     config.leave("maxOutputTokens")
     choice, strict = _read_choice(fields.object("toolConfig"))
-    calls = Calls()
     tools = [tool for each in fields.objects("tools") for tool in _read_tools(each, strict=strict)]
     request = Request(
         system=_read_system(fields.object("systemInstruction")),
-        turns=tuple(turn for content in fields.objects("contents") for turn in _read_content(content, calls)),
+        turns=_read_contents(fields.objects("contents")),
         tools=tuple(tools),
         tool_choice=choice,
         temperature=config.number("temperature"),
@@ -129,21 +133,26 @@ def _read_system(given: Fields | None) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _read_content(content: Fields, calls: Calls) -> list[Turn]:
-    role = content.text("role", "user")
-    if role not in ("user", "model", "function"):
-        raise CannotBeCarried(content.at("role"), "the role is none of user, model")
-    turns: list[Turn] = []
-    for fields in content.objects("parts"):
-        part = read_part(fields, calls)
-        fields.end()
-        speaker: Literal["assistant", "tool", "user"] = "assistant"
-        if role != "model":
-            speaker = "tool" if isinstance(part, ToolResult) else "user"
-        before = turns.pop().parts if turns and turns[-1].role == speaker else ()
-        turns.append(Turn(speaker, (*before, part)))
-    content.end()
-    return turns or [Turn("assistant" if role == "model" else "user", ())]
+def _read_contents(contents: list[GeminiFields]) -> tuple[Turn, ...]:
+    """Read contents; a user's is split where results of tools and words of the user meet."""
+    turns, calls = Turns(), Calls()
+    for content in contents:
+        role = content.text("role", "user")
+        if role not in ("user", "model", "function"):
+            raise CannotBeCarried(content.at("role"), "the role is none of user, model")
+        before: Role | None = None
+        for fields in content.objects("parts"):
+            part = read_part(fields, calls)
+            fields.end()
+            speaker: Role = "assistant"
+            if role != "model":
+                speaker = "tool" if isinstance(part, ToolResult) else "user"
+            turns.add(speaker, (part,), joins=speaker == before)
+            before = speaker
+        if before is None:
+            turns.add("assistant" if role == "model" else "user", ())
+        content.end()
+    return turns.all()
 
 
 def read_part(part: Fields, calls: Calls) -> Part:

@@ -23,6 +23,7 @@ from bursar.wires.neutral import (
     Reasoning,
     Refused,
     Request,
+    Role,
     Sending,
     Stop,
     Telling,
@@ -33,6 +34,7 @@ from bursar.wires.neutral import (
     ToolChoice,
     ToolResult,
     Turn,
+    Turns,
     readable_arguments,
 )
 from bursar.wires.wire import UsageReport, is_report
@@ -82,7 +84,7 @@ def read_request(body: bytes) -> Request:
     choice, parallel = _read_choice(fields.object("tool_choice"))
     request = Request(
         system=tuple(part.text for part in _read_parts(fields, "system", ("text",))),
-        turns=tuple(turn for message in fields.objects("messages") for turn in _read_message(message)),
+        turns=_read_messages(fields.objects("messages")),
         tools=tuple(_read_tool(tool) for tool in fields.objects("tools")),
         tool_choice=choice,
         parallel_tools=parallel,
@@ -117,28 +119,31 @@ _ASSISTANT_BLOCKS: Final = ("text", "thinking", "redacted_thinking", "tool_use")
 _RESULT_BLOCKS: Final = ("text", "image", "document")
 
 
-def _read_message(message: Fields) -> list[Turn]:
-    """Read a message; a user's is split where results of tools and words of the user meet."""
-    role = message.text("role")
-    if role == "assistant":
-        turns = [Turn("assistant", _read_parts(message, "content", _ASSISTANT_BLOCKS))]
-    elif role == "system":
-        turns = [Turn("system", _read_parts(message, "content", ("text",)))]
-    elif role == "user":
-        turns = _split(_read_parts(message, "content", _USER_BLOCKS))
-    else:
-        raise CannotBeCarried(message.at("role"), "the role is none of user, assistant, system")
-    message.end()
-    return turns
+def _read_messages(messages: list[Fields]) -> tuple[Turn, ...]:
+    """Read messages; a user's is split where results of tools and words of the user meet."""
+    turns = Turns()
+    for message in messages:
+        role = message.text("role")
+        if role == "assistant":
+            turns.add("assistant", _read_parts(message, "content", _ASSISTANT_BLOCKS))
+        elif role == "system":
+            turns.add("system", _read_parts(message, "content", ("text",)))
+        elif role == "user":
+            _split(turns, _read_parts(message, "content", _USER_BLOCKS))
+        else:
+            raise CannotBeCarried(message.at("role"), "the role is none of user, assistant, system")
+        message.end()
+    return turns.all()
 
 
-def _split(parts: tuple[Part, ...]) -> list[Turn]:
-    turns: list[Turn] = []
+def _split(turns: Turns, parts: tuple[Part, ...]) -> None:
+    before: Role | None = None
     for part in parts:
-        role: Literal["tool", "user"] = "tool" if isinstance(part, ToolResult) else "user"
-        before = turns.pop().parts if turns and turns[-1].role == role else ()
-        turns.append(Turn(role, (*before, part)))
-    return turns or [Turn("user", ())]
+        role: Role = "tool" if isinstance(part, ToolResult) else "user"
+        turns.add(role, (part,), joins=role == before)
+        before = role
+    if not parts:
+        turns.add("user", ())
 
 
 def _read_parts(owner: Fields, name: str, kinds: tuple[str, ...]) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ refused where it is read; what this form says and another protocol has no place 
 Both raise `CannotBeCarried`, so nothing that bears on the answer is dropped in silence.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, Final, Literal
 
@@ -92,6 +93,27 @@ class Turn(msgspec.Struct, frozen=True):
 
     role: Role
     parts: tuple[Part, ...]
+
+
+class Turns:
+    """Collect the turns of a conversation as they are read."""
+
+    def __init__(self) -> None:
+        self._turns: list[tuple[Role, list[Part]]] = []
+
+    def add(self, role: Role, parts: Iterable[Part], *, joins: bool = False) -> None:
+        """Add what one side said; `joins` it to the turn before, if that is of the same role."""
+        if joins and self._turns and self._turns[-1][0] == role:
+            self._turns[-1][1].extend(parts)
+        else:
+            self._turns.append((role, list(parts)))
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def all(self) -> tuple[Turn, ...]:
+        """Return the turns."""
+        return tuple(Turn(role, tuple(parts)) for role, parts in self._turns)
 
 
 class Tool(msgspec.Struct, frozen=True):

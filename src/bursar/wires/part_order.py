@@ -58,7 +58,9 @@ class PartOrder:
 
     def _flow(self) -> list[Event]:
         flowing: list[Event] = []
-        for key, held in list(self._open.items()):
+        while self._open:
+            key = next(iter(self._open))
+            held = self._open[key]
             flowing += held.waiting
             held.waiting.clear()
             if not held.ended:

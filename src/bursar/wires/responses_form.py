@@ -30,6 +30,7 @@ from bursar.wires.neutral import (
     ToolChoice,
     ToolResult,
     Turn,
+    Turns,
     effort_of,
 )
 from bursar.wires.openai_responses import OPENAI_RESPONSES, usage_from_report
@@ -102,17 +103,15 @@ def _read_input(given: str | list[Fields]) -> tuple[tuple[str, ...], tuple[Turn,
     if isinstance(given, str):
         return (), (Turn("user", (Text(given),)),)
     system: list[str] = []
-    turns: list[Turn] = []
+    turns = Turns()
     for item in given:
         role, parts = _read_item(item)
         item.end()
         if role == "system" and not turns:
             system += (part.text for part in parts if isinstance(part, Text))
-        elif role in ("assistant", "tool") and turns and turns[-1].role == role:
-            turns.append(Turn(role, turns.pop().parts + parts))
         else:
-            turns.append(Turn(role, parts))
-    return tuple(system), tuple(turns)
+            turns.add(role, parts, joins=role in ("assistant", "tool"))
+    return tuple(system), turns.all()
 
 
 def _read_item(item: Fields) -> tuple[Literal["system", "user", "assistant", "tool"], tuple[Any, ...]]:

@@ -179,6 +179,7 @@ class ResponsesChunks:
         self._part = PartStarted("text")
         self._said: list[str] = []
         self._signature = ""
+        self._item_id = ""
         self._output: list[JsonObject] = []
 
     def write(self, event: Event) -> bytes:
@@ -239,12 +240,12 @@ class ResponsesChunks:
 
     def _at(self, *names: str) -> JsonObject:
         """Return where in the response the open part stands."""
-        item_id = finished({"type": _ITEMS[self._part.kind]}, self._answer.answer_id, len(self._output))["id"]
-        return {"item_id": item_id, "output_index": len(self._output)} | dict.fromkeys(names, 0)
+        return {"item_id": self._item_id, "output_index": len(self._output)} | dict.fromkeys(names, 0)
 
     def _begin_part(self, event: PartStarted) -> bytes:
         self._part, self._said, self._signature = event, [], ""
         item = self._item() | {"status": "in_progress"}
+        self._item_id = item["id"]
         if event.kind in ("text", "refused"):
             item["content"] = []
         added = self._event("response.output_item.added", {"output_index": len(self._output), "item": item})
@@ -299,6 +300,3 @@ class ResponsesChunks:
         answer = msgspec.structs.replace(self._answer, stop=self._stop, usage=self._usage)
         ended = response(answer, self._telling, self._output)
         return begin + self._event(f"response.{ended['status']}", {"response": ended})
-
-
-_ITEMS: Final = {"tool": "function_call", "reasoning": "reasoning", "text": "message", "refused": "message"}
