@@ -145,6 +145,22 @@ def test_a_file_of_another_version_is_left_out(tmp_path: Path) -> None:
         assert shown(stats(tmp_path / "spool-1.stats"))["bursar_workers"] == 1
 
 
+def test_histograms_of_a_version_with_other_bounds_begin_anew_and_the_rest_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "spool.stats"
+    before = stats(file)
+    before.count(record(attempt()))
+    counts = before.counts()
+    counts.added.counts = counts.series[0].whole.counts = [1, 2, 3]
+    file.write_bytes(msgspec.msgpack.encode(counts))
+    after = stats(file)
+    after.count(record(attempt()))
+    numbers = shown(after)
+    assert numbers['bursar_attempts_total{model="gpt",provider="openai",status="ok"}'] == 2
+    assert numbers["bursar_added_seconds_count"] == 1
+    assert numbers['bursar_call_seconds_count{model="gpt",provider="openai"}'] == 1
+    assert numbers['bursar_first_byte_seconds_count{model="gpt",provider="openai"}'] == 2
+
+
 def test_however_many_models_there_are_the_series_stay_few_and_no_call_is_lost() -> None:
     counters = stats()
     for number in range(SERIES_MAX + 200):

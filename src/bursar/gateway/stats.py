@@ -148,7 +148,7 @@ class Stats:
         self.listener: Callable[[Record, bytes], None] | None = None  # is given each record, and must not wait
         self.under_way = 0
         self.streams = 0  # of those under way
-        before = (_read(file) if file is not None else None) or Counts()
+        before = _fitting(_read(file) if file is not None else None)
         self.refused = before.refused
         self._retries, self._fallbacks, self._added = before.retries, before.fallbacks, before.added
         self._series: dict[_Key, Series] = {series.key: series for series in before.series}
@@ -239,3 +239,15 @@ def _read(file: Path) -> Counts | None:
         return msgspec.msgpack.decode(file.read_bytes(), type=Counts)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def _fitting(counts: Counts | None) -> Counts:
+    """Return what a worker's past has counted, without histograms whose bounds are not those of this version."""
+    counts = counts or Counts()
+    if len(counts.added.counts) != len(_added().counts):
+        counts.added = _added()
+    for series in counts.series:
+        for name in ("first_byte", "whole"):
+            if len(getattr(series, name).counts) != len(_latencies().counts):
+                setattr(series, name, _latencies())
+    return counts
