@@ -24,6 +24,7 @@ soak      `gateway.worker_rss_mb`, `gateway.rss_slope_mb_per_100k`: memory of a 
 sse       `gateway.sse_mb_per_s`: the parser of streams.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -83,7 +84,7 @@ def main() -> None:
         names = ["peers"] if options.peers else chosen(options.only)
     except ValueError as error:
         sys.exit(str(error))
-    began = datetime.now(UTC)
+    began, load_before = datetime.now(UTC), os.getloadavg()[0]
     figures: list[Figure] = []
     for name in names:
         print(f"{datetime.now(UTC):%H:%M:%S} {name} ...", file=sys.stderr)
@@ -91,6 +92,7 @@ def main() -> None:
     extra = {
         "began": began.isoformat(timespec="seconds"),
         "minutes": round((datetime.now(UTC) - began).total_seconds() / 60, 1),
+        "load_before": round(load_before, 2),
         "command": " ".join(["python -m bench.gateway", *sys.argv[1:]]),
         "peers": msgspec.to_builtins(rows),
     }

@@ -82,6 +82,7 @@ class Run(msgspec.Struct):
     began: str
     minutes: float
     command: str
+    load_before: float  # of the machine, the average of the minute before
     peers: list[Row] = []
 
 
@@ -90,7 +91,8 @@ def page(run: Run) -> str:
     machine = run.machine
     lines = [
         f"Measured {run.began[:10]} in {run.minutes:g} minutes on {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_gb']} GB, Linux {machine['kernel']}, Python {machine['python']}, by `{run.command}`.",
+        f"{machine['memory_gb']} GB, Linux {machine['kernel']}, Python {machine['python']},",
+        f"by `{run.command}`; the load average of the minute before was {run.load_before:g}.",
         "",
         "| figure | | id | how it came about |",
         "|---|---|---|---|",

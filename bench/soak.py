@@ -37,10 +37,11 @@ def soak(minutes: float) -> list[Figure]:
     assert not checked.findings, checked.findings[0]
     late = samples[len(samples) // 2 :]
     calls = f"{totals['calls']:,} calls in {minutes:g} min, {answered:,} answered with 200"
+    line = f"a line through the last {late[-1][0] - late[0][0]:,} calls"
     begun = f"{samples[0][1]:.0f} MB at first; {mapped_mb:.0f} MB of it files in memory at the end"
     return [
         Figure("gateway.worker_rss_mb", round(max(mb for _, mb in late), 1), "MB", note=f"{calls}; {begun}"),
-        Figure("gateway.rss_slope_mb_per_100k", round(slope_mb(late), 3), "MB", note="a line through the second half"),
+        Figure("gateway.rss_slope_mb_per_100k", round(slope_mb(late), 3), "MB", note=line),
         Figure("gateway.soak_imbalance_nano", max(sums) - min(sums), "nano-USD", note="the check finds nothing"),
     ]
 

@@ -20,6 +20,7 @@ RUN = {
     "began": "2026-11-22T10:00:00+00:00",
     "minutes": 11.5,
     "command": "python -m bench.gateway",
+    "load_before": 0.25,
     "figures": [
         {"id": "gateway.rps_json_1core", "value": 20400, "unit": "req/s", "note": "p50 1.50 ms", "anchors": {"x": 1}},
         {"id": "gateway.added_p50_ms", "value": 0.18, "unit": "ms", "note": "a|b"},
@@ -36,7 +37,8 @@ def test_the_page_shows_what_the_run_found() -> None:
     text = page(msgspec.convert(RUN, Run))
     measured, _, rest = text.partition("Measured ")[2].partition("## How it was measured")
     assert measured == snapshot("""\
-2026-11-22 in 11.5 minutes on A Processor, 2 cores, 25 GB, Linux 6.1, Python 3.11.7, by `python -m bench.gateway`.
+2026-11-22 in 11.5 minutes on A Processor, 2 cores, 25 GB, Linux 6.1, Python 3.11.7,
+by `python -m bench.gateway`; the load average of the minute before was 0.25.
 
 | figure | | id | how it came about |
 |---|---|---|---|
