@@ -161,10 +161,13 @@ def _check_metered(request: _Request) -> None:
     """Check that nothing is asked for that would be billed beside the tokens, or by another model, or later."""
     if request.background:
         raise unmetered("an answer that comes when the call is over", "background")
-    if bytes(request.prompt) not in _OFF:
+    r = request
+    if r.prompt is not _ABSENT and bytes(r.prompt) not in _OFF:
         raise unmetered("what a prompt stored at the provider's brings, such as tools,", "prompt")
     if request.modalities is not None and request.modalities != ["text"]:
         raise unmetered("an answer that is not text", "modalities")
+    if r.models is r.fallbacks is r.plugins is r.search_parameters is r.enable_search is r.audio is _ABSENT:
+        return
     for name in _BILLED_BESIDE:
         if bytes(getattr(request, name)) not in _OFF:
             raise unmetered(f"what `{name}` asks for", name)
@@ -203,7 +206,8 @@ class _Sizes:
         self._images = self._others = self._media_bytes = 0
         self.searches = _may_search(request.tools, "tools")
         # What the provider adds to the prompt by itself: what it finds, and what it has kept of earlier turns.
-        if self.searches or request.previous_response_id or bytes(request.conversation) not in _OFF:
+        talk = request.conversation
+        if self.searches or request.previous_response_id or (talk is not _ABSENT and bytes(talk) not in _OFF):
             self._others += 1
         if isinstance(request.input, str):
             self._user = utf8_len(request.input)
@@ -223,9 +227,12 @@ class _Sizes:
     def _add(self, item: _Item) -> None:
         content = item.content
         size = utf8_len(content) if isinstance(content, str) else sum(map(self._measure, content or ()))
-        size += len(item.arguments) + len(item.input) + len(item.action) + len(item.operation)
-        size += len(item.summary) + len(item.encrypted_content)
-        role = item.role if item.type in (None, "message") else None
+        role = None
+        if item.type is None or item.type == "message":
+            role = item.role
+        else:
+            size += len(item.arguments) + len(item.input) + len(item.action) + len(item.operation)
+            size += len(item.summary) + len(item.encrypted_content)
         if item.type in _RESULTS:
             self._retrieved += size + self._measure_result(item.output)
         elif item.type in _CALLS or role == "assistant":
