@@ -188,6 +188,7 @@ kind = "gemini"
 base_url = "{scripted_url}"
 api_key_env = "SCRIPTED_API_KEY"
 prices = "google"
+idle_s = 1.0
 
 [models."falls-back-from-the-dead"]
 targets = ["dead/gpt-4o-mini", "sandbox/gpt-4o-mini"]

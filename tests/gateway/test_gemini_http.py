@@ -169,11 +169,12 @@ def test_a_stream_is_asked_for_as_events_whatever_the_client_asked_for(
     )
 
 
+@pytest.mark.parametrize("fault", [[b""], []], ids=["it hangs up", "it goes silent"])
 def test_a_fault_after_the_answers_end_takes_nothing_from_it(
-    house: LocalBursar, house_key: str, call_in_house: Any, provider: ScriptedProvider
+    house: LocalBursar, house_key: str, call_in_house: Any, provider: ScriptedProvider, fault: list[bytes]
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 100000\r\n\r\n"
-    provider.answers["gemini-2.0-flash"] = [head, events(said(finish="")), events(said("!")), b""]
+    provider.answers["gemini-2.0-flash"] = [head, events(said(finish="")), events(said("!")), *fault]
     answer = post(house, house_key, "streamGenerateContent", "scripted-gemini/gemini-2.0-flash", params={"alt": "sse"})
     assert answer.text.count("data: ") == 2
     assert "error" not in answer.text
