@@ -52,7 +52,8 @@ def main() -> None:
     """Run the role named on the command line."""
     options = msgspec.json.decode(os.environ.pop(ENVIRONMENT), type=Options)
     end_with_parent(signal.SIGTERM, options.parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all; the supervisor decides
+        signal.signal(number, signal.SIG_IGN)
     allow_descriptors()
     set_up_logging()
     try:
@@ -115,8 +116,9 @@ def _worker_of(options: Options) -> "Worker":
         listener=socket.socket(fileno=options.listener) if options.listener >= 0 else None,
         control_socket=Path(options.control_socket),
         sandbox_url=options.sandbox_url,
+        config=Path(options.config) if options.config else None,
     )
-    return Worker(read_config(Path(options.config) if options.config else None), worker_options)
+    return Worker(read_config(worker_options.config), worker_options)
 
 
 def _sandbox(options: Options) -> None:

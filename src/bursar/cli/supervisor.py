@@ -17,8 +17,9 @@ import structlog
 
 from bursar import __version__
 from bursar.cli.child import ENVIRONMENT, Options
-from bursar.core.errors import OperatorError
-from bursar.gateway.config import Config
+from bursar.core.errors import ConfigError, OperatorError
+from bursar.gateway.config import Config, read_config
+from bursar.gateway.reload import check_config
 from bursar.store.database import connect, database_url, ensure_database, migrate
 from bursar.store.postgres import DataFolder, Postgres
 
@@ -90,6 +91,7 @@ class Supervisor:
         self._folder = folder
         self._config = config
         self._config_path = config_path
+        self._used_config = str(folder.config) if config_path is not None else ""
         self._host, self.port = address
         self._workers = workers
         self._listener: socket.socket | None = None
@@ -120,9 +122,10 @@ class Supervisor:
         finally:
             await connection.close()
         await prices
+        self._take_config()
         await self._start_children(url, self._listener)
         await self._wait_ready()
-        config = str(self._config_path or "")
+        config = self._used_config
         keeper = Child("keeper", Options(folder=str(folder.prices), database_url=url, config=config), ())
         self._children.append(keeper)
         await keeper.start()
@@ -142,7 +145,7 @@ class Supervisor:
         options = Options(
             folder=str(folder.path),
             database_url=url,
-            config=str(self._config_path or ""),
+            config=self._used_config,
             control_socket=str(folder.control_socket),
             sandbox_url=sandbox_url,
         )
@@ -166,6 +169,44 @@ class Supervisor:
         assert child.process is not None
         if await child.process.wait() != 0:
             raise OperatorError(f"{options.spool} could not be carried into the books: see the messages above")
+
+    def _take_config(self) -> Config:
+        """Check the configuration file as it is now, and keep a copy to go by. Raises `OperatorError`."""
+        path, kept = self._config_path, self._folder.config
+        if path is None:
+            return self._config
+        fresh = kept.with_suffix(".new")
+        try:
+            fresh.touch(mode=0o600)
+            fresh.write_bytes(path.read_bytes())
+            config = read_config(fresh)
+            check_config(config, self._folder.prices)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {str(error).removeprefix(f'{fresh}: ')}") from None
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        fresh.rename(kept)
+        return config
+
+    def reload(self) -> None:
+        """Have workers go by the configuration as it is now; one that is wrong is refused, and all stays as it was."""
+        old = self._config
+        try:
+            if self._config_path is None:
+                raise ConfigError("there is no bursar.toml to read: it was started without one")
+            if read_config(self._config_path).needs_sandbox and not old.needs_sandbox:
+                raise ConfigError("the sandbox starts with bursar up alone: start it again, or give the address of one")
+            self._config = self._take_config()
+        except ConfigError as error:
+            log.error("config.refused", error=str(error))
+            return
+        for child in self._children:
+            if child.process is None or child.process.returncode is not None:
+                continue
+            if child.role == "worker":
+                child.process.send_signal(signal.SIGHUP)
+            elif child.role == "keeper" and old.alerts != self._config.alerts:
+                child.process.terminate()  # it is started again, and reads the copy
 
     async def stop(self) -> None:
         """Stop everything, the gateway first: it carries what it has into the books."""
@@ -213,7 +254,7 @@ class Supervisor:
 
 async def run_until_signal(supervisor: Supervisor, started: "asyncio.Future[None] | None" = None) -> None:
     """Start, tell whoever waits, run until SIGINT or SIGTERM, and stop."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop, ended, terminal = asyncio.get_running_loop(), asyncio.Event(), _on_terminal()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     try:
@@ -222,6 +263,9 @@ async def run_until_signal(supervisor: Supervisor, started: "asyncio.Future[None
         await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
+            # From a terminal that was closed it means to end; from anybody else, to read the configuration again.
+            hung_up = lambda: ended.set() if terminal and not _on_terminal() else supervisor.reload()  # noqa: E731
+            loop.add_signal_handler(signal.SIGHUP, hung_up)
             if started is not None:
                 started.set_result(None)
             await stopped
@@ -231,6 +275,11 @@ async def run_until_signal(supervisor: Supervisor, started: "asyncio.Future[None
         stopped.cancel()
     finally:
         await supervisor.stop()
+
+
+def _on_terminal() -> bool:
+    """Tell whether it runs in a terminal, and that is still there."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
 async def _take(folder: DataFolder) -> None:

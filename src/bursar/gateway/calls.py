@@ -114,6 +114,12 @@ class Calls:
         finally:
             stats.under_way -= 1
 
+    def take_settings(self, settings: Settings) -> None:
+        """Go by other settings from the next call on."""
+        self._settings = self.holds.settings = settings
+        if self._calls_max:
+            self._calls_max = settings.calls_max
+
     def drain(self) -> None:
         """Take no more calls: this gateway stops once those under way have ended."""
         self._calls_max = 0

@@ -29,7 +29,7 @@ class HoldPolicy:
 
     def __init__(self, settings: Settings, books: GatewayBooks, stats: Stats) -> None:
         self._stats = stats
-        self._settings = settings
+        self.settings = settings
         self._books = books
         self.predictor = OutputPredictor(settings.expected_coverage_ppm)
 
@@ -126,7 +126,7 @@ class HoldPolicy:
 
     async def _hold_smaller(self, passage: Passage, quote: Quote, refusal: NoMoney) -> None:
         """Lower the output cap so far that the call takes a share of what is left, or refuse it after all."""
-        settings, facts, plan = self._settings, passage.facts, passage.plan
+        settings, facts, plan = self.settings, passage.facts, passage.plan
         at_most = refusal.headroom_nano * settings.smaller_share_percent // _PERCENT
         cap = quote_cap(quote, at_most) // facts.choices
         if cap < min(settings.smaller_floor, plan.output_cap) or facts.predicted_bytes:

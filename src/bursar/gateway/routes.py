@@ -163,6 +163,11 @@ class Routes:
             except Unmetered as error:
                 raise ConfigError(f"models.{name}: {error}") from None
 
+    def adopt(self, other: "Routes") -> None:
+        """Go by another configuration from now on, for all who hold these routes."""
+        self._book, self._config = other._book, other._config
+        self.upstreams, self._found = other.upstreams, other._found
+
     @property
     def prices_checked(self) -> str:
         """Return the day of the price book's newest check, empty where it is not known."""

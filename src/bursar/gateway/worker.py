@@ -16,7 +16,7 @@ import structlog
 import uvicorn
 
 from bursar.budgets.settlement import settle_lost
-from bursar.core.errors import BooksError, BursarError, ConfigError
+from bursar.core.errors import BooksError, BursarError, ConfigError, OperatorError
 from bursar.core.ids import IdSource
 from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus, UsageSource
@@ -24,7 +24,7 @@ from bursar.core.times import DAY_US, SECOND_US
 from bursar.gateway.app import READY, App
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.calls import Calls
-from bursar.gateway.config import Config
+from bursar.gateway.config import Config, read_config
 from bursar.gateway.control import Control
 from bursar.gateway.counting import Counting
 from bursar.gateway.door import Door
@@ -35,12 +35,12 @@ from bursar.gateway.passage import Passage
 from bursar.gateway.pool import SWEEP_S
 from bursar.gateway.protocol import ClientProtocol, bound_to
 from bursar.gateway.proxy import Proxy
+from bursar.gateway.reload import Retired, at_next_start, live_settings, read_book
 from bursar.gateway.routes import Routes
 from bursar.gateway.settle import lost_facts
 from bursar.gateway.stats import Stats
 from bursar.gateway.watch import Watch
 from bursar.ledger.journal import Closed, Intent, Settled
-from bursar.prices.book import Book, with_prices
 from bursar.store.claims import forget_old
 from bursar.store.database import Connection
 from bursar.store.gateways import (
@@ -97,6 +97,7 @@ class WorkerOptions(msgspec.Struct, frozen=True):
     listener: socket.socket | None  # none where nothing is served
     control_socket: Path
     sandbox_url: str = ""
+    config: Path | None = None
 
 
 def clock_us() -> int:
@@ -127,12 +128,13 @@ class Worker:
         self._control = Control(options.database_url, name, spool_is_new=fresh)
         self._outbox = Outbox(asyncio.get_running_loop())
         self._proxy = Proxy(str(options.control_socket), self._outbox, config.gateway.trusted_proxies)
-        self._routes = Routes(config, _book(config, folder), self._base_url, self._outbox)
+        self._routes = Routes(config, read_book(folder.prices, config.prices), self._base_url, self._outbox)
         self._stats = Stats(options.spool.with_suffix(".stats"))
         self._server: uvicorn.Server | None = None
         self._stopping = False
         self._fenced = False
         self._draining = False
+        self._retired = Retired()
         self._protocol: type[ClientProtocol]
         self._calls: Calls
         self._keys: Keys
@@ -229,9 +231,29 @@ class Worker:
         self._server = _Server(config)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._begin_drain)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         log.info("gateway.ready")
         assert self._options.listener is not None
         await self._server.serve(sockets=[self._options.listener])
+
+    def _reload(self) -> None:
+        """Take in the configuration as it is now; what cannot be taken in leaves everything as it was."""
+        old = self._config
+        try:
+            config = read_config(self._options.config)
+            book = read_book(DataFolder(self._options.folder).prices, config.prices)
+            routes = Routes(config, book, self._base_url, self._outbox)
+        except OperatorError as error:
+            log.error("config.refused", error=str(error))
+            return
+        later = at_next_start(old, config)
+        self._config = msgspec.structs.replace(config, gateway=live_settings(old.gateway, config.gateway))
+        self._retired.add(self._routes.upstreams.values(), asyncio.get_running_loop().time())
+        self._routes.adopt(routes)
+        self._calls.take_settings(self._config.gateway)
+        prices, volumes = [price for price in config.prices if price not in old.prices], self._books.settler.volumes
+        self._watch(self._control.run(lambda connection: volumes.load(connection, prices, clock_us())), forever=False)
+        log.info("config.reloaded", at_next_start=later)
 
     def _begin_drain(self) -> None:
         if not self._draining:
@@ -332,6 +354,7 @@ class Worker:
             now = loop.time()
             for upstream in self._routes.upstreams.values():
                 upstream.pool.sweep(now)
+            self._retired.sweep(now)
             self._proxy.pool.sweep(now)
             self._sweep_clients(now)
             now_us = clock_us()
@@ -443,9 +466,3 @@ async def _take_back(place: Place, lease: OpenLease, connection: Connection) -> 
         await set_aside(connection, lease, clock_us())
     else:
         await return_lease(connection, lease, id_of("take back", lease.account_id, place.epoch), clock_us())
-
-
-def _book(config: Config, folder: DataFolder) -> Book:
-    """Read the compiled catalogue, and put the operator's own prices before it."""
-    book = msgspec.msgpack.decode(folder.prices.read_bytes(), type=Book)
-    return with_prices(book, config.prices)
