@@ -140,3 +140,38 @@ async def test_a_page_of_another_site_changes_nothing(proxy: Proxy, method: str,
     with pytest.raises(Unavailable if through else Forbidden) as caught:
         await ask(proxy, method, "/api/keys", "127.0.0.1", b"localhost:4000", (b"origin", origin), ADMIN)
     assert caught.value.code == ("control_plane_away" if through else "cross_origin")
+
+
+@pytest.mark.parametrize(
+    ("client", "name"),
+    [("127.0.0.1", b"x-forwarded-for"), ("10.0.0.1", b"forwarded"), ("10.0.0.1", b"via"), ("127.0.0.1", b"x-real-ip")],
+)
+async def test_only_a_trusted_proxys_x_forwarded_for_is_believed(tmp_path: Path, client: str, name: bytes) -> None:
+    outbox = Outbox(asyncio.get_running_loop())
+    trusting = Proxy(str(tmp_path / "nobody.sock"), outbox, ("10.0.0.0/8",))
+    with pytest.raises(Forbidden):
+        await ask(trusting, "GET", "/api/keys", client, b"localhost", (name, b"127.0.0.1"))
+
+
+async def test_a_control_plane_that_hangs_is_waited_for_a_minute(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_unix_server(silent, tmp_path / "silent.sock")
+    proxy = Proxy(str(tmp_path / "silent.sock"), Outbox(loop))
+    asking = asyncio.create_task(ask(proxy, "GET", "/api/runs", "127.0.0.1", b"localhost"))
+    await asyncio.wait_for(asked.wait(), 10)
+    proxy.pool.sweep(loop.time() + 59)
+    await asyncio.sleep(0)
+    assert not asking.done()
+    proxy.pool.sweep(loop.time() + 61)
+    with pytest.raises(Unavailable, match="control plane"):
+        await asyncio.wait_for(asking, 10)
+    server.close()
+    await server.wait_closed()

@@ -8,10 +8,10 @@ knows: whether a request is of this machine, and its address.
 
 from typing import Final
 
-from bursar.core.addresses import Address
+from bursar.core.addresses import Address, is_within, read_address
 from bursar.core.errors import Forbidden, TooLarge, Unavailable
 from bursar.gateway.asgi import Receive, Scope, Send, body_of, client_address
-from bursar.gateway.connection import Connection, Response, UpstreamFault
+from bursar.gateway.connection import Connection, Response, Timeouts, UpstreamFault
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
 from bursar.gateway.protocol import STRANGER_BYTES_MAX
@@ -25,6 +25,7 @@ _DROPPED: Final = frozenset(
 _FORWARDING: Final = frozenset((b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via"))
 _LOCAL: Final = b"x-bursar-local"
 _FROM: Final = b"x-bursar-from"
+_TIMEOUTS: Final = Timeouts(connect_s=5.0, first_byte_s=60.0, idle_s=60.0, whole_s=120.0)
 _READS: Final = ("GET", "HEAD", "OPTIONS")
 _WITH_KEY: Final = (("POST", "/api/charges"),)
 """What asks for a key itself, and so may be asked from anywhere."""
@@ -34,7 +35,7 @@ class Proxy:
     """Pass requests on."""
 
     def __init__(self, socket_path: str, outbox: Outbox, trusted_proxies: tuple[str, ...] = ()) -> None:
-        self.pool = Pool(f"unix:{socket_path}", outbox, connections_max=32)
+        self.pool = Pool(f"unix:{socket_path}", outbox, connections_max=32, timeouts=_TIMEOUTS)
         self._trusted = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,9 +73,12 @@ def is_local(scope: Scope, address: Address | None, trusted: tuple[str, ...]) ->
 
     One that a proxy on this machine has passed on is from elsewhere, unless the proxy is trusted to say from where.
     """
-    if scope.get("client") is not None and (address is None or not address.is_loopback):
+    client = scope.get("client")
+    if client is not None and (address is None or not address.is_loopback):
         return False
-    if not trusted and any(name in _FORWARDING for name, _ in scope["headers"]):
+    said = {name for name, _ in scope["headers"] if name in _FORWARDING}
+    believed = client is not None and is_within(read_address(client[0]), trusted) and b"x-forwarded-for" in said
+    if said and not believed:
         return False
     host = _header(scope, b"host")
     name = host.rsplit(":", 1)[0].strip("[]") if host.count(":") <= 1 or host.startswith("[") else host
