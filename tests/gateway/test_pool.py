@@ -124,6 +124,36 @@ async def test_a_connection_the_provider_wants_closed_is_not_used_again(serve: S
         assert pool.take_idle() is None
 
 
+@pytest.mark.parametrize("after", [OK, b"\r\n\r\nnothing like HTTP", b"x"])
+async def test_a_connection_that_says_more_than_it_was_asked_is_not_used_again(serve: Serve, after: bytes) -> None:
+    async def says_more(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + after)
+
+    async with pool_to(f"http://127.0.0.1:{await serve(says_more)}") as pool:
+        response = await exchange(pool)
+        assert (response.status, response.body) == (200, b"ok")
+        assert pool.take_idle() is None
+
+
+async def test_an_answer_is_the_same_however_it_is_cut(serve: Serve) -> None:
+    cuts_at = iter(range(len(OK) + 1))
+
+    async def cuts(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        cut = next(cuts_at)
+        writer.write(OK[:cut])
+        await writer.drain()
+        await asyncio.sleep(0.001)
+        writer.write(OK[cut:])
+
+    async with pool_to(f"http://127.0.0.1:{await serve(cuts)}") as pool:
+        answers: set[tuple[int, tuple[tuple[bytes, bytes], ...], bytes]] = set()
+        for _ in range(len(OK) + 1):
+            response = await exchange(pool)
+            answers.add((response.status, tuple(response.headers), response.body))
+        assert len(answers) == 1
+        assert len(pool._all) == 1
+
+
 async def test_nobody_listening_is_unreachable() -> None:
     async with pool_to("http://127.0.0.1:1") as pool:
         with pytest.raises(UpstreamFault) as caught:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bursar.gateway.asgi import send_whole
+from bursar.gateway.asgi import CLIENT, Client, send_whole
 from bursar.gateway.door import Door
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.protocol import KEEP_ALIVE_S, REQUEST_S, STRANGER_BYTES_MAX, UNREAD_S, ClientProtocol, bound_to
@@ -22,11 +22,12 @@ class Server:
 
     def __init__(self) -> None:
         self.app: App = hello
+        self.without_task: Callable[[Any], None] | None = None
         self.state = SimpleNamespace(connections=set(), tasks=set())
         self.port = 0
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.app(scope, receive, send)
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None] | None:
+        return self.app(scope, receive, send) if self.without_task is None else self.without_task(scope)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -311,4 +312,93 @@ async def test_the_target_is_split_into_path_and_query(server: Server) -> None:
     reader, writer = await server.connect()
     writer.write(b"GET /a%20b?c=d%20e HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     assert (await read(reader)).endswith(repr(("/a b", b"/a%20b", b"c=d%20e")).encode())
+    writer.close()
+
+
+async def test_requests_are_the_same_however_they_are_cut(server: Server) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    async def notes(scope: Any, receive: Any, send: Any) -> None:
+        body = (await receive())["body"]
+        headers = [pair for pair in scope["headers"] if pair[0] != b"content-length"]
+        seen.append((scope["method"], scope["path"], scope["query_string"], headers, scope["client"][0], body))
+        await send_whole(send, 200, [], b"ok")
+
+    server.app = notes
+    head = b"POST /a?b HTTP/1.1\r\nHost: x\r\nX-Y: z\r\nContent-Length: %d\r\n\r\n"
+    requests = [head % 3 + b"abc", head % 0, head % 4 + b"abcd"]
+    reader, writer = await server.connect()
+    whole = b"".join(requests)
+    for cut in range(0, len(whole), 7):
+        seen.clear()
+        for piece in (whole[:cut], whole[cut:], *requests):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        for _ in range(6):
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 OK\r\n")
+        bodies = [each[-1] for each in seen]
+        assert bodies == [b"abc", b"", b"abcd"] * 2
+        assert {str(each[:-1]) for each in seen} == {
+            str(("POST", "/a", b"b", [(b"host", b"x"), (b"x-y", b"z")], "127.0.0.1"))
+        }
+    writer.close()
+
+
+class Straight:
+    """Be an application that needs no task: it answers when it is told to."""
+
+    def __init__(self, server: Server) -> None:
+        self.clients: list[Client] = []
+        server.without_task = self.begin
+
+    def begin(self, scope: Any) -> None:
+        client: Client = scope[CLIENT]
+        self.clients.append(client)
+        client.expect(self)
+
+    def cancel(self, msg: str | None = None) -> None:
+        raise AssertionError("nobody stops here")
+
+
+async def test_an_application_without_a_task_answers_in_the_order_of_requests(server: Server) -> None:
+    app = Straight(server)
+    reader, writer = await server.connect()
+    writer.write(GET * 3)
+    for number in range(3):
+        await until(lambda number=number: len(app.clients) == number + 1)
+        assert server.state.tasks == {app}  # which a server that stops waits for
+        app.clients[number].respond(200, [], b"<%d>" % number)
+        assert (await reader.readuntil(b"<%d>" % number)).startswith(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n")
+    assert server.state.tasks == set()
+    writer.close()
+
+
+async def test_an_application_without_a_task_may_go_on_by_one_or_fail(server: Server) -> None:
+    app = Straight(server)
+    reader, writer = await server.connect()
+    writer.write(GET)
+    await until(lambda: app.clients)
+
+    async def later() -> None:
+        app.clients[0].respond(200, [], b"later")
+
+    app.clients[0].run(later())
+    assert b"200 OK" in await reader.readuntil(b"later")
+    writer.write(GET)
+    await until(lambda: len(app.clients) == 2)
+    app.clients[1].fail(ValueError("planned"))
+    assert b" 500 " in await read(reader)
+    assert server.state.tasks == set()
+    writer.close()
+
+
+async def test_an_application_that_fails_before_it_has_a_task_is_a_500(server: Server) -> None:
+    def fails(_scope: Any) -> None:
+        raise ValueError("planned")
+
+    server.without_task = fails
+    reader, writer = await server.connect()
+    writer.write(GET)
+    assert b" 500 " in await read(reader)
     writer.close()

@@ -47,12 +47,12 @@ class App:
         collector: Any = Collector(calls.stats)  # it has what a collector needs
         self._registry.register(collector)
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
-        """Serve one request."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None] | None:
+        """Serve one request; None where it is answered without a task."""
         path = scope["path"]
         wire = _WIRES.get(path)
         if wire is not None and scope["method"] == "POST":
-            return self._calls.serve(wire, scope, receive, send)
+            return self._calls.begin(wire, scope, receive, send)
         if path.endswith(GEMINI_CALLS) and scope["method"] == "POST" and (target := _target(path)):
             return self._calls.serve(GEMINI, scope, receive, send, target)
         return self._rest(scope, receive, send)

@@ -1,6 +1,6 @@
 """Name the shapes of ASGI, and answer with them: whole bodies, refusals, bounded reading."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol, TypeAlias
 
 from bursar.core.addresses import Address, behind_proxies, read_address
@@ -14,14 +14,47 @@ Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 JSON: Final = (b"content-type", b"application/json")
 
 CLIENT: Final = "bursar.client"
-"""Where a scope holds the client's connection, which tells when it is gone."""
+"""Where a scope holds who asked, for whoever answers without a task of its own."""
+
+KNOWN: Final = "bursar.known"
+"""Where a scope of a head that was read before holds what was read of it."""
 
 
 class Client(Protocol):
-    """Be whoever asked: `gone` is true once the connection is closed, and then `when_gone` is called."""
+    """Be whoever asked, waiting for one answer."""
 
-    gone: bool
-    when_gone: Callable[[], None] | None
+    whole: bool  # the request's body is
+    body: bytes | None  # of the request, until it was received
+    when_gone: Callable[[], None] | None  # is called once the connection is closed
+
+    @property
+    def gone(self) -> bool:
+        """Tell whether the connection is closed."""
+        ...
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer in one piece, at once."""
+        ...
+
+    def expect(self, work: "Cancellable") -> None:
+        """Know what is under way, so that a server that stops waits for it and can end it."""
+        ...
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have the rest of the work done by a task."""
+        ...
+
+    def fail(self, error: Exception | None = None) -> None:
+        """Tell a client whose answer went wrong in a way nobody foresaw."""
+        ...
+
+
+class Cancellable(Protocol):
+    """Be under way, and end when told to."""
+
+    def cancel(self, msg: str | None = None) -> Any:
+        """End at once."""
+        ...
 
 
 class ClientGone(Exception):

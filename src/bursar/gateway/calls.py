@@ -1,7 +1,7 @@
 """Take one call through the house: identify, plan, hold, attempt, settle, answer."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -20,15 +20,28 @@ from bursar.core.ids import IdSource, call_name
 from bursar.core.money import Money, nano_to_usd, usd_to_nano
 from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol, Record
 from bursar.core.times import SECOND_US
-from bursar.gateway.asgi import CLIENT, JSON, ClientGone, Receive, Scope, Send, body_of, client_address, send_whole
+from bursar.gateway.asgi import (
+    CLIENT,
+    JSON,
+    KNOWN,
+    Client,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    body_of,
+    client_address,
+    send_whole,
+)
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.balance import choose
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
-from bursar.gateway.connection import Headers
+from bursar.gateway.connection import Response
 from bursar.gateway.framing import ArrayFraming
 from bursar.gateway.guard import Guard
 from bursar.gateway.headers import CallHeaders, read_headers, read_query, returned_headers
+from bursar.gateway.heads import Headers, Known
 from bursar.gateway.holding import HoldPolicy
 from bursar.gateway.idempotency import Idempotency, Replay
 from bursar.gateway.identify import Keys, check_address, check_scope
@@ -37,6 +50,7 @@ from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, quote_p
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.send import Sender
 from bursar.gateway.stats import Stats
+from bursar.gateway.straight import StraightCall
 from bursar.gateway.stream import StreamPassage
 from bursar.gateway.telemetry import onward
 from bursar.gateway.translation import translate_call, translate_response
@@ -81,6 +95,41 @@ class Calls:
         self._guard = Guard(books.control)
         self.stats = stats
         self.propagates = False  # whether providers are told which trace a call belongs to
+        self.is_strict = books.strict
+
+    def begin(self, wire: Wire, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None] | None:
+        """Begin a call that may be made straight away; any other is returned, to be served by a task."""
+        client: Client = scope[CLIENT]
+        known: Known | None = scope.get(KNOWN)
+        body, stats, settings = client.body, self.stats, self._settings
+        if body is None or not client.whole or len(body) > settings.body_bytes_max:
+            return self.serve(wire, scope, receive, send)
+        try:
+            headers: CallHeaders | None = known.read if known is not None else None
+            if headers is None:
+                headers = read_headers(scope["headers"])
+            key = self._keys.find(headers.secret)
+            if key is None or key.addresses or headers.idempotency_key or stats.under_way >= self._calls_max:
+                return self.serve(wire, scope, receive, send)
+            now_us = self.clock_us()
+            passage = _open(wire, key, headers, body, self._ids.next(now_us // 1000), now_us)
+            if headers.traceparent or self.propagates:
+                self._trace(passage, headers.traceparent)
+            quote = self._plan(passage, key, headers)
+            held = self._may_begin(passage, quote)
+        except Refusal:  # nothing is held yet: it is refused where all are
+            return self.serve(wire, scope, receive, send)
+        if known is not None:
+            known.read = headers
+        passage.client, client.body = client, None
+        stats.under_way += 1
+        if not held:
+            return self.finish(passage, send, self._ask_and_answer(passage, quote, send))
+        connection = None if passage.hurried else passage.plan.candidates[0].upstream.pool.take_idle()
+        if connection is None:
+            return self.finish(passage, send, self.answer(passage, send))
+        StraightCall(self, passage, client, send).begin(connection)
+        return None
 
     async def serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send, target: str = "") -> None:
         """Serve one call. Whatever is refused is refused before anything is held."""
@@ -107,12 +156,25 @@ class Calls:
             else:
                 await self._make(passage, key, headers, send)
         except Refusal as refusal:
-            stats.refused[refusal.code] = stats.refused.get(refusal.code, 0) + 1
+            self._count_refused(refusal.code)
             await send_refusal(wire, refusal, call_id, send)
         except ClientGone:
-            stats.refused["client_gone"] = stats.refused.get("client_gone", 0) + 1
+            self._count_refused("client_gone")
         finally:
             stats.under_way -= 1
+
+    async def finish(self, passage: Passage, send: Send, work: Coroutine[Any, Any, None]) -> None:
+        """Do the rest of a call's work that was begun without a task."""
+        try:
+            await work
+        except Refusal as refusal:
+            self._count_refused(refusal.code)
+            await send_refusal(passage.wire, refusal, passage.call.call_id, send)
+        finally:
+            self.stats.under_way -= 1
+
+    def _count_refused(self, code: str) -> None:
+        self.stats.refused[code] = self.stats.refused.get(code, 0) + 1
 
     def take_settings(self, settings: Settings) -> None:
         """Go by other settings from the next call on."""
@@ -155,45 +217,73 @@ class Calls:
 
     async def _make(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
         """Plan, hold, attempt, settle and answer."""
-        books, quote = self._books, self._plan(passage, key, headers)
-        call = passage.call
-        passage.claim = key.path.find(call.run, call.model, call.tags)
-        if call.run and (passage.claim.depth_max is not None or passage.claim.repeats_max is not None):
+        quote = self._plan(passage, key, headers)
+        if self._may_begin(passage, quote):
+            await self.answer(passage, send)
+        else:
+            await self._ask_and_answer(passage, quote, send)
+
+    def _may_begin(self, passage: Passage, quote: Quote) -> bool:
+        """Hold for a call, if nobody has to be asked whether it may be made. Raises `NoMoney` for a frozen budget."""
+        return not self._is_watched(passage) and self.holds.try_hold(passage, quote)
+
+    async def _ask_and_answer(self, passage: Passage, quote: Quote, send: Send) -> None:
+        """Check a run that is watched and hold for a call, whoever has to be asked for that; then attempt it.
+
+        Raises `Forbidden`, `NoMoney`, `TooMany`, `Unavailable`; then nothing is held.
+        """
+        if self._is_watched(passage):
             await self._guard.check(passage)
         if not self.holds.try_hold(passage, quote):
             await self.holds.hold(passage, quote)
+        await self.answer(passage, send)
+
+    @staticmethod
+    def _is_watched(passage: Passage) -> bool:
+        claim = passage.claim
+        return bool(passage.call.run) and (claim.depth_max is not None or claim.repeats_max is not None)
+
+    async def answer(self, passage: Passage, send: Send, first: Outcome | None = None) -> None:
+        """Attempt a call that is held for, settle it and answer; `first` is how the first attempt went."""
+        books = self._books
         try:
-            candidate, outcome = await self._sender.send(passage)
+            candidate, outcome = await self._sender.send(passage, first)
             response = outcome.response
             if response is not None and response.stream is not None and response.status < 300:
                 stream = StreamPassage(passage, candidate, outcome, books)
-                framed = ArrayFraming(send).send if headers.as_array else send
+                framed = ArrayFraming(send).send if passage.as_array else send
                 self.stats.streams += 1
                 try:
                     await stream.run(response, _own_headers(passage.call, candidate), framed)
                 finally:
                     self.stats.streams -= 1
                 return
-            record, refusal = self._conclude(passage, candidate, outcome)
+            whole = self.settle_and_write(passage, candidate, outcome)
             if books.strict:
                 await books.confirm()
-            if refusal is not None or response is None:
-                assert refusal is not None
-                await send_refusal(passage.wire, refusal, passage.call.call_id, send, record.cost_nano)
-                return
-            headers_out = returned_headers(response.headers) + _own_headers(passage.call, candidate)
-            headers_out.append((b"x-bursar-cost-usd", nano_to_usd(record.cost_nano).encode()))
-            saved = record.counterfactual_nano - record.cost_nano
-            headers_out.append((b"x-bursar-saved-usd", nano_to_usd(saved).encode()) if saved else _NOTHING_SAVED)
-            await send_whole(send, response.status, headers_out, response.body)
+            await send_whole(send, *whole)
         finally:
-            if passage.record is None:
-                books.abandon(passage)
-            if passage.record is not None:
-                self.stats.count(passage.record, passage.traceparent)
-                self.holds.learn(passage, passage.record)
-                if passage.record.status in _ANSWERED:
-                    self._guard.answered(passage)
+            self.end(passage)
+
+    def settle_and_write(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> tuple[int, Headers, bytes]:
+        """Settle a call that is no stream, and return the status, headers and body its client gets."""
+        record, refusal = self._conclude(passage, candidate, outcome)
+        response = outcome.response
+        if refusal is not None or response is None:
+            assert refusal is not None
+            return write_refusal(passage.wire, refusal, passage.call.call_id, record.cost_nano)
+        return response.status, _headers_of(record, candidate, response), response.body
+
+    def end(self, passage: Passage) -> None:
+        """Count a call and learn from it, now that it has ended; by policy if nobody settled it."""
+        if passage.record is None:
+            self._books.abandon(passage)
+        record = passage.record
+        if record is not None:
+            self.stats.count(record, passage.traceparent)
+            self.holds.learn(passage, record)
+            if record.status in _ANSWERED:
+                self._guard.answered(passage)
 
     def _trace(self, passage: Passage, traceparent: bytes) -> None:
         """Keep which trace a call belongs to, and tell the provider where that is wanted."""
@@ -221,6 +311,7 @@ class Calls:
             timeout_us, passage.hurried = headers.timeout_us, True
         passage.deadline_us = call.opened_us + timeout_us
         passage.expires_us = passage.deadline_us + _EXPIRES_AFTER_US
+        passage.claim = key.path.find(call.run, call.model, call.tags)
         return quote
 
     def _conclude(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> tuple[Record, Refusal | None]:
@@ -285,6 +376,15 @@ class Calls:
         check_address(key, client_address(scope, self._settings.trusted_proxies))
 
 
+def _headers_of(record: Record, candidate: Candidate, response: Response) -> Headers:
+    """Return the headers of an answer in one piece."""
+    headers = returned_headers(response.headers) + _own_headers(record.call, candidate)
+    headers.append((b"x-bursar-cost-usd", nano_to_usd(record.cost_nano).encode()))
+    saved = record.counterfactual_nano - record.cost_nano
+    headers.append((b"x-bursar-saved-usd", nano_to_usd(saved).encode()) if saved else _NOTHING_SAVED)
+    return headers
+
+
 def _own_headers(call: Call, candidate: Candidate) -> Headers:
     return [
         (b"x-bursar-call-id", call_name(call.call_id).encode()),
@@ -338,7 +438,9 @@ def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: byte
         headers.parent,
         tags,
     )
-    return Passage(wire, call, facts, body, headers.forwarded)
+    passage = Passage(wire, call, facts, body, headers.forwarded)
+    passage.as_array = headers.as_array
+    return passage
 
 
 def _max_cost(text: str) -> Money:
@@ -348,12 +450,17 @@ def _max_cost(text: str) -> Money:
         raise BadRequest(f"x-bursar-max-cost-usd: {error}", param="x-bursar-max-cost-usd") from None
 
 
-async def send_refusal(wire: Wire, refusal: Refusal, call_id: bytes, send: Send, cost_nano: Money = 0) -> None:
-    """Refuse in the protocol's own shape."""
+def write_refusal(wire: Wire, refusal: Refusal, call_id: bytes, cost_nano: Money = 0) -> tuple[int, Headers, bytes]:
+    """Return the status, headers and body of a refusal, in the protocol's own shape."""
     name = call_name(call_id)
     headers = [JSON, (b"x-bursar-call-id", name.encode()), (b"x-bursar-cost-usd", nano_to_usd(cost_nano).encode())]
     if refusal.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
     elif isinstance(refusal, Unavailable):
         headers.append((b"retry-after", b"1"))
-    await send_whole(send, refusal.status, headers, wire.error_body(refusal, name))
+    return refusal.status, headers, wire.error_body(refusal, name)
+
+
+async def send_refusal(wire: Wire, refusal: Refusal, call_id: bytes, send: Send, cost_nano: Money = 0) -> None:
+    """Refuse a call."""
+    await send_whole(send, *write_refusal(wire, refusal, call_id, cost_nano))

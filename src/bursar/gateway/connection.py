@@ -2,25 +2,28 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import httptools
 import msgspec
 
+from bursar.gateway.heads import HEADER_BYTES_MAX, Headers, read_answer
+
 if TYPE_CHECKING:
     from bursar.gateway.pool import Pool
 
-HEADER_BYTES_MAX: Final = 64 * 1024
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 _BUFFER_HIGH: Final = 256 * 1024
 _JOIN_MAX: Final = 64 * 1024  # a larger body is written beside its head rather than copied
 _BUFFER_LOW: Final = 64 * 1024
 
+_FRAMES: Final = (b"content-length", b"transfer-encoding")
+
 STALE_S: Final = 2.0
 """How soon a kept connection ends after a request when its provider had closed it before."""
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class Fault(Enum):
@@ -51,6 +54,10 @@ class Response(msgspec.Struct):
     stream: "Connection | None" = None
 
 
+Answered: TypeAlias = Callable[[Response | UpstreamFault], None]
+"""Is called once with an answer, or with why there is none; whatever goes wrong in it is its own to handle."""
+
+
 class Timeouts(msgspec.Struct, frozen=True):
     """Bound how long each part of an exchange may take, in seconds."""
 
@@ -73,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._answer: asyncio.Future[Response] | None = None
+        self._answered: Answered | None = None  # until there is an answer, or a fault
         self._headers: Headers = []
         self._header_bytes = 0
         self._chunks: deque[bytes] = deque()
@@ -102,6 +109,14 @@ class Connection(asyncio.Protocol):
 
         An event stream, and any answer with `stream`, is yielded as soon as its head is there.
         """
+        answer: asyncio.Future[Response] = self._loop.create_future()
+        self.send(request, timeouts, partial(_settle, answer), stream=stream)
+        return answer
+
+    def send(
+        self, request: tuple[bytes, bytes], timeouts: Timeouts, answered: Answered, *, stream: bool = False
+    ) -> None:
+        """Send a request as `exchange` does; the answer is given to `answered` within the turn in which it came."""
         assert self._ended
         assert self._transport is not None
         self._kept = self.used > 0
@@ -111,15 +126,17 @@ class Connection(asyncio.Protocol):
         self._headers, self._header_bytes, self._buffered = [], 0, 0
         self._chunks.clear()
         self.first_byte_at = 0.0
-        self._answer = answer = self._loop.create_future()
-        self._sent_at = self._loop.time()
-        self.deadline = self._sent_at + timeouts.first_byte_s
-        self._end_by = self._sent_at + timeouts.whole_s
+        self._answered = answered
+        self._sent_at = now = self._loop.time()
+        self.deadline = now + timeouts.first_byte_s
+        self._end_by = now + timeouts.whole_s
         self._idle_s = timeouts.idle_s
-        self._pool.outbox.write(self._transport, b"".join(request) if len(request[1]) < _JOIN_MAX else request[0])
-        if len(request[1]) >= _JOIN_MAX:
-            self._pool.outbox.write(self._transport, request[1])
-        return answer
+        head, body = request
+        if len(body) < _JOIN_MAX:
+            self._pool.outbox.write(self._transport, head + body)
+        else:
+            self._pool.outbox.write(self._transport, head)
+            self._pool.outbox.write(self._transport, body)
 
     async def chunk(self) -> bytes:
         """Return the next bytes of a stream; empty at its regular end. Raises `UpstreamFault` when it is cut."""
@@ -150,7 +167,7 @@ class Connection(asyncio.Protocol):
         """End an exchange whose time has run out."""
         if self._ended or (not 0 < self.deadline < now and self._end_by >= now):
             return
-        if self._answer is not None and not self._answer.done():
+        if self._answered is not None:
             self.abort(UpstreamFault(Fault.lost, "no answer in time", timed_out=True))
         elif self._end_by < now:
             self.abort(UpstreamFault(Fault.cut, "the answer took too long", timed_out=True))
@@ -165,18 +182,25 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        if not self.first_byte_at:
-            self.first_byte_at = self._loop.time()
         if self._ended:  # bytes nobody asked for: this connection cannot be trusted
             self.abort()
             return
+        if not self.first_byte_at:
+            self.first_byte_at = self._loop.time()
+            if not self._streams_all and (whole := read_answer(data)) is not None and not is_stream(whole[1]):
+                self._ended = self._may_stay = True
+                self._finish(Response(*whole))
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            fault = self._fault or UpstreamFault(Fault.malformed, f"not HTTP: {error}")
-            self.abort(fault)
-            return
-        if self._streaming and not self._ended and not self._paused:
+            if not self._ended:
+                self.abort(self._fault or UpstreamFault(Fault.malformed, f"not HTTP: {error}"))
+                return
+            self._may_stay = False  # the answer is whole, and what follows it nobody asked for
+        if self._ended:
+            self._end()
+        elif self._streaming and not self._paused:
             self.deadline = self._loop.time() + self._idle_s
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
@@ -185,7 +209,8 @@ class Connection(asyncio.Protocol):
         if not self._ended:
             if self._until_close and self._fault is None:
                 self.on_message_complete()
-            elif self._answer is not None and not self._answer.done() and not self._headers and not self.first_byte_at:
+                self._end()
+            elif self._answered is not None and not self._headers and not self.first_byte_at:
                 soon = self._loop.time() - self._sent_at < STALE_S  # later it may have been at work on it, and bill
                 fault = Fault.stale if self._kept and soon else Fault.lost
                 self._fail(UpstreamFault(fault, "the connection ended before an answer"))
@@ -194,6 +219,11 @@ class Connection(asyncio.Protocol):
         self._pool.forget(self)
 
     # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Read nothing beyond the answer."""
+        if self._ended:
+            raise ValueError("bytes after the answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header."""
@@ -209,17 +239,11 @@ class Connection(asyncio.Protocol):
         if status < 200:  # 100 Continue and the like: the answer proper follows
             self._headers = []
             return
-        framed, streams = status in (204, 304), self._streams_all
-        for name, value in self._headers:
-            if name in (b"content-length", b"transfer-encoding"):
-                framed = True
-            elif name == b"content-type" and value.startswith(b"text/event-stream"):
-                streams = True
-        self._until_close = not framed
-        if streams:
+        self._until_close = status not in (204, 304) and not any(name in _FRAMES for name, _ in self._headers)
+        if self._streams_all or is_stream(self._headers):
             self._streaming = True
             self.deadline = self._loop.time() + self._idle_s
-            self._resolve(Response(status, self._headers, b"", self))
+            self._tell(Response(status, self._headers, b"", self))
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body, and hold the provider back when nobody takes it."""
@@ -242,17 +266,21 @@ class Connection(asyncio.Protocol):
             return
         self._ended = True
         self._may_stay = self._parser.should_keep_alive()  # the parser forgets it with the message
-        self.deadline = 0.0
+
+    def _end(self) -> None:
+        """Pass on what has come to its end, once the parser is done with it."""
         if self._streaming:
+            self.deadline = 0.0
             self._wake()
             return
         body = self._chunks.popleft() if len(self._chunks) == 1 else self._take_all()
-        answer = self._answer
-        response = Response(self._parser.get_status_code(), self._headers, body)
+        self._finish(Response(self._parser.get_status_code(), self._headers, body))
+
+    def _finish(self, response: Response) -> None:
+        self.deadline = 0.0
         # Back in the pool before the answer is used: the next call may take it at once.
         self._pool.release(self)
-        if answer is not None and not answer.done():
-            answer.set_result(response)
+        self._tell(response)
 
     @property
     def reusable(self) -> bool:
@@ -264,18 +292,32 @@ class Connection(asyncio.Protocol):
         self._chunks.clear()
         return data
 
-    def _resolve(self, response: Response) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(response)
+    def _tell(self, answer: Response | UpstreamFault) -> None:
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered(answer)
 
     def _fail(self, fault: UpstreamFault) -> None:
         self._fault = fault
         self._ended = True
         self.deadline = 0.0
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(fault)
+        self._tell(fault)
         self._wake()
 
     def _wake(self) -> None:
         if self._reading is not None and not self._reading.done():
             self._reading.set_result(None)
+
+
+def is_stream(headers: Headers) -> bool:
+    """Tell whether an answer is an event stream."""
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+
+
+def _settle(future: asyncio.Future[Response], answer: Response | UpstreamFault) -> None:
+    if future.done():  # nobody waits any more
+        return
+    if isinstance(answer, UpstreamFault):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

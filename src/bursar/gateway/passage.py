@@ -24,6 +24,7 @@ class Passage:
     """Hold one call's way through the house: what it is, what it may cost, where it is held, how it went."""
 
     __slots__ = (
+        "as_array",
         "asked",
         "attempts",
         "body",
@@ -56,6 +57,7 @@ class Passage:
         self.facts = facts
         self.body = body
         self.forwarded = forwarded  # header lines for the provider
+        self.as_array = False  # a stream is to be one JSON array
         self.client: Client | None = None  # of a call that a gateway's last life left, there is none
         self.plan = NO_PLAN
         self.rules = USUAL  # of the model the client asked for

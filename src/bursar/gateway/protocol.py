@@ -1,14 +1,15 @@
 """Serve HTTP/1.1 to clients as ASGI: httptools in front, few copies behind, every size and time bounded.
 
-uvicorn runs the sockets and the life cycle and takes this class in place of its own. It differs in three ways: a
-request is handed on when its body is whole (or known to be too large), head and body of an answer leave in one write,
-and `sweep` ends connections whose client is too slow without a timer for each request.
+uvicorn runs the sockets and the life cycle and takes this class in place of its own. It differs in four ways: a request
+is handed on when its body is whole (or known to be too large); what answers it may do so without a task, and then gives
+no coroutine back; head and body of an answer leave in one write; `sweep` ends connections whose client is too slow
+without a timer for each request.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Coroutine
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -17,14 +18,13 @@ import httptools
 import msgspec
 import structlog
 
-from bursar.gateway.asgi import CLIENT, Scope
-from bursar.gateway.connection import Headers
+from bursar.gateway.asgi import CLIENT, KNOWN, Cancellable, Scope
 from bursar.gateway.door import Door
+from bursar.gateway.heads import HEADER_BYTES_MAX, Headers, Known, KnownHeads
 from bursar.gateway.outbox import Outbox
 
 log = structlog.get_logger()
 
-HEADER_BYTES_MAX: Final = 64 * 1024
 REQUEST_S: Final = 60.0
 """How long a request may take to arrive, from its first byte to its last."""
 
@@ -47,27 +47,83 @@ _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
 class Exchange:
-    """Hold one request and its answer; `receive` and `send` are what ASGI asks for."""
+    """Hold one request and its answer; `receive` and `send` are what ASGI asks for, `respond` is both at once."""
 
-    __slots__ = ("_body", "_chunked", "_head", "_protocol", "_whole", "answering", "ended", "keep_alive", "scope")
+    __slots__ = (
+        "_chunked",
+        "_has_body",
+        "_head",
+        "_protocol",
+        "_speaks_11",
+        "answering",
+        "body",
+        "ended",
+        "keep_alive",
+        "scope",
+        "whole",
+        "work",
+    )
 
     def __init__(self, protocol: "ClientProtocol", scope: Scope, body: bytes, *, whole: bool, keep_alive: bool) -> None:
         self._protocol = protocol
-        self._body: bytes | None = body
-        self._whole = whole
         self._head: bytes | None = None
         self._chunked = False
-        self.scope = scope
+        self.body: bytes | None = body
+        self.whole = whole
+        self.scope: Scope | None = scope  # until it is begun
+        self._has_body = scope["method"] != "HEAD"  # its answer is a head: a body would pass for the next answer
+        self._speaks_11 = scope["http_version"] == "1.1"
         self.keep_alive = keep_alive and whole
         self.answering = False  # once bytes of the answer are on their way
         self.ended = False
+        self.work: Cancellable | None = None
+        scope[CLIENT] = self
+
+    @property
+    def gone(self) -> bool:
+        """Tell whether the client is gone."""
+        return self._protocol.gone
+
+    @property
+    def when_gone(self) -> Callable[[], None] | None:
+        """Be called once the client is gone."""
+        return self._protocol.when_gone
+
+    @when_gone.setter
+    def when_gone(self, call: Callable[[], None] | None) -> None:
+        """Have something called once the client is gone."""
+        self._protocol.when_gone = call
+
+    def expect(self, work: Cancellable) -> None:
+        """Know what is under way, so that a server that stops waits for it and can end it."""
+        self.work = work
+        self._protocol.expect(work)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have the rest of the work done by a task."""
+        self._protocol.run(self, work)
+
+    def fail(self, error: Exception | None = None) -> None:
+        """Tell the client that its answer went wrong."""
+        self._protocol.failed(self, error)
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer in one piece."""
+        protocol = self._protocol
+        headers.append((b"content-length", b"%d" % len(body)))
+        head = self._compose(status, headers)
+        if not protocol.gone:
+            self.answering = True
+            protocol.write(head + body if self._has_body else head)
+        self.ended = True
+        protocol.finished(self)
 
     async def receive(self) -> dict[str, Any]:
         """Return the request's body, and after that the end of the connection."""
-        body = self._body
+        body = self.body
         if body is not None:
-            self._body = None
-            return {"type": "http.request", "body": body, "more_body": not self._whole}
+            self.body = None
+            return {"type": "http.request", "body": body, "more_body": not self.whole}
         if not self._protocol.gone:
             await self._protocol.wait_gone()
         return {"type": "http.disconnect"}
@@ -79,7 +135,7 @@ class Exchange:
             self._head = self._compose(message["status"], message["headers"])
             return
         body, more = message["body"], message.get("more_body", False)
-        if self.scope["method"] == "HEAD":  # its answer is a head: a body would pass for the next answer
+        if not self._has_body:
             body = b""
         elif self._chunked:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
@@ -98,14 +154,14 @@ class Exchange:
 
     def _compose(self, status: int, headers: Headers) -> bytes:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        self._chunked = self.scope["http_version"] == "1.1" and status not in _WITHOUT_BODY
+        self._chunked = self._speaks_11 and status not in _WITHOUT_BODY
         for name, value in headers:
             if name == b"content-length":
                 self._chunked = False
             lines += (name, b": ", value, b"\r\n")
         if self._chunked:
             lines.append(b"transfer-encoding: chunked\r\n")
-        elif self.scope["http_version"] != "1.1" and not any(name == b"content-length" for name, _ in headers):
+        elif not self._speaks_11 and not any(name == b"content-length" for name, _ in headers):
             self.keep_alive = False
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         return b"".join(lines)
@@ -117,15 +173,19 @@ class ClientProtocol(asyncio.Protocol):
     outbox: Outbox
     door: Door
     stopping: bool = False  # of all connections, those to come included
+    heads: KnownHeads
     body_bytes_max: int
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:  # noqa: ARG002
         self._app = config.loaded_app
         self._outbox = self.outbox
         self._door = self.door
+        self._heads = self.heads
+        self._known_body_max = min(STRANGER_BYTES_MAX, self.body_bytes_max)
+        self._learned: tuple[bytes, Known] | None = None
         self._loop: asyncio.AbstractEventLoop = _loop or asyncio.get_running_loop()
         self._connections: set[Any] = server_state.connections
-        self._tasks: set[asyncio.Task[None]] = server_state.tasks
+        self._tasks: set[Any] = server_state.tasks
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._peer: tuple[str, int] | None = None
@@ -163,9 +223,20 @@ class ClientProtocol(asyncio.Protocol):
             self.refuse(503, problem)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Parse what came; a whole request whose head was parsed before is known by its bytes."""
+        alone = self._current is None and not (self._arriving or self._refused or self._closing)
+        if alone and (found := self._heads.find(data, self._known_body_max)) is not None:
+            known, body = found
+            scope = known.scope.copy()
+            scope["client"], scope[KNOWN] = self._peer, known
+            self._idle_since = 0.0
+            self._begin(Exchange(self, scope, body, whole=True, keep_alive=True))
+            return
+        self._learned = None
         try:
             self._parser.feed_data(data)
+            if alone:
+                self._learn(data)
             if self._arriving and not self._arriving_since:  # more of it is still to come
                 self._arriving_since = self._loop.time()
             if self._arriving or self._current is not None:  # line breaks before a request are none of it
@@ -206,6 +277,7 @@ class ClientProtocol(asyncio.Protocol):
         """Begin a request."""
         self._url, self._headers, self._header_bytes = b"", [], 0
         self._body, self._body_bytes = [], 0
+        self._learned = None
         self._body_bound = min(STRANGER_BYTES_MAX, self.body_bytes_max)
         self._arriving = True
 
@@ -254,13 +326,41 @@ class ClientProtocol(asyncio.Protocol):
     def finished(self, exchange: Exchange) -> None:
         """Go on to the next request, or close."""
         self._current = None
+        self._forget_work(exchange)
         if not exchange.keep_alive or self._closing:
+            self._closing = True
             self._outbox.write(self._transport, b"")
         elif self._waiting:
             self._begin(self._waiting.popleft())
             self._transport.resume_reading()
         else:
             self._idle_since = self._loop.time()
+
+    def expect(self, work: Cancellable) -> None:
+        """Have a server that stops wait for work that no task does."""
+        self._tasks.add(work)
+
+    def run(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+        """Answer a request by a task."""
+        self._forget_work(exchange)
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, exchange))
+
+    def failed(self, exchange: Exchange, error: BaseException | None = None) -> None:
+        """Tell a client whose answer failed, or was ended."""
+        if error is not None:
+            log.error("request.failed", error=type(error).__name__, exc_info=error)
+        self._forget_work(exchange)
+        if self._current is not exchange:
+            return
+        self._current = None
+        if exchange.ended or self.gone:
+            return
+        if exchange.answering:  # an answer that is not whole must not look as if it were
+            self._transport.abort()
+        else:
+            self.refuse(500, "the gateway failed: see its log")
 
     async def drained(self) -> None:
         """Wait until the client has read enough, or is gone."""
@@ -314,6 +414,12 @@ class ClientProtocol(asyncio.Protocol):
         self.write(_STATUS_LINES[status] + head + body)
         self._outbox.write(self._transport, b"")
 
+    def _learn(self, data: bytes) -> None:
+        """Remember the head of the request that these bytes were."""
+        learned, self._learned = self._learned, None
+        if learned is not None:
+            self._heads.learn(data, *learned)
+
     def _bound_headers(self, size: int) -> None:
         self._header_bytes += size
         if self._header_bytes > HEADER_BYTES_MAX and not self._refused:
@@ -333,11 +439,14 @@ class ClientProtocol(asyncio.Protocol):
             "query_string": query,
             "headers": self._headers,
             "client": self._peer,
-            CLIENT: self,
         }
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
-        exchange = Exchange(self, scope, body, whole=whole, keep_alive=parser.should_keep_alive() and not self._closing)
+        keep_alive = parser.should_keep_alive() and not self._closing
+        if whole and keep_alive and self._current is None and not any(name == b"expect" for name, _ in self._headers):
+            headers = [pair for pair in self._headers if pair[0] != b"content-length"]
+            self._learned = body, Known({**scope, "headers": headers})
+        exchange = Exchange(self, scope, body, whole=whole, keep_alive=keep_alive)
         if self._current is None:
             self._begin(exchange)
             return
@@ -348,25 +457,27 @@ class ClientProtocol(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self._current = exchange
-        task = self._loop.create_task(self._app(exchange.scope, exchange.receive, exchange.send))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        scope, exchange.scope = exchange.scope, None
+        try:
+            work = self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the client is told and the others are served
+            self.failed(exchange, error)
+        else:
+            if work is not None:
+                self.run(exchange, work)
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
+    def _forget_work(self, exchange: Exchange) -> None:
+        if exchange.work is not None:
+            self._tasks.discard(exchange.work)
+            exchange.work = None
+
+    def _ended(self, exchange: Exchange, task: "asyncio.Task[None]") -> None:
         """Note the end of a request's task; one that failed leaves its client without an answer, so it is told."""
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is None and not task.cancelled():
-            return
-        if error is not None:
-            log.error("request.failed", error=type(error).__name__, exc_info=error)
-        exchange, self._current = self._current, None
-        if exchange is None or exchange.ended or self.gone:
-            return
-        if exchange.answering:  # an answer that is not whole must not look as if it were
-            self._transport.abort()
-        else:
-            self.refuse(500, "the gateway failed: see its log")
+        if task.cancelled():
+            self.failed(exchange)
+        elif (error := task.exception()) is not None:
+            self.failed(exchange, error)
 
 
 @lru_cache(maxsize=1_000)
@@ -379,5 +490,5 @@ def _target(url: bytes) -> tuple[str, bytes, bytes]:
 
 def bound_to(outbox: Outbox, door: Door, body_bytes_max: int) -> type[ClientProtocol]:
     """Return a protocol class with its outbox, its door and its body limit."""
-    held = {"outbox": outbox, "door": door, "body_bytes_max": body_bytes_max}
+    held = {"outbox": outbox, "door": door, "heads": KnownHeads(), "body_bytes_max": body_bytes_max}
     return type("BoundProtocol", (ClientProtocol,), held)

@@ -36,9 +36,12 @@ class Sender:
         self._holds = holds
         self._clock_us = books.clock_us
 
-    async def send(self, passage: Passage) -> tuple[Candidate, Outcome]:
-        """Return the last candidate asked and how that went; those before are recorded on the way."""
-        candidates, clock_us = passage.plan.candidates, self._clock_us
+    async def send(self, passage: Passage, first: Outcome | None = None) -> tuple[Candidate, Outcome]:
+        """Return the last candidate asked and how that went; those before are recorded on the way.
+
+        `first` is how the attempt went that every flow begins with, where it was made already.
+        """
+        candidates = passage.plan.candidates
         flow = attempt_flow(candidates, passage.rules, passage.deadline_us)
         wish: Wish = next(flow)
         candidate, outcome = candidates[0], Outcome()
@@ -47,14 +50,8 @@ class Sender:
                 timeouts = wish.candidate.timeouts
                 if outcome.started_us or passage.hurried:
                     timeouts = self._go_on(passage, (candidate, outcome), wish.candidate)
-                candidate, started_us = wish.candidate, clock_us()
-                try:
-                    pool = candidate.upstream.pool
-                    connection = (None if wish.fresh else pool.take_idle()) or await pool.open(timeouts.connect_s)
-                    outcome = Outcome(await connection.exchange(_request(passage, candidate), timeouts))
-                except UpstreamFault as fault:
-                    outcome = Outcome(None, fault)
-                outcome.started_us, outcome.answered_us = started_us, clock_us()
+                candidate = wish.candidate
+                outcome, first = first or await self._try(passage, wish, timeouts), None
                 response = outcome.response
                 if response is None or response.status >= 300 or candidate.health.troubled:
                     note_outcome(candidate.health, outcome)
@@ -65,6 +62,17 @@ class Sender:
                 wish = flow.send(answer)
             except StopIteration as end:
                 return end.value
+
+    async def _try(self, passage: Passage, wish: Try, timeouts: Timeouts) -> Outcome:
+        candidate, started_us = wish.candidate, self._clock_us()
+        try:
+            pool = candidate.upstream.pool
+            connection = (None if wish.fresh else pool.take_idle()) or await pool.open(timeouts.connect_s)
+            outcome = Outcome(await connection.exchange(request_of(passage, candidate), timeouts))
+        except UpstreamFault as fault:
+            outcome = Outcome(None, fault)
+        outcome.started_us, outcome.answered_us = started_us, self._clock_us()
+        return outcome
 
     def _go_on(self, passage: Passage, last: tuple[Candidate, Outcome], candidate: Candidate) -> Timeouts:
         """Record the attempt before, say where the call goes now, and return the time it has there."""
@@ -134,7 +142,7 @@ class Sender:
         log.info("attempt.skipped", call=passage.call.call_id.hex(), model=name, provider=provider, reason=refusal.code)
 
 
-def _request(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
+def request_of(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
     """Return the head and body of the request for a candidate."""
     wire, facts, cap_field = candidate.wire, passage.facts_for(candidate), candidate.upstream.cap_field
     body = wire.upstream_body(passage.body_for(candidate), facts, candidate.model, passage.plan.output_cap, cap_field)
