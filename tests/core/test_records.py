@@ -64,7 +64,7 @@ def test_segments_add_up() -> None:
 @pytest.mark.parametrize(
     ("kind", "numbers"),
     [
-        (Protocol, {"openai_chat": 1, "anthropic_messages": 2}),
+        (Protocol, {"openai_chat": 1, "anthropic_messages": 2, "openai_responses": 3, "gemini": 4}),
         (
             AttemptStatus,
             {
@@ -76,6 +76,7 @@ def test_segments_add_up() -> None:
                 "cut": 6,
                 "lost": 7,
                 "malformed": 8,
+                "skipped": 9,
             },
         ),
         (CallStatus, {"ok": 1, "failed": 2, "client_gone": 3, "cut": 4, "indeterminate": 5}),

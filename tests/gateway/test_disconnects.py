@@ -77,14 +77,14 @@ def test_a_stream_that_may_be_cancelled_and_is_read_whole_is_charged_exactly(
 def test_a_client_that_reads_slowly_holds_the_provider_back_and_gets_all_of_it(
     house: LocalBursar, house_key: str
 ) -> None:
-    """Two megabytes of answer do not fit between provider and client: someone has to wait, and nothing is lost."""
+    """Eight megabytes of answer do not fit between provider and client: someone has to wait, and nothing is lost."""
     output = 30_000
     message = {"role": "user", "content": f"[[output={output}]]"}
     body = {"model": "remote/gpt-4o-mini", "max_tokens": output, "stream": True, "messages": [message]}
     data = json.dumps(body).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {house_key}\r\n"
     with socket.create_connection(("127.0.0.1", house.port), timeout=30) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         client.sendall(head.encode() + b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data))
         time.sleep(1.5)  # longer than idle_s: the provider is not to blame for this silence
         seen = b"".join(iter(lambda: client.recv(1 << 20), b""))

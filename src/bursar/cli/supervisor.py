@@ -82,6 +82,26 @@ class Child:
             await process.wait()
 
 
+class InMemory:
+    """Be a file that children can read and no disk holds: a copy of a configuration is one of its secrets."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.memfd_create("bursar.toml")
+        self.path = Path(f"/proc/{os.getpid()}/fd/{self._descriptor}")
+
+    def write(self, content: bytes) -> None:
+        """Fill it."""
+        os.write(self._descriptor, content)
+
+    def become(self, other: "InMemory") -> None:
+        """Hold from now on what another holds, under the same path."""
+        os.dup2(other._descriptor, self._descriptor, inheritable=False)
+
+    def close(self) -> None:
+        """Forget its content."""
+        os.close(self._descriptor)
+
+
 class Supervisor:
     """Run Bursar for one data folder."""
 
@@ -91,7 +111,8 @@ class Supervisor:
         self._folder = folder
         self._config = config
         self._config_path = config_path
-        self._used_config = str(folder.config) if config_path is not None else ""
+        self._kept = InMemory() if config_path is not None else None
+        self._used_config = str(self._kept.path) if self._kept is not None else ""
         self._host, self.port = address
         self._workers = workers
         self._listener: socket.socket | None = None
@@ -172,20 +193,21 @@ class Supervisor:
 
     def _take_config(self) -> Config:
         """Check the configuration file as it is now, and keep a copy to go by. Raises `OperatorError`."""
-        path, kept = self._config_path, self._folder.config
-        if path is None:
+        path, kept = self._config_path, self._kept
+        if path is None or kept is None:
             return self._config
-        fresh = kept.with_suffix(".new")
+        fresh = InMemory()
         try:
-            fresh.touch(mode=0o600)
-            fresh.write_bytes(path.read_bytes())
-            config = read_config(fresh)
+            fresh.write(path.read_bytes())
+            config = read_config(fresh.path)
             check_config(config, self._folder.prices)
+            kept.become(fresh)
         except ConfigError as error:
-            raise ConfigError(f"{path}: {str(error).removeprefix(f'{fresh}: ')}") from None
+            raise ConfigError(f"{path}: {str(error).removeprefix(f'{fresh.path}: ')}") from None
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-        fresh.rename(kept)
+        finally:
+            fresh.close()
         return config
 
     def reload(self) -> None:

@@ -58,7 +58,6 @@ class DataFolder:
         self.log = path / "postgres.log"
         self.spool = path / "spool"  # of the first worker
         self.prices = path / "prices.msgpack"
-        self.config = path / "bursar.toml.used"  # a copy of what is gone by: a worker starts anew with nothing else
         self.control_socket = path / "control.sock"
         self._lock: int | None = None
 
