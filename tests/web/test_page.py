@@ -153,6 +153,15 @@ def test_everything_that_leads_somewhere_is_reached_by_the_keyboard_and_seen(pag
 
 
 @wide_only
+def test_what_is_held_by_the_keyboard_stays_held_when_the_page_is_brought_up_to_date(page: Page) -> None:
+    link = page.locator("table.calls tbody tr a").first
+    href = link.get_attribute("href")
+    link.focus()
+    page.evaluate("() => { last = ''; return refresh(); }")
+    assert page.evaluate("() => document.activeElement.getAttribute('href')") == href
+
+
+@wide_only
 def test_the_row_of_a_call_leads_to_its_record(page: Page, shared_bursar: LocalBursar) -> None:
     link = page.locator("table.calls tbody tr a").first
     answer = fetch(shared_bursar, "GET", link.get_attribute("href") or "")

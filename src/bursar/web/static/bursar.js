@@ -19,7 +19,10 @@ async function refresh() {
     pulse.textContent = "live";
     if (text === last) return;
     const known = callIds();
+    const held = overview.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     overview.innerHTML = last = text;
+    // Whoever goes through the page by keyboard stays where they are.
+    if (held) overview.querySelector(`a[href="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
     if (known.size === 0) return;
     for (const row of overview.querySelectorAll("tr[data-id]")) {
       if (!known.has(row.dataset.id)) row.classList.add("new");
