@@ -11,6 +11,7 @@ from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.stated_cost import STATED_FIELDS, stated_in
 from bursar.wires.wire import (
+    ABSENT,
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
     UNREADABLE,
@@ -33,7 +34,6 @@ from bursar.wires.wire import (
     utf8_len,
 )
 
-_ABSENT: Final = msgspec.Raw(b"")
 # Kinds of tools: those at the client's, and those at the provider's that cost tokens and searches alone. Others have a
 # price of their own: code execution by the hour, an advisor by its model.
 _READ_MORE: Final = ("web_search_", "web_fetch_", "mcp_toolset")
@@ -46,9 +46,9 @@ class _Part(msgspec.Struct):
     type: str
     text: str = ""
     thinking: str = ""
-    source: msgspec.Raw = _ABSENT  # of an image or document
-    input: msgspec.Raw = _ABSENT  # of a tool use
-    content: msgspec.Raw = _ABSENT  # of a tool or search result
+    source: msgspec.Raw = ABSENT  # of an image or document
+    input: msgspec.Raw = ABSENT  # of a tool use
+    content: msgspec.Raw = ABSENT  # of a tool or search result
 
 
 class _Tool(msgspec.Struct):
@@ -68,10 +68,10 @@ class _Request(msgspec.Struct):
     stream: bool | None = None
     service_tier: str | None = None
     speed: str | None = None
-    tools: msgspec.Raw = _ABSENT
-    mcp_servers: msgspec.Raw = _ABSENT
+    tools: msgspec.Raw = ABSENT
+    mcp_servers: msgspec.Raw = ABSENT
     inference_geo: str | None = None
-    fallbacks: msgspec.Raw = _ABSENT
+    fallbacks: msgspec.Raw = ABSENT
 
 
 class _Delta(msgspec.Struct):
@@ -84,7 +84,7 @@ class _Delta(msgspec.Struct):
 class _Block(msgspec.Struct):
     text: str | None = None
     thinking: str | None = None
-    input: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = ABSENT
 
 
 class _Answer(msgspec.Struct):
@@ -355,7 +355,7 @@ def _at_provider(request: _Request) -> tuple[bool, bool]:
     if len(request.fallbacks) > 4:  # more than null or []
         raise unmetered("an answer of another model", "fallbacks")
     searches, reads_more = False, len(request.mcp_servers) > 4
-    if request.tools is _ABSENT:
+    if request.tools is ABSENT:
         return searches, reads_more
     try:
         tools = _tools.decode(request.tools) or ()

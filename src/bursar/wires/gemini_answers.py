@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from bursar.core.errors import BadRequest
-from bursar.core.usage import Usage, UsageContradiction
+from bursar.core.usage import Usage
 from bursar.wires.fields import Fields
 from bursar.wires.gemini_form import LEFT_BEHIND, Calls, GeminiFields, read_part, write_media, write_part
 from bursar.wires.gemini_usage import report_of, usage_from_report
@@ -23,7 +23,7 @@ from bursar.wires.neutral import (
     ToolResult,
     readable_arguments,
 )
-from bursar.wires.wire import UsageReport, is_report
+from bursar.wires.wire import believed
 
 STOPS: Final = {
     "STOP": Stop.end,
@@ -59,7 +59,7 @@ def read_answer(body: bytes) -> Answer:
         model=fields.text("modelVersion", ""),
         parts=tuple(part for part in parts if part != Text("")),
         stop=stop_of(candidate.text("finishReason", "STOP"), called=called) if candidate else Stop.filtered,
-        usage=read_usage(fields.plain("usageMetadata")),
+        usage=believed(fields.plain("usageMetadata"), usage_from_report),
     )
 
 
@@ -82,14 +82,6 @@ def stop_of(word: str, *, called: bool) -> Stop:
     if stop is None:
         raise BadRequest("expected an answer that ended, by `finishReason`", param="finishReason")
     return Stop.tools if called and stop is Stop.end else stop
-
-
-def read_usage(report: UsageReport | None) -> Usage | None:
-    """Read a usage report; None when there is none that can be believed."""
-    try:
-        return usage_from_report(report) if is_report(report) else None
-    except UsageContradiction:
-        return None
 
 
 def write_answer(answer: Answer, telling: Telling) -> bytes:

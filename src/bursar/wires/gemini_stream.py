@@ -7,8 +7,9 @@ import msgspec
 from bursar.core.errors import BadRequest
 from bursar.core.usage import Usage
 from bursar.wires.fields import Fields
-from bursar.wires.gemini_answers import STOP_WORDS, metadata, read_usage, response, stop_of
+from bursar.wires.gemini_answers import STOP_WORDS, metadata, response, stop_of
 from bursar.wires.gemini_form import LEFT_BEHIND, Calls, GeminiFields, read_part, write_part
+from bursar.wires.gemini_usage import usage_from_report
 from bursar.wires.neutral import (
     Answer,
     Counted,
@@ -31,7 +32,7 @@ from bursar.wires.neutral import (
     readable_arguments,
 )
 from bursar.wires.sse import event_bytes, event_data
-from bursar.wires.wire import UsageReport, is_report, merge_reports
+from bursar.wires.wire import UsageReport, believed, is_report, merge_reports
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -111,7 +112,7 @@ class GeminiEvents:
         if not is_report(report):
             return []
         self._report = merge_reports(self._report, report)
-        usage = read_usage(self._report)
+        usage = believed(self._report, usage_from_report)
         return [Counted(usage)] if usage else []
 
 

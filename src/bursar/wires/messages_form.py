@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bursar.core.errors import BadRequest
-from bursar.core.usage import Usage, UsageContradiction
+from bursar.core.usage import Usage
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES, usage_from_report
 from bursar.wires.fields import Fields, Silent, image_of
 from bursar.wires.messages_thinking import EFFORTS, read_thinking, write_thinking
@@ -37,7 +37,7 @@ from bursar.wires.neutral import (
     Turns,
     readable_arguments,
 )
-from bursar.wires.wire import UsageReport, is_report
+from bursar.wires.wire import believed
 
 CALL_ID: Final = r"[a-zA-Z0-9_-]+"
 """What Anthropic takes as the id of a tool use."""
@@ -379,7 +379,7 @@ def read_answer(body: bytes) -> Answer:
         parts=tuple(_read_answered(block) for block in blocks),
         stop=stop_of(fields.text("stop_reason", "end_turn")),
         stop_sequence=fields.text("stop_sequence", ""),
-        usage=read_usage(fields.plain("usage")),
+        usage=believed(fields.plain("usage"), usage_from_report),
     )
 
 
@@ -396,14 +396,6 @@ def stop_of(word: str) -> Stop:
     if stop is None:
         raise BadRequest("expected a known reason in `stop_reason`", param="stop_reason")
     return stop
-
-
-def read_usage(report: UsageReport | None) -> Usage | None:
-    """Read a usage report; None when there is none that can be believed."""
-    try:
-        return usage_from_report(report) if is_report(report) else None
-    except UsageContradiction:
-        return None
 
 
 def write_answer(answer: Answer, telling: Telling) -> bytes:

@@ -6,9 +6,9 @@ import msgspec
 
 from bursar.core.errors import BadRequest
 from bursar.core.usage import Usage
-from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
+from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES, usage_from_report
 from bursar.wires.fields import Fields
-from bursar.wires.messages_form import CALL_ID, LEFT_BEHIND, STOP_WORDS, read_usage, stop_of
+from bursar.wires.messages_form import CALL_ID, LEFT_BEHIND, STOP_WORDS, stop_of
 from bursar.wires.naming import call_id_in
 from bursar.wires.neutral import (
     Counted,
@@ -27,7 +27,7 @@ from bursar.wires.neutral import (
 )
 from bursar.wires.part_order import PartOrder
 from bursar.wires.sse import event_bytes, event_data
-from bursar.wires.wire import UsageReport, is_report, merge_reports
+from bursar.wires.wire import UsageReport, believed, is_report, merge_reports
 
 _encode: Final = msgspec.json.Encoder().encode
 _PIECES: Final = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
@@ -134,7 +134,7 @@ class MessagesEvents:
         if not is_report(report):
             return []
         self._report = merge_reports(self._report, report)
-        usage = read_usage(self._report)
+        usage = believed(self._report, usage_from_report)
         return [Counted(usage)] if usage else []
 
 

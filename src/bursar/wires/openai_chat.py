@@ -12,6 +12,7 @@ from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.stated_cost import STATED_FIELDS, stated_nano
 from bursar.wires.wire import (
+    ABSENT,
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
     UNREADABLE,
@@ -19,12 +20,14 @@ from bursar.wires.wire import (
     BadAnswer,
     Facts,
     Media,
+    Resold,
     Seen,
     UsageReport,
     bad_request,
     believable,
     check_cap,
     check_model,
+    check_resold,
     merge_reports,
     openai_tier,
     read_fields,
@@ -35,23 +38,22 @@ from bursar.wires.wire import (
 )
 
 CHOICES_MAX: Final = 128
-_ABSENT: Final = msgspec.Raw(b"")
 
 
 class _Part(msgspec.Struct):
     type: str
     text: str = ""
     refusal: str = ""
-    image_url: msgspec.Raw = _ABSENT
-    input_audio: msgspec.Raw = _ABSENT
-    file: msgspec.Raw = _ABSENT
+    image_url: msgspec.Raw = ABSENT
+    input_audio: msgspec.Raw = ABSENT
+    file: msgspec.Raw = ABSENT
 
 
 class _Message(msgspec.Struct):
     role: str
     content: str | list[_Part] | None = None
-    tool_calls: msgspec.Raw = _ABSENT
-    audio: msgspec.Raw = _ABSENT  # names an earlier answer's
+    tool_calls: msgspec.Raw = ABSENT
+    audio: msgspec.Raw = ABSENT  # names an earlier answer's
 
 
 class _Tool(msgspec.Struct):
@@ -62,7 +64,7 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class _Request(msgspec.Struct):
+class _Request(Resold, kw_only=True):
     model: str
     messages: list[_Message]
     stream: bool | None = None
@@ -71,26 +73,17 @@ class _Request(msgspec.Struct):
     max_completion_tokens: int | None = None
     n: int | None = None
     service_tier: str | None = None
-    tools: msgspec.Raw = _ABSENT
-    functions: msgspec.Raw = _ABSENT
-    prediction: msgspec.Raw = _ABSENT
-    web_search_options: msgspec.Raw = _ABSENT
-    # Resellers' own: other models to answer instead, and searches billed beside the tokens.
-    models: msgspec.Raw = _ABSENT
-    fallbacks: msgspec.Raw = _ABSENT
-    plugins: msgspec.Raw = _ABSENT
-    search_parameters: msgspec.Raw = _ABSENT
-    enable_search: msgspec.Raw = _ABSENT
-    # Spoken answers cost many times what written ones do, and few prices say how much.
-    audio: msgspec.Raw = _ABSENT
-    modalities: list[str] | None = None
+    tools: msgspec.Raw = ABSENT
+    functions: msgspec.Raw = ABSENT
+    prediction: msgspec.Raw = ABSENT
+    web_search_options: msgspec.Raw = ABSENT
 
 
 class _Answer(msgspec.Struct):
     model: str | None = None
-    usage: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = ABSENT
     service_tier: str | None = None
-    choices: msgspec.Raw = _ABSENT
+    choices: msgspec.Raw = ABSENT
 
 
 class _PromptDetails(msgspec.Struct):
@@ -123,7 +116,7 @@ class _Text(msgspec.Struct):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: msgspec.Raw = _ABSENT
+    tool_calls: msgspec.Raw = ABSENT
 
 
 class _Choice(msgspec.Struct):
@@ -134,7 +127,7 @@ class _Choice(msgspec.Struct):
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
-    usage: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = ABSENT
     model: str | None = None
     service_tier: str | None = None
 
@@ -341,10 +334,10 @@ class OpenAIChat:
             segments,
             text_bytes,
             media,
-            _PLAIN if media is NO_MEDIA and request.web_search_options is _ABSENT else _traits(request, media),
+            _PLAIN if media is NO_MEDIA and request.web_search_options is ABSENT else _traits(request, media),
             len(request.prediction),
             openai_tier(request.service_tier),
-            hides_searches=request.web_search_options is not _ABSENT,
+            hides_searches=request.web_search_options is not ABSENT,
         )
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:
@@ -411,23 +404,15 @@ class OpenAIChat:
 _NULL: Final = b"null"
 _BOUNDED_PARTS: Final = ("text", "refusal", "image_url")  # by their bytes or by the model's size of images
 _CAP_FIELDS: Final = ("max_completion_tokens", "max_tokens")
-_OFF: Final = (b"null", b"false", b"[]", b"{}")
 _CLIENTS_TOOLS: Final = ("function", "custom")  # those that run at the client's
 
 
 def _check_metered(request: _Request) -> None:
     """Check that nothing is asked for that would be billed beside the tokens or at another model's price."""
-    r = request
-    if r.modalities is not None and r.modalities != ["text"]:
-        raise unmetered("an answer that is not text", "modalities")
-    if not r.models is r.fallbacks is r.plugins is r.search_parameters is r.enable_search is r.audio is _ABSENT:
-        for name in ("models", "fallbacks", "plugins", "search_parameters", "enable_search", "audio"):
-            value: msgspec.Raw = getattr(r, name)
-            if value is not _ABSENT and bytes(value) not in _OFF:
-                raise unmetered(f"what `{name}` asks for", name)
-    if r.tools is not _ABSENT:
+    check_resold(request)
+    if request.tools is not ABSENT:
         try:
-            tools = _tools.decode(r.tools) or ()
+            tools = _tools.decode(request.tools) or ()
         except UNREADABLE:
             raise BadRequest("expected a list of tools in `tools`", param="tools") from None
         for tool in tools:
@@ -440,7 +425,7 @@ _PLAIN: Final = Traits(writes_cache_5m=True)
 
 
 def _traits(request: _Request, media: Media) -> Traits:
-    searches = request.web_search_options is not _ABSENT
+    searches = request.web_search_options is not ABSENT
     return Traits(writes_cache_5m=True, media=media is not NO_MEDIA, searches_web=searches)
 
 
@@ -468,7 +453,7 @@ def _segments(request: _Request) -> tuple[Segments, Media]:
                 images += len(part.image_url) > 0
                 others += len(part.input_audio) > 0 or len(part.file) > 0 or part.type not in _BOUNDED_PARTS
                 media_bytes += len(part.image_url) + len(part.input_audio) + len(part.file)
-        if message.audio is not _ABSENT and bytes(message.audio) != _NULL:
+        if message.audio is not ABSENT and bytes(message.audio) != _NULL:
             others += 1
         role = message.role
         if role == "user":

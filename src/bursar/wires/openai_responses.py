@@ -13,6 +13,7 @@ from bursar.wires.responses_request import read_request
 from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.stated_cost import STATED_FIELDS, stated_in
 from bursar.wires.wire import (
+    ABSENT,
     NO_MEDIA,
     TOOLS_OVERHEAD_TOKENS,
     UNREADABLE,
@@ -31,8 +32,6 @@ from bursar.wires.wire import (
     utf8_len,
 )
 
-_ABSENT: Final = msgspec.Raw(b"")
-
 
 class _Text(msgspec.Struct):
     text: str | None = None
@@ -47,9 +46,9 @@ class _OutputItem(msgspec.Struct):
     type: str = ""
     content: list[_Text] | None = None
     summary: list[_Text] | None = None
-    arguments: msgspec.Raw = _ABSENT
-    input: msgspec.Raw = _ABSENT
-    action: msgspec.Raw = _ABSENT
+    arguments: msgspec.Raw = ABSENT
+    input: msgspec.Raw = ABSENT
+    action: msgspec.Raw = ABSENT
 
 
 class _Response(msgspec.Struct):
@@ -58,14 +57,14 @@ class _Response(msgspec.Struct):
     service_tier: str | None = None
     usage: UsageReport | None = None
     tool_usage: UsageReport | None = None
-    output: msgspec.Raw = _ABSENT
+    output: msgspec.Raw = ABSENT
 
 
 class _Event(msgspec.Struct):
     type: str = ""
-    delta: msgspec.Raw = _ABSENT
-    item: msgspec.Raw = _ABSENT
-    response: msgspec.Raw = _ABSENT
+    delta: msgspec.Raw = ABSENT
+    item: msgspec.Raw = ABSENT
+    response: msgspec.Raw = ABSENT
 
 
 _action = msgspec.json.Decoder(_Action | None)

@@ -5,7 +5,6 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bursar.core.errors import BadRequest
-from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.fields import Fields, Silent, data_uri, image_of, media_of
 from bursar.wires.naming import call_id_in, made_id
 from bursar.wires.neutral import (
@@ -34,7 +33,7 @@ from bursar.wires.neutral import (
     effort_of,
 )
 from bursar.wires.openai_responses import OPENAI_RESPONSES, usage_from_report
-from bursar.wires.wire import UsageReport, is_report
+from bursar.wires.wire import believed
 
 CALL_ID: Final = r"[\x21-\x7e]{1,64}"
 """What OpenAI takes as the id of a function call."""
@@ -390,7 +389,7 @@ def answer_of(fields: Fields) -> Answer:
         model=fields.text("model", ""),
         parts=tuple(parts),
         stop=stop_of(fields, called=any(isinstance(part, ToolCall) for part in parts)),
-        usage=read_usage(fields.plain("usage")),
+        usage=believed(fields.plain("usage"), usage_from_report),
     )
 
 
@@ -405,14 +404,6 @@ def stop_of(fields: Fields, *, called: bool) -> Stop:
         return Stop.filtered if reason == "content_filter" else Stop.length
     error = fields.object("error")
     raise BadRequest(error.text("message", "the provider failed") if error else f"the response is {status!r}")
-
-
-def read_usage(report: UsageReport | None) -> Usage | None:
-    """Read a usage report; None when there is none that can be believed."""
-    try:
-        return usage_from_report(report) if is_report(report) else None
-    except UsageContradiction:
-        return None
 
 
 def write_answer(answer: Answer, telling: Telling) -> bytes:

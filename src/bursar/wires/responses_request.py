@@ -7,44 +7,46 @@ import msgspec
 from bursar.core.errors import BadRequest
 from bursar.core.records import Segments
 from bursar.wires.wire import (
+    ABSENT,
     NO_MEDIA,
+    OFF,
     UNREADABLE,
     Media,
+    Resold,
     bad_request,
     check_cap,
     check_model,
+    check_resold,
     openai_tier,
     unmetered,
     utf8_len,
 )
-
-_ABSENT: Final = msgspec.Raw(b"")
 
 
 class _Part(msgspec.Struct):
     type: str = ""
     text: str | None = None
     refusal: str | None = None
-    image_url: msgspec.Raw = _ABSENT
-    file_id: msgspec.Raw = _ABSENT
-    file_data: msgspec.Raw = _ABSENT
-    file_url: msgspec.Raw = _ABSENT
-    input_audio: msgspec.Raw = _ABSENT
+    image_url: msgspec.Raw = ABSENT
+    file_id: msgspec.Raw = ABSENT
+    file_data: msgspec.Raw = ABSENT
+    file_url: msgspec.Raw = ABSENT
+    input_audio: msgspec.Raw = ABSENT
 
 
 class _Item(msgspec.Struct):
     type: str | None = None
     role: str | None = None
     content: str | list[_Part] | None = None
-    summary: msgspec.Raw = _ABSENT  # of reasoning
-    encrypted_content: msgspec.Raw = _ABSENT
-    arguments: msgspec.Raw = _ABSENT  # of a call
-    input: msgspec.Raw = _ABSENT
-    action: msgspec.Raw = _ABSENT
-    operation: msgspec.Raw = _ABSENT
-    output: msgspec.Raw = _ABSENT  # of what was called
-    result: msgspec.Raw = _ABSENT  # an image that was made
-    tools: msgspec.Raw = _ABSENT
+    summary: msgspec.Raw = ABSENT  # of reasoning
+    encrypted_content: msgspec.Raw = ABSENT
+    arguments: msgspec.Raw = ABSENT  # of a call
+    input: msgspec.Raw = ABSENT
+    action: msgspec.Raw = ABSENT
+    operation: msgspec.Raw = ABSENT
+    output: msgspec.Raw = ABSENT  # of what was called
+    result: msgspec.Raw = ABSENT  # an image that was made
+    tools: msgspec.Raw = ABSENT
 
 
 class _Kind(msgspec.Struct):
@@ -57,7 +59,7 @@ class _Tool(msgspec.Struct):
     tools: "list[_Tool] | None" = None  # of a namespace
 
 
-class _Request(msgspec.Struct):
+class _Request(Resold, kw_only=True):
     model: str
     input: str | list[_Item] | None = None
     instructions: str | None = None
@@ -66,17 +68,9 @@ class _Request(msgspec.Struct):
     service_tier: str | None = None
     background: bool | None = None
     previous_response_id: str | None = None
-    conversation: msgspec.Raw = _ABSENT
-    prompt: msgspec.Raw = _ABSENT
-    tools: msgspec.Raw = _ABSENT
-    modalities: list[str] | None = None
-    # As in chat completions: resellers' own, and spoken answers.
-    models: msgspec.Raw = _ABSENT
-    fallbacks: msgspec.Raw = _ABSENT
-    plugins: msgspec.Raw = _ABSENT
-    search_parameters: msgspec.Raw = _ABSENT
-    enable_search: msgspec.Raw = _ABSENT
-    audio: msgspec.Raw = _ABSENT
+    conversation: msgspec.Raw = ABSENT
+    prompt: msgspec.Raw = ABSENT
+    tools: msgspec.Raw = ABSENT
 
 
 _request = msgspec.json.Decoder(_Request)
@@ -84,8 +78,6 @@ _parts = msgspec.json.Decoder(list[_Part])
 _part = msgspec.json.Decoder(_Part)
 _tools = msgspec.json.Decoder(list[_Tool] | None)
 
-_OFF: Final = (b"", b"null", b"false", b"[]", b"{}")
-_BILLED_BESIDE: Final = ("models", "fallbacks", "plugins", "search_parameters", "enable_search", "audio")
 # Tools that run at the client's, or cost the tokens of the request alone.
 _CLIENTS_TOOLS: Final = (
     "function",
@@ -161,21 +153,14 @@ def _check_metered(request: _Request) -> None:
     """Check that nothing is asked for that would be billed beside the tokens, or by another model, or later."""
     if request.background:
         raise unmetered("an answer that comes when the call is over", "background")
-    r = request
-    if r.prompt is not _ABSENT and bytes(r.prompt) not in _OFF:
+    if bytes(request.prompt) not in OFF:
         raise unmetered("what a prompt stored at the provider's brings, such as tools,", "prompt")
-    if request.modalities is not None and request.modalities != ["text"]:
-        raise unmetered("an answer that is not text", "modalities")
-    if r.models is r.fallbacks is r.plugins is r.search_parameters is r.enable_search is r.audio is _ABSENT:
-        return
-    for name in _BILLED_BESIDE:
-        if bytes(getattr(request, name)) not in _OFF:
-            raise unmetered(f"what `{name}` asks for", name)
+    check_resold(request)
 
 
 def _may_search(tools: msgspec.Raw, param: str) -> bool:
     """Tell whether tools search the web. Raises `BadRequest`, and `Unmetered` for those without a meter."""
-    if tools is _ABSENT:
+    if tools is ABSENT:
         return False
     try:
         read: list[_Tool] = _tools.decode(tools) or []
@@ -207,7 +192,7 @@ class _Sizes:
         self.searches = _may_search(request.tools, "tools")
         # What the provider adds to the prompt by itself: what it finds, and what it has kept of earlier turns.
         talk = request.conversation
-        if self.searches or request.previous_response_id or (talk is not _ABSENT and bytes(talk) not in _OFF):
+        if self.searches or request.previous_response_id or (talk is not ABSENT and bytes(talk) not in OFF):
             self._others += 1
         if isinstance(request.input, str):
             self._user = utf8_len(request.input)
@@ -248,7 +233,7 @@ class _Sizes:
         else:
             self._history += size
             self._others += item.type not in _BOUNDED_ITEMS
-        if item.tools is not _ABSENT:
+        if item.tools is not ABSENT:
             self._tools += len(item.tools)
             self._others += (searches := _may_search(item.tools, "input"))
             self.searches = self.searches or searches

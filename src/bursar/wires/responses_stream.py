@@ -27,11 +27,11 @@ from bursar.wires.neutral import (
     Text,
     ToolCall,
 )
+from bursar.wires.openai_responses import usage_from_report
 from bursar.wires.part_order import PartOrder
 from bursar.wires.responses_form import (
     LEFT_BEHIND,
     finished,
-    read_usage,
     response,
     stop_of,
     write_call,
@@ -39,6 +39,7 @@ from bursar.wires.responses_form import (
     write_words,
 )
 from bursar.wires.sse import event_bytes, event_data
+from bursar.wires.wire import believed
 
 _encode: Final = msgspec.json.Encoder().encode
 _Kind = Literal["text", "reasoning", "refused"]
@@ -150,7 +151,7 @@ class ResponsesEvents:
         given = fields.object("response")
         if given is None:
             raise fields.wrong("response", "an object")
-        usage = read_usage(given.plain("usage"))
+        usage = believed(given.plain("usage"), usage_from_report)
         counted: list[Event] = [Counted(usage)] if usage else []
         if failed:
             error = given.object("error")

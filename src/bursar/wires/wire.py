@@ -1,6 +1,6 @@
 """Say what a protocol must be able to do, and what is read from a call and its answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Protocol, TypeGuard
 
@@ -30,6 +30,12 @@ NO_MEDIA: Final = Media()
 
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What reading a body may raise: it is not JSON or of another shape, not UTF-8, or nested too deep."""
+
+ABSENT: Final = msgspec.Raw(b"")
+"""What a field holds, of those kept as they came, that is not given."""
+
+OFF: Final = (b"", b"null", b"false", b"[]", b"{}")
+"""The ways to ask for nothing by such a field."""
 
 MODEL_CHARS_MAX: Final = 256
 OUTPUT_CAP_MAX: Final = 10_000_000
@@ -139,6 +145,32 @@ class Wire(Protocol):
         ...
 
 
+class Resold(msgspec.Struct):
+    """Hold what OpenAI's protocols and their resellers let a request ask for beside tokens of one model's text."""
+
+    # Resellers' own: other models to answer instead, and searches billed beside the tokens.
+    models: msgspec.Raw = ABSENT
+    fallbacks: msgspec.Raw = ABSENT
+    plugins: msgspec.Raw = ABSENT
+    search_parameters: msgspec.Raw = ABSENT
+    enable_search: msgspec.Raw = ABSENT
+    # Spoken answers cost many times what written ones do, and few prices say how much.
+    audio: msgspec.Raw = ABSENT
+    modalities: list[str] | None = None
+
+
+def check_resold(request: Resold) -> None:
+    """Check that nothing is asked for that would be billed beside the tokens or at another model's price."""
+    r = request
+    if r.modalities is not None and r.modalities != ["text"]:
+        raise unmetered("an answer that is not text", "modalities")
+    if r.models is r.fallbacks is r.plugins is r.search_parameters is r.enable_search is r.audio is ABSENT:
+        return
+    for name in ("models", "fallbacks", "plugins", "search_parameters", "enable_search", "audio"):
+        if bytes(getattr(r, name)) not in OFF:
+            raise unmetered(f"what `{name}` asks for", name)
+
+
 class BadAnswer(ValueError):
     """Say that a provider's answer cannot be read."""
 
@@ -231,6 +263,14 @@ def merge_reports(old: UsageReport | None, new: UsageReport) -> UsageReport:
         elif value is not None:
             merged[name] = value
     return merged
+
+
+def believed(report: UsageReport | None, read: Callable[[UsageReport], Usage]) -> Usage | None:
+    """Read a usage report by its protocol's reader; None when there is none that can be believed."""
+    try:
+        return read(report) if is_report(report) else None
+    except UsageContradiction:
+        return None
 
 
 def count_of(report: Mapping[str, Any], name: str) -> int:
