@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import anthropic
 import msgspec
@@ -83,7 +83,7 @@ class ScriptedProvider:
 
     def _serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError), client.makefile("rb") as reader:
-            while head := b"".join(iter(reader.readline, b"\r\n")):
+            while head := b"".join(_lines_of_head(reader)):
                 size = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
                 body = reader.read(size)
                 self.requests.append(head + b"\r\n" + body)
@@ -92,6 +92,12 @@ class ScriptedProvider:
                         client.shutdown(socket.SHUT_RDWR)
                         return
                     client.sendall(piece)
+
+
+def _lines_of_head(reader: BinaryIO) -> Iterator[bytes]:
+    """Read up to the empty line; the end of what comes is an end as well."""
+    while (line := reader.readline()) not in (b"\r\n", b""):
+        yield line
 
 
 def _model_of(head: bytes, body: bytes) -> str:
