@@ -139,6 +139,7 @@ HOUSE = """
 [gateway]
 body_bytes_max = 1_000_000
 output_cap = 1_000
+previous_responses = "any"
 
 [providers.sandbox]
 kind = "sandbox"

@@ -205,3 +205,27 @@ def test_the_longer_price_holds_for_the_whole_request_above_its_bound(
 
 def test_the_books_balance_after_every_report(house: LocalBursar) -> None:
     assert house.audit().findings == []
+
+
+@pytest.mark.parametrize(
+    ("answered", "recorded"),
+    [("gpt-4o-2024-08-06", "gpt-4o-2024-08-06"), ("gpt-4o-mini-2024-07-18", None), (GPT, None)],
+)
+def test_an_answer_by_another_model_is_recorded_and_counted_and_one_by_a_snapshot_is_not(
+    house: LocalBursar, house_key: str, call_in_house: CallOf, provider: Any, answered: str, recorded: str | None
+) -> None:
+    before = others_counted(house)
+    body = json.loads(answer(USAGE)) | {"model": answered}
+    provider.say(GPT, "200 OK", json.dumps(body).encode())
+    call = call_in_house(ask(house, house_key))
+    assert call["answered_model"] == recorded
+    assert others_counted(house) - before == (recorded is not None)
+    own_price = call_in_house(ask(house, house_key, model="own-price"))
+    assert own_price["answered_model"] is None  # the operator has said what it costs, whatever it calls itself
+
+
+def others_counted(house: LocalBursar) -> float:
+    lines = httpx.get(f"{house.url}/metrics").text.splitlines()
+    return sum(
+        float(line.split()[1]) for line in lines if line.startswith('bursar_other_models_total{provider="scripted"}')
+    )

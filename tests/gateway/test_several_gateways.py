@@ -169,3 +169,16 @@ def test_fewer_workers_recover_the_spools_of_those_before() -> None:
         assert local.query(LEFT) == [{"leased": 0, "undecided": 0, "held": 0}]
         assert state_of_gateways(local) == {"alive": 1, "closed": 1}
         assert local.stop() == 0, local.last_words()
+
+
+def test_an_answer_is_gone_on_from_at_whichever_gateway(home: LocalBursar, away: LocalBursar) -> None:
+    key = home.create_key("goes on elsewhere", "1.00")
+    answer = respond(home, key)
+    assert answer.status_code == 200
+    again = respond(away, key, previous_response_id=answer.json()["id"])  # its record may not be in the books yet
+    assert again.status_code == 200, again.text
+
+
+def respond(local: LocalBursar, key: str, **fields: Any) -> httpx.Response:
+    body = {"model": "gpt-4o-mini", "input": "[[output=5]] hello", "max_output_tokens": 20} | fields
+    return httpx.post(f"{local.url}/v1/responses", json=body, headers={"x-api-key": key}, timeout=30)

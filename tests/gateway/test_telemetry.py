@@ -89,6 +89,7 @@ def test_an_attempt_says_what_was_used_with_cached_tokens_among_the_input() -> N
             "gen_ai.usage.cache_read.input_tokens": 400,
             "gen_ai.usage.cache_creation.input_tokens": 35,
             "gen_ai.usage.reasoning.output_tokens": 7,
+            "gen_ai.response.model": "opus",
             "http.response.status_code": 200,
             "bursar.price_id": "price",
             "bursar.reported_cost_usd": "0.0000016",

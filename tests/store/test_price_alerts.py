@@ -5,12 +5,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from inline_snapshot import snapshot
 
 from bursar.core.records import UsageSource
 from bursar.core.times import DAY_US
 from bursar.store.alerts import claim_deliveries, recent_alerts
 from bursar.store.database import Connection
-from bursar.store.price_alerts import PriceTerms, make_price_alerts, reported_sums
+from bursar.store.price_alerts import PriceTerms, make_price_alerts, other_models, reported_sums
 from bursar.store.reports import By, statement
 from tests.store.bookkeeping import NOW_US, USD, Shop, attempt, open_shop, write
 
@@ -99,3 +100,25 @@ async def test_a_statement_shows_what_was_reported_beside_what_was_booked_for_th
     (line,) = await statement(connection, By.model, DAY_START_US, DAY_START_US + DAY_US)
     assert (line.calls, line.cost_nano) == (2, 4 * USD)
     assert (line.reported, line.reported_nano, line.of_reported_nano) == (1, 2 * USD, USD)
+
+
+async def test_another_model_that_answers_is_told_once_a_day_and_a_snapshot_is_not(
+    connection: Connection, shop: Shop, database_url: str, tmp_path: Path
+) -> None:
+    dear = calls(shop, (USD, -1), (2 * USD, -1), answered_model="gpt-4o", is_other=True)
+    dated = calls(shop, (USD, -1), answered_model="gpt-4o-mini-2024-07-18")
+    await write(shop, tmp_path / "spool", database_url, *dear, *dated)
+    (text,) = await look(connection)
+    assert text == snapshot(
+        "openai/gpt-4o-mini has answered 2 calls of 2026-11-21 by gpt-4o: "
+        "they were charged by the price of openai/gpt-4o-mini, 3.00 USD"
+    )
+    assert await look(connection, NOW_US + 1) == []
+    (listed,) = await recent_alerts(connection, 10)
+    assert (listed.alert.type, listed.alert.budget, listed.alert.limit) == (
+        "price.model",
+        "openai/gpt-4o-mini",
+        "gpt-4o",
+    )
+    assert await other_models(connection, DAY_START_US + DAY_US) == []
+    assert await look(connection, NOW_US, PriceTerms(2, 60, other_models=False)) == []

@@ -524,3 +524,17 @@ def test_a_refusal_has_the_protocols_shape_whole_and_in_a_stream() -> None:
     told = msgspec.json.decode(event_data(event))
     assert (told["type"], told["code"], told["message"]) == ("error", "budget_exhausted", "no money")
     assert told["error"] == error
+
+
+def test_what_a_provider_keeps_of_an_answer_is_known_by_its_ids_unless_it_keeps_nothing() -> None:
+    output = [{"type": "reasoning", "id": "rs_1"}, {"type": "message", "id": "msg_1", "content": []}, {"type": "odd"}]
+    whole = {"id": "resp_1", "status": "completed", "output": output}
+    assert OPENAI_RESPONSES.answer(msgspec.json.encode(whole)).kept == ("resp_1", "rs_1", "msg_1")
+    for fields in ({"store": False}, {"id": None}, {"id": 5}, {"output": [{"id": 7}]}):
+        assert OPENAI_RESPONSES.answer(msgspec.json.encode(whole | fields)).kept == ()
+    reader = OPENAI_RESPONSES.reader()
+    begun = {"type": "response.created", "response": {"id": "resp_1", "output": []}}
+    reader.see(b"data: " + msgspec.json.encode(begun) + b"\n\n")
+    assert reader.answer().kept == ("resp_1",)  # should it end here, the provider may have it all the same
+    reader.see(b"data: " + msgspec.json.encode({"type": "response.completed", "response": whole}) + b"\n\n")
+    assert reader.answer().kept == ("resp_1", "rs_1", "msg_1")

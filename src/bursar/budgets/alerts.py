@@ -33,6 +33,7 @@ class AlertKind(StrEnum):
     forecast = "forecast"
     price_divergence = "price_divergence"  # these are of no budget: see `budgets.divergence`
     price_stale = "price_stale"
+    price_model = "price_model"
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """Find what is to be told about prices: a provider that charges something else than we book, and prices grown old.
 
 A provider that states what a call cost is believed to know. Where its sum over a day and ours differ by more than a
-share and more than a cent, a price is wrong: told once a day and target.
+share and more than a cent, a price is wrong: told once a day and target. So is another model that has answered than
+the one asked, whose price was charged.
 """
 
 import hashlib
@@ -28,6 +29,29 @@ class Reported(msgspec.Struct, frozen=True):
     calls: int
     booked_nano: Money
     reported_nano: Money
+
+
+class OtherModel(msgspec.Struct, frozen=True):
+    """Count the calls of a day that a target has answered by another model, and what was booked for them."""
+
+    target: str
+    answered: str
+    day: str
+    calls: int
+    booked_nano: Money
+
+
+def find_other_models(tenant: int, found: Sequence[OtherModel], now_us: int) -> list[Alert]:
+    """Return an alert for each target and model that has answered in its place."""
+    return [_other_model(tenant, each, now_us) for each in found]
+
+
+def _other_model(tenant: int, each: OtherModel, now_us: int) -> Alert:
+    booked = nano_to_usd(each.booked_nano)
+    answered = f"{each.target} has answered {each.calls:,} calls of {each.day} by {each.answered}"
+    text = f"{answered}: they were charged by the price of {each.target}, {_rounded(each.booked_nano)} USD"
+    details = Details(each.target, "target", "USD", each.answered, booked, 0)
+    return _alert(tenant, (f"{each.target} {each.answered}", each.day), AlertKind.price_model, text, details, now_us)
 
 
 def find_divergence(tenant: int, sums: Sequence[Reported], percent: int, now_us: int) -> list[Alert]:

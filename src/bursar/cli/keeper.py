@@ -64,7 +64,7 @@ class Keeper:
         self._timeout_s = timeout_s
         self._tls = tls
         self._secret = alerts.secret()
-        self._prices = PriceTerms(alerts.divergence_percent, alerts.stale_days, prices_checked)
+        self._prices = PriceTerms(alerts.divergence_percent, alerts.stale_days, prices_checked, alerts.other_models)
         self._prices_due = 0.0
         self._url_sha256 = hashlib.sha256(alerts.webhook.encode()).digest() if alerts.webhook else None
         self._random = random.Random()  # noqa: S311 - it spreads attempts, nothing is kept secret by it

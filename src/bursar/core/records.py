@@ -110,6 +110,9 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     cost_nano: Money = 0
     reported_cost_nano: Money = -1  # what the provider says it charged; -1: it does not say
     error: str = ""
+    answered_model: str = ""  # by the provider's word, where that is another name
+    is_other: bool = False  # that is another model than the one charged for, not one of its snapshots
+    kept: tuple[bytes, ...] = ()  # names of what the provider keeps of the answer, of this key's alone
 
 
 class Call(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -47,6 +47,7 @@ from bursar.gateway.idempotency import Idempotency, Replay
 from bursar.gateway.identify import Keys, check_address, check_scope
 from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, quote_plan
+from bursar.gateway.recall import Recall
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.send import Sender
 from bursar.gateway.stats import Stats
@@ -93,6 +94,7 @@ class Calls:
         self.holds = HoldPolicy(settings, books, stats)
         self._sender = Sender(routes, books, self.holds)
         self._guard = Guard(books.control)
+        self._recall = Recall(books.control, books.settler.kept)
         self.stats = stats
         self.propagates = False  # whether providers are told which trace a call belongs to
         self.is_strict = books.strict
@@ -225,13 +227,16 @@ class Calls:
 
     def _may_begin(self, passage: Passage, quote: Quote) -> bool:
         """Hold for a call, if nobody has to be asked whether it may be made. Raises `NoMoney` for a frozen budget."""
-        return not self._is_watched(passage) and self.holds.try_hold(passage, quote)
+        asks = passage.facts.recalls or self._is_watched(passage)
+        return not asks and self.holds.try_hold(passage, quote)
 
     async def _ask_and_answer(self, passage: Passage, quote: Quote, send: Send) -> None:
-        """Check a run that is watched and hold for a call, whoever has to be asked for that; then attempt it.
+        """Check what is to be checked of a call and hold for it, whoever has to be asked for that; then attempt it.
 
-        Raises `Forbidden`, `NoMoney`, `TooMany`, `Unavailable`; then nothing is held.
+        Raises `BadRequest`, `NotFound`, `Forbidden`, `NoMoney`, `TooMany`, `Unavailable`; then nothing is held.
         """
+        if passage.facts.recalls and self._settings.previous_responses == "own" and _goes_as_it_is(passage):
+            await self._recall.check(passage.call, passage.facts.recalls)
         if self._is_watched(passage):
             await self._guard.check(passage)
         if not self.holds.try_hold(passage, quote):
@@ -441,6 +446,11 @@ def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: byte
     passage = Passage(wire, call, facts, body, headers.forwarded)
     passage.as_array = headers.as_array
     return passage
+
+
+def _goes_as_it_is(passage: Passage) -> bool:
+    """Tell whether a call may reach a provider of its own protocol, who would find what it names."""
+    return bool(passage.rules.fallbacks) or any(each.wire is passage.wire for each in passage.plan.candidates)
 
 
 def _max_cost(text: str) -> Money:

@@ -23,6 +23,7 @@ Durability = Literal["fast", "strict"]
 Kind = Literal["openai", "anthropic", "gemini", "sandbox"]
 Indeterminate = Literal["hold", "estimate"]
 OnDisconnect = Literal["drain", "cancel"]
+PreviousResponses = Literal["own", "any"]
 Balance = Literal["order", "least_loaded", "affinity"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
@@ -46,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     retry_wait_max_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0  # a longer pause asked for is not waited for
     retry_lost: bool = False  # ask again although what was lost may be billed
     on_disconnect: OnDisconnect = "drain"  # what becomes of a stream whose client has left
+    previous_responses: PreviousResponses = "own"  # whose answers, kept at a provider, a call may go on from
     drain_s: Annotated[int, msgspec.Meta(ge=0)] = 30  # how long calls under way may take to end at a stop
     idempotency_bytes_max: Count = 64 * 1024 * 1024
     dead_after_s: Count = 15  # how long nobody has seen a gateway before its leases are set aside
@@ -87,6 +89,7 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     every_s: Seconds = 5.0
     divergence_percent: Annotated[int, msgspec.Meta(ge=0)] = 2  # between a provider's own costs and ours; 0: not told
     stale_days: Annotated[int, msgspec.Meta(ge=0)] = 60  # since the price book was checked; 0: not told
+    other_models: bool = True  # tell of targets that answer by another model than the one asked
 
     def secret(self) -> bytes:
         """Read what webhooks are signed with. Raises `ConfigError` when its place is empty."""

@@ -31,6 +31,7 @@ METRICS: Final = (
     Shown("bursar_attempts", "counter", (*_TARGET, "status"), "Attempts at providers"),
     Shown("bursar_retries", "counter", ("provider",), "Attempts made again at the same target, by who failed"),
     Shown("bursar_fallbacks", "counter", ("provider",), "Attempts made at another target, by who failed"),
+    Shown("bursar_other_models", "counter", ("provider",), "Answers of another model than the one that is charged for"),
     Shown("bursar_cost_usd", "counter", _TARGET, "Cost of attempts in USD"),
     Shown("bursar_tokens", "counter", (*_TARGET, "kind"), "Tokens of attempts; kinds never overlap"),
     Shown("bursar_first_byte_seconds", "histogram", _TARGET, "From a call's arrival to its answer's first byte"),
@@ -83,7 +84,7 @@ def families(workers: Sequence[Counts]) -> Iterator[Metric]:
     series = _merged(workers)
     yield from _of_calls(series)
     yield from _of_targets(series)
-    for name in ("refused", "retries", "fallbacks"):
+    for name in ("refused", "retries", "fallbacks", "other_models"):
         counted = [pair for each in workers for pair in getattr(each, name).items()]
         yield _counter(f"bursar_{name}", (((label,), count) for label, count in counted))
     for name, shown in _NAMES.items():

@@ -22,6 +22,7 @@ LIVE: Final = (
     "calls_max",
     "on_disconnect",
     "output_cap",
+    "previous_responses",
     "retries",
     "retry_lost",
     "retry_wait_max_s",

@@ -16,6 +16,7 @@ from bursar.prices.book import Book
 from bursar.prices.near import near_names
 from bursar.prices.price import Price, RateCard
 from bursar.prices.quote import Ceiling, ceiling, missing_rate
+from bursar.prices.snapshots import is_another
 from bursar.wires.protocols import WIRES
 from bursar.wires.wire import Wire
 
@@ -28,6 +29,7 @@ _SPEAKS: Final = {
 _KEY_HEADERS: Final = {Protocol.anthropic_messages: "x-api-key: ", Protocol.gemini: "x-goog-api-key: "}
 _OPENAI: Final = "api.openai.com"
 _HEALTHS_MAX: Final = 10_000  # a client may make up names without end
+_OTHERS_MAX: Final = 100
 # Tiers that are the standard price, whatever a provider calls it. Any other must be priced to be used.
 _STANDARD_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "on_demand")
 
@@ -101,6 +103,7 @@ class Candidate:
         self.upstream = upstream
         self.health = upstream.health_of(model)
         self.weight = 1
+        self.own_price = False  # the operator has given this target a price, whatever it calls its model
         self.rules = rules
         usual, own_s = upstream.pool.timeouts, rules.own_timeout_s
         self.timeouts = usual if own_s is None else usual.within(own_s)
@@ -111,6 +114,7 @@ class Candidate:
         self.header = (b"x-bursar-model", f"{upstream.name}/{model}".encode("latin-1", "replace"))
         self._cards: dict[tuple[str, str], RateCard] = {}
         self._ceilings: dict[tuple[str, Traits], Ceiling] = {}
+        self._others: dict[str, bool] = {}
 
     def head(self, *, stream: bool, extra: bytes, body_len: int) -> bytes:
         """Return a request's head; `extra` are further header lines of the client's."""
@@ -133,6 +137,15 @@ class Candidate:
             if missing := missing_rate(card, traits):
                 raise Unmetered(f"the price of {self.price.model} has no rate for {missing}", param="model")
             found = self._ceilings[key] = ceiling(card, traits)
+        return found
+
+    def is_other(self, answered: str) -> bool:
+        """Tell whether the model that has answered is another than the one charged for, by its name."""
+        found = self._others.get(answered)
+        if found is None:
+            found = bool(answered) and not self.own_price and is_another(self.price, self.model, answered)
+            if len(self._others) < _OTHERS_MAX:  # a provider may make up names without end
+                self._others[answered] = found
         return found
 
     def priced_tier(self, service_tier: str) -> bool:
@@ -241,6 +254,7 @@ class Routes:
             ) from None
         rules = rules_of(self._config.gateway, self._config.models.get(name))
         candidate = Candidate(upstream, upstream.wire_for(protocol), model, found, rules)
+        candidate.own_price = price is not None
         candidate.ceiling(found.at(0), Traits())
         return candidate
 

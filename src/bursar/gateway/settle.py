@@ -25,6 +25,7 @@ from bursar.core.usage import Usage
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.config import Indeterminate
 from bursar.gateway.passage import Passage
+from bursar.gateway.recall import Kept
 from bursar.gateway.routes import Candidate
 from bursar.gateway.volumes import Volumes
 from bursar.ledger.journal import CardUsed, Debt, Intent
@@ -32,7 +33,7 @@ from bursar.prices.charge import charge, cost, total
 from bursar.prices.price import RateCard
 from bursar.store.spool import Spool
 from bursar.tokens.estimate import tokens_from_bytes
-from bursar.wires.wire import NO_MEDIA, Answer, Facts
+from bursar.wires.wire import MODEL_CHARS_MAX, NO_MEDIA, Answer, Facts
 
 log = structlog.get_logger()
 
@@ -78,6 +79,7 @@ class Settler:
         self._clock_us = clock_us
         self._cards_known: set[str] = set()
         self.volumes = Volumes()
+        self.kept = Kept()
 
     def price_answer(self, passage: Passage, candidate: Candidate, outcome: Outcome, answer: Answer) -> Attempt:
         """Price an attempt that was answered, whole or in part."""
@@ -104,6 +106,9 @@ class Settler:
             priced.cost_nano,
             answer.reported_cost_nano,
             priced.error or answer.note,
+            "" if answer.model == candidate.model else answer.model[:MODEL_CHARS_MAX],
+            answer.model != candidate.model and candidate.is_other(answer.model),
+            self.kept.note(passage.call.key_id, answer.kept) if answer.kept else (),
         )
 
     def price_unknown(self, passage: Passage, candidate: Candidate, attempt: Attempt) -> Attempt:

@@ -136,6 +136,7 @@ class Counts(msgspec.Struct):
     added: Histogram = msgspec.field(default_factory=_added)
     numbers: dict[str, int] = {}
     gauges: list[Reading] = []
+    other_models: dict[str, int] = {}  # by the provider that has answered
 
 
 class Stats:
@@ -151,6 +152,7 @@ class Stats:
         before = _fitting(_read(file) if file is not None else None)
         self.refused = before.refused
         self._retries, self._fallbacks, self._added = before.retries, before.fallbacks, before.added
+        self._other_models = before.other_models
         self._series: dict[_Key, Series] = {series.key: series for series in before.series}
         self._before = before.numbers
         self.overage_nano = 0
@@ -174,6 +176,8 @@ class Stats:
         self._added.observe(ADDED_BOUNDS_US, own_us)
         if record.overage_nano:
             self.overage_nano += record.overage_nano
+        if last.is_other:
+            self._other_models[last.provider] = self._other_models.get(last.provider, 0) + 1
         if len(attempts) > 1:
             self._count_earlier(attempts)
         if self.listener is not None:
@@ -211,7 +215,8 @@ class Stats:
         gauges.append(Reading("bursar_workers", 1))
         gauges += [reading for read in self._watched for reading in read()]
         refused, retries, fallbacks = dict(self.refused), dict(self._retries), dict(self._fallbacks)
-        return Counts(list(self._series.values()), refused, retries, fallbacks, self._added, numbers, gauges)
+        series, others = list(self._series.values()), dict(self._other_models)
+        return Counts(series, refused, retries, fallbacks, self._added, numbers, gauges, others)
 
     def write(self) -> None:
         """Write the counters where the other workers find them."""

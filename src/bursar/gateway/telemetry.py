@@ -111,6 +111,8 @@ def attempt_attributes(record: Record, attempt: Attempt, providers: Mapping[str,
         written = usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
         attributes["gen_ai.usage.cache_creation.input_tokens"] = written
         attributes["gen_ai.usage.reasoning.output_tokens"] = usage.reasoning_tokens
+    if attempt.status in (AttemptStatus.ok, AttemptStatus.cut):
+        attributes["gen_ai.response.model"] = attempt.answered_model or attempt.model
     if attempt.http_status:
         attributes["http.response.status_code"] = attempt.http_status
     if attempt.price_id:

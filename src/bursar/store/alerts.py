@@ -40,7 +40,8 @@ _COMMIT_US: Final = 15 * SECOND_US
 _ENDED_US: Final = DAY_US
 """How long after its end a window is still looked at: calls settle in the window they began in."""
 
-_TYPES: Final = {AlertKind.price_divergence.value: "price.divergence", AlertKind.price_stale.value: "price.stale"}
+_PRICE_KINDS: Final = (AlertKind.price_divergence, AlertKind.price_stale, AlertKind.price_model)
+_TYPES: Final = {kind.value: kind.value.replace("_", ".") for kind in _PRICE_KINDS}
 
 ALERTS_MAX: Final = 1_000
 """How many are listed at most."""

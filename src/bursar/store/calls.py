@@ -55,6 +55,8 @@ class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
     arms: Any = None
     idempotency_key: str | None = None
     body_sha256: str | None = None
+    kept: Any = None
+    answered_model: str | None = None
 
 
 def call_row(settled: Settled, gateway: int) -> CallRow:
@@ -108,4 +110,6 @@ def call_row(settled: Settled, gateway: int) -> CallRow:
         record.arms or None,
         bytea(call.idempotency_key) if call.idempotency_key else None,
         bytea(call.body_sha256) if call.body_sha256 else None,
+        [bytea(name) for name in last.kept] if last.kept else None,
+        last.answered_model if last.is_other else None,
     )

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from bursar.budgets.alerts import Alert
-from bursar.budgets.divergence import Reported, find_divergence, find_stale
+from bursar.budgets.divergence import OtherModel, Reported, find_divergence, find_other_models, find_stale
 from bursar.core.ids import first_id_at
 from bursar.core.times import DAY_US, MINUTE_US, day_text
 from bursar.store.alerts import write_alert
@@ -19,11 +19,12 @@ _LATE_US: Final = 30 * MINUTE_US
 
 
 class PriceTerms(msgspec.Struct, frozen=True):
-    """Say from where on something is told: percent of difference, days of age; 0 for never."""
+    """Say from where on something is told: percent of difference, days of age, 0 for never; and other models or not."""
 
     divergence_percent: int
     stale_days: int
     checked: str = ""  # the day of the price book's newest check
+    other_models: bool = True
 
 
 async def make_price_alerts(
@@ -31,10 +32,12 @@ async def make_price_alerts(
 ) -> list[Alert]:
     """Find and write down what is to be told about prices, once; returns what is new."""
     found = find_stale(TENANT, terms.checked, terms.stale_days, now_us)
-    if terms.divergence_percent:
-        for day_us in sorted({at_us - at_us % DAY_US for at_us in (now_us - _LATE_US, now_us)}):
+    for day_us in sorted({at_us - at_us % DAY_US for at_us in (now_us - _LATE_US, now_us)}):
+        if terms.divergence_percent:
             sums = await reported_sums(connection, day_us)
             found += find_divergence(TENANT, sums, terms.divergence_percent, now_us)
+        if terms.other_models:
+            found += find_other_models(TENANT, await other_models(connection, day_us), now_us)
     if not found:
         return []
     async with connection.transaction():
@@ -44,7 +47,16 @@ async def make_price_alerts(
 
 async def reported_sums(connection: Connection, day_us: int) -> list[Reported]:
     """Sum the calls of a UTC day whose provider has stated what they cost, by target."""
-    first, last = (first_id_at(at_us // 1_000) for at_us in (day_us, day_us + DAY_US))
-    rows = await connection.fetch(_SQL["reported"], TENANT, first, last)
-    day = day_text(day_us)
+    rows, day = await connection.fetch(_SQL["reported"], TENANT, *_ids_of(day_us)), day_text(day_us)
     return [Reported(row["target"], day, row["calls"], row["booked_nano"], row["reported_nano"]) for row in rows]
+
+
+async def other_models(connection: Connection, day_us: int) -> list[OtherModel]:
+    """Sum the calls of a UTC day that were answered by another model than the one asked, by target and model."""
+    rows, day = await connection.fetch(_SQL["other_models"], TENANT, *_ids_of(day_us)), day_text(day_us)
+    return [OtherModel(row["target"], row["answered_model"], day, row["calls"], row["booked_nano"]) for row in rows]
+
+
+def _ids_of(day_us: int) -> tuple[bytes, bytes]:
+    """Return the first ids of a day and of the one after it."""
+    return first_id_at(day_us // 1_000), first_id_at((day_us + DAY_US) // 1_000)

@@ -51,7 +51,13 @@ class _OutputItem(msgspec.Struct):
     action: msgspec.Raw = ABSENT
 
 
+class _Named(msgspec.Struct):
+    id: str | None = None
+
+
 class _Response(msgspec.Struct):
+    id: msgspec.Raw = ABSENT
+    store: msgspec.Raw = ABSENT
     model: str | None = None
     status: str | None = None
     service_tier: str | None = None
@@ -70,6 +76,7 @@ class _Event(msgspec.Struct):
 _action = msgspec.json.Decoder(_Action | None)
 _response = msgspec.json.Decoder(_Response, float_hook=Decimal)
 _output = msgspec.json.Decoder(list[_OutputItem] | None)
+_named = msgspec.json.Decoder(list[_Named] | None)
 _output_item = msgspec.json.Decoder(_OutputItem)
 _event = msgspec.json.Decoder(_Event)
 _text = msgspec.json.Decoder(str)
@@ -145,6 +152,7 @@ class ResponsesReader:
         self._tool_report: UsageReport | None = None
         self._output_bytes = 0
         self._searches = 0
+        self._kept: tuple[str, ...] = ()
         self._note = ""
 
     def see(self, event: bytes) -> Seen:
@@ -181,19 +189,29 @@ class ResponsesReader:
             self._tool_report = read.tool_usage or self._tool_report
             if last:
                 self._searches = max(self._searches, _searches_in(read.output))
+            if last or not self._kept:
+                self._kept = _kept_in(read)
         except UNREADABLE:
             self._note = "an event of the stream could not be read"
         return Seen.last if last else Seen.content
 
     def answer(self) -> Answer:
         """Return what the stream has said so far."""
-        read = _Response(self._model, self._status, self._service_tier, self._report, self._tool_report)
-        answer = _answer_of(read, self._output_bytes, self._searches)
+        read = _Response(
+            model=self._model,
+            status=self._status,
+            service_tier=self._service_tier,
+            usage=self._report,
+            tool_usage=self._tool_report,
+        )
+        answer = _answer_of(read, self._output_bytes, self._searches, self._kept)
         return msgspec.structs.replace(answer, note=answer.note or self._note) if self._note else answer
 
 
 _FINAL_EVENTS: Final = frozenset(("response.completed", "response.incomplete", "response.failed"))
 _FINAL: Final = frozenset(("completed", "incomplete"))
+_KEPT_MAX: Final = 128
+"""Ids of one answer that are remembered: its own, and those of its first items."""
 
 
 def _delta_len(delta: msgspec.Raw) -> int:
@@ -215,12 +233,25 @@ def _searches_in(output: msgspec.Raw) -> int:
     return sum(_is_search(item) for item in _output.decode(output) or ())
 
 
-def _answer_of(read: _Response, output_bytes: int, searches: int) -> Answer:
+def _kept_in(read: _Response) -> tuple[str, ...]:
+    """Return the ids of an answer and its items, unless the provider says that it keeps none of it."""
+    if bytes(read.store) == b"false" or not len(read.id):
+        return ()
+    try:
+        found = [_text.decode(read.id)]
+        if len(read.output):
+            found += (item.id for item in _named.decode(read.output) or () if item.id)
+    except UNREADABLE:
+        return ()
+    return tuple(found[:_KEPT_MAX])
+
+
+def _answer_of(read: _Response, output_bytes: int, searches: int, kept: tuple[str, ...]) -> Answer:
     model, tier = read.model or "", read.service_tier or ""
     failed = "the provider says that its answer failed" if read.status == "failed" else ""
     whole = read.status in _FINAL or (read.status == "failed" and read.usage is not None)
     if read.usage is None:
-        return Answer(None, model, tier, output_bytes, whole=whole, note=failed, searches=searches)
+        return Answer(None, model, tier, output_bytes, whole=whole, note=failed, searches=searches, kept=kept)
     try:
         usage = usage_from_report(read.usage)
         if read.tool_usage is not None:
@@ -231,8 +262,9 @@ def _answer_of(read: _Response, output_bytes: int, searches: int) -> Answer:
         if searches:
             usage = believable(usage.plus(Usage(other={"web_searches": searches})))
     except UsageContradiction as error:
-        return Answer(None, model, tier, output_bytes, whole=whole, note=str(error), searches=searches)
-    return Answer(usage, model, tier, output_bytes, stated_in(read.usage), whole, note=failed)
+        note = str(error)
+        return Answer(None, model, tier, output_bytes, whole=whole, note=note, searches=searches, kept=kept)
+    return Answer(usage, model, tier, output_bytes, stated_in(read.usage), whole, note=failed, kept=kept)
 
 
 def _billed_searches(report: UsageReport, seen: int) -> int:
@@ -285,6 +317,7 @@ class OpenAIResponses:
             media,
             traits,
             service_tier=asked.service_tier,
+            recalls=asked.recalls,
         )
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:  # noqa: ARG002
@@ -297,7 +330,7 @@ class OpenAIResponses:
         try:
             read = _response.decode(body)
             read.status = read.status or "completed"
-            answer = _answer_of(read, 0, _searches_in(read.output))
+            answer = _answer_of(read, 0, _searches_in(read.output), _kept_in(read))
             if answer.usage is not None or not len(read.output):
                 return answer
             return msgspec.structs.replace(answer, output_bytes=_output_len(read.output))

@@ -36,6 +36,7 @@ class _Part(msgspec.Struct):
 
 class _Item(msgspec.Struct):
     type: str | None = None
+    id: msgspec.Raw = ABSENT
     role: str | None = None
     content: str | list[_Part] | None = None
     summary: msgspec.Raw = ABSENT  # of reasoning
@@ -73,7 +74,12 @@ class _Request(Resold, kw_only=True):
     tools: msgspec.Raw = ABSENT
 
 
+class _Named(msgspec.Struct):
+    id: str
+
+
 _request = msgspec.json.Decoder(_Request)
+_named = msgspec.json.Decoder(str | _Named)
 _parts = msgspec.json.Decoder(list[_Part])
 _part = msgspec.json.Decoder(_Part)
 _tools = msgspec.json.Decoder(list[_Tool] | None)
@@ -113,6 +119,8 @@ _RESULTS: Final = (
     "apply_patch_call_output",
 )
 _BOUNDED_ITEMS: Final = ("additional_tools", "tool_search_output", "compaction", "configuration_update")
+_ITEM_MAX: Final = 1_000
+"""Items of earlier answers a request may name: each is looked up."""
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -125,6 +133,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     segments: Segments
     media: Media
     searches_web: bool
+    recalls: tuple[tuple[str, str], ...]
 
 
 def read_request(body: bytes) -> Asked:
@@ -146,7 +155,30 @@ def read_request(body: bytes) -> Asked:
         sizes.segments(),
         sizes.media(),
         sizes.searches,
+        _recalls(request, sizes.named) if sizes.recalls else (),
     )
+
+
+def _recalls(request: _Request, items: list[msgspec.Raw]) -> tuple[tuple[str, str], ...]:
+    """Name what the provider is to have kept: by which field, and its id. Raises `BadRequest` for what is no id."""
+    found: list[tuple[str, str]] = []
+    if request.previous_response_id:
+        found.append(("previous_response_id", request.previous_response_id))
+    talk = request.conversation
+    if bytes(talk) not in OFF:
+        found.append(("conversation", _id_in(talk, "conversation")))
+    found += (("input", _id_in(each, "input")) for each in items)
+    if len(found) > _ITEM_MAX:
+        raise BadRequest(f"expected at most {_ITEM_MAX:,} items of earlier answers in `input`", param="input")
+    return tuple(dict.fromkeys(found))
+
+
+def _id_in(named: msgspec.Raw, param: str) -> str:
+    try:
+        read = _named.decode(named)
+    except UNREADABLE:
+        raise BadRequest(f"expected a string with an id in `{param}`", param=param) from None
+    return read if isinstance(read, str) else read.id
 
 
 def _check_metered(request: _Request) -> None:
@@ -190,9 +222,11 @@ class _Sizes:
         self._history = self._retrieved = self._user = 0
         self._images = self._others = self._media_bytes = 0
         self.searches = _may_search(request.tools, "tools")
+        self.named: list[msgspec.Raw] = []  # ids of items whose content the provider is to have kept
         # What the provider adds to the prompt by itself: what it finds, and what it has kept of earlier turns.
         talk = request.conversation
-        if self.searches or request.previous_response_id or (talk is not ABSENT and bytes(talk) not in OFF):
+        self.recalls = bool(request.previous_response_id or (talk is not ABSENT and bytes(talk) not in OFF))
+        if self.searches or self.recalls:
             self._others += 1
         if isinstance(request.input, str):
             self._user = utf8_len(request.input)
@@ -223,6 +257,8 @@ class _Sizes:
         elif item.type in _CALLS or role == "assistant":
             self._history += size + self._user
             self._user = 0
+            if item.type == "reasoning" and not content and bytes(item.encrypted_content) in OFF:
+                self._recall(item)
         elif role in ("system", "developer"):
             self._system += size
         elif role is not None:
@@ -230,13 +266,22 @@ class _Sizes:
         elif item.type == "image_generation_call":
             self._images += 1
             self._media_bytes += len(item.result)
+            self._recall(item)
         else:
             self._history += size
-            self._others += item.type not in _BOUNDED_ITEMS
+            if item.type not in _BOUNDED_ITEMS:
+                self._others += 1
+                self._recall(item)
         if item.tools is not ABSENT:
             self._tools += len(item.tools)
             self._others += (searches := _may_search(item.tools, "input"))
             self.searches = self.searches or searches
+
+    def _recall(self, item: _Item) -> None:
+        """Note an item that the provider finds by its id, or may."""
+        if bytes(item.id) not in OFF:
+            self.named.append(item.id)
+            self.recalls = True
 
     def _measure(self, part: _Part) -> int:
         """Return the bytes of a part's text, and count its media."""

@@ -62,6 +62,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     service_tier: str = ""
     speed: str = ""
     hides_searches: bool = False  # it searches the web, and its answer does not say how often
+    recalls: tuple[tuple[str, str], ...] = ()  # what the provider is to have kept: by which field, and its id
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -80,6 +81,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     final: bool = True  # the usage is of all of it, not of its beginning
     note: str = ""
     searches: int = 0  # of the web, seen in an answer whose usage is not known
+    kept: tuple[str, ...] = ()  # ids by which the provider keeps it, and parts of it, for later calls
 
 
 class Seen(IntEnum):

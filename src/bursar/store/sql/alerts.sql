@@ -106,3 +106,12 @@ from calls
 where tenant = $1 and call_id >= $2 and call_id < $3 and reported_cost_nano is not null and usage_source = 1
 group by 1
 order by 1;
+
+-- name: other_models
+-- Calls that began between two moments and were answered by another model than the one asked, with what was booked for them.
+select provider || '/' || served_model as target, answered_model, count(*) as calls, sum(cost_nano)::bigint as booked_nano
+from calls
+where tenant = $1 and call_id >= $2 and call_id < $3 and answered_model is not null
+group by 1, 2
+order by 1, 2
+limit 100;

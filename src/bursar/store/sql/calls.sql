@@ -99,3 +99,9 @@ from calls cross join lateral (
 ) as used (leaf, quantity)
 where calls.tenant = $1 and call_id >= $2 and served_model = $3 and quantity > 0
 group by 1, 2;
+
+-- name: kept
+-- Of these names of what providers keep, those in the record of a call since a moment, whose first id is $2.
+select name
+from unnest($3::bytea[]) as wanted (name)
+where exists (select from calls where tenant = $1 and call_id >= $2 and kept @> array[name]);
