@@ -13,22 +13,36 @@ from bursar.gateway.framing import ArrayFraming
 from bursar.wires.sse import comment_bytes, event_bytes
 
 
-def framed(pieces: list[bytes], headers: list[tuple[bytes, bytes]] | None = None) -> tuple[dict[str, Any], bytes, int]:
-    """Send pieces of a stream through; return the head, the whole body, and how many messages ended it."""
-    messages: list[dict[str, Any]] = []
+class Kept:
+    """Keep what is sent."""
 
-    async def send(message: dict[str, Any]) -> None:
-        messages.append(message)
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+
+    def put(self, body: bytes, *, more: bool = True) -> bool:
+        self.messages.append({"type": "http.response.body", "body": body, "more_body": more})
+        return True
+
+
+def framed(pieces: list[bytes], headers: list[tuple[bytes, bytes]] | None = None) -> tuple[dict[str, Any], bytes, int]:
+    """Send pieces of a stream through, in either way; return the head, the body, and how many messages ended it."""
+    kept = Kept()
 
     async def work() -> None:
-        framing = ArrayFraming(send)
+        framing = ArrayFraming(kept)
         await framing.send({"type": "http.response.start", "status": 200, "headers": headers or []})
-        for piece in pieces:
-            await framing.send({"type": "http.response.body", "body": piece, "more_body": True})
-        await framing.send({"type": "http.response.body", "body": b"", "more_body": False})
+        for number, piece in enumerate(pieces):
+            if number % 2:
+                await framing.send({"type": "http.response.body", "body": piece, "more_body": True})
+            else:
+                assert framing.put(piece)
+        framing.put(b"", more=False)
 
     asyncio.run(work())
-    head, *bodies = messages
+    head, *bodies = kept.messages
     return head, b"".join(each["body"] for each in bodies), sum(not each["more_body"] for each in bodies)
 
 

@@ -20,7 +20,19 @@ KNOWN: Final = "bursar.known"
 """Where a scope of a head that was read before holds what was read of it."""
 
 
-class Client(Protocol):
+class Out(Protocol):
+    """Be where an answer goes, part by part."""
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Take in a part of the answer, and wait until the client has read enough for the next."""
+        ...
+
+    def put(self, body: bytes, *, more: bool = True) -> bool:
+        """Take in a piece of the body at once, the last one without `more`; tell whether the client keeps up."""
+        ...
+
+
+class Client(Out, Protocol):
     """Be whoever asked, waiting for one answer."""
 
     whole: bool  # the request's body is

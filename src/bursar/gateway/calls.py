@@ -26,6 +26,7 @@ from bursar.gateway.asgi import (
     KNOWN,
     Client,
     ClientGone,
+    Out,
     Receive,
     Scope,
     Send,
@@ -38,7 +39,6 @@ from bursar.gateway.balance import choose
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Response
-from bursar.gateway.framing import ArrayFraming
 from bursar.gateway.guard import Guard
 from bursar.gateway.headers import CallHeaders, read_headers, read_query, returned_headers
 from bursar.gateway.heads import Headers, Known
@@ -123,7 +123,8 @@ class Calls:
             return self.serve(wire, scope, receive, send)
         if known is not None:
             known.read = headers
-        passage.client, client.body = client, None
+        passage.client = passage.out = client
+        client.body = None
         stats.under_way += 1
         if not held:
             return self.finish(passage, send, self._ask_and_answer(passage, quote, send))
@@ -150,7 +151,7 @@ class Calls:
                 self.check_address(key, scope)
             body = body_of(await receive(), headers.content_length, settings.body_bytes_max)
             passage = _open(wire, key, headers, body, call_id, now_us)
-            passage.client = scope[CLIENT]
+            passage.client = passage.out = scope[CLIENT]
             if headers.traceparent or self.propagates:
                 self._trace(passage, headers.traceparent)
             if headers.idempotency_key:
@@ -204,8 +205,9 @@ class Calls:
             if replay is not None:
                 await send_whole(send, replay.status, [*replay.headers, (b"x-bursar-replayed", b"true")], replay.body)
                 return
-        recorder, claim = Recorder(send), Claim(key.tenant, key.key_id, name, digest, call.call_id)
-        claimed = False
+        assert passage.out is not None
+        passage.out = recorder = Recorder(passage.out)
+        claim, claimed = Claim(key.tenant, key.key_id, name, digest, call.call_id), False
         try:
             await self._books.claim(claim)
             claimed = True
@@ -256,10 +258,9 @@ class Calls:
             response = outcome.response
             if response is not None and response.stream is not None and response.status < 300:
                 stream = StreamPassage(passage, candidate, outcome, books)
-                framed = ArrayFraming(send).send if passage.as_array else send
                 self.stats.streams += 1
                 try:
-                    await stream.run(response, _own_headers(passage.call, candidate), framed)
+                    await stream.run(response, _own_headers(passage.call, candidate))
                 finally:
                     self.stats.streams -= 1
                 return
@@ -401,8 +402,8 @@ def _own_headers(call: Call, candidate: Candidate) -> Headers:
 class Recorder:
     """Pass an answer on and keep it, to be given again."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, out: Out) -> None:
+        self._out = out
         self._status = 0
         self._headers: Headers = []
         self._pieces: list[bytes] = []
@@ -414,9 +415,17 @@ class Recorder:
             self._status = message["status"]
             self._headers = [pair for pair in message["headers"] if pair[0] != b"content-length"]
         else:
-            self._pieces.append(message["body"])
-            self._whole = not message["more_body"]
-        await self._send(message)
+            self._keep(message["body"], more=message["more_body"])
+        await self._out.send(message)
+
+    def put(self, body: bytes, *, more: bool = True) -> bool:
+        """Pass on a piece of the answer."""
+        self._keep(body, more=more)
+        return self._out.put(body, more=more)
+
+    def _keep(self, body: bytes, *, more: bool) -> None:
+        self._pieces.append(body)
+        self._whole = not more
 
     def replay(self) -> Replay | None:
         """Return the answer; None when it was not given to its end."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 _BUFFER_HIGH: Final = 256 * 1024
 _JOIN_MAX: Final = 64 * 1024  # a larger body is written beside its head rather than copied
-_BUFFER_LOW: Final = 64 * 1024
 
 _FRAMES: Final = (b"content-length", b"transfer-encoding")
 
@@ -57,6 +56,9 @@ class Response(msgspec.Struct):
 Answered: TypeAlias = Callable[[Response | UpstreamFault], None]
 """Is called once with an answer, or with why there is none; whatever goes wrong in it is its own to handle."""
 
+Taker: TypeAlias = Callable[[bytes], bool]
+"""Takes what has come of a stream; false when it wants no more for now."""
+
 
 class Timeouts(msgspec.Struct, frozen=True):
     """Bound how long each part of an exchange may take, in seconds."""
@@ -73,7 +75,7 @@ class Timeouts(msgspec.Struct, frozen=True):
 
 
 class Connection(asyncio.Protocol):
-    """Hold one connection of a pool. `exchange` sends a request; a stream is then read with `chunk`."""
+    """Hold one connection of a pool. `exchange` sends a request; a stream is then read with `pour`, or `chunk`."""
 
     def __init__(self, pool: "Pool", loop: asyncio.AbstractEventLoop) -> None:
         self._pool = pool
@@ -89,7 +91,8 @@ class Connection(asyncio.Protocol):
         self._streaming = False
         self._until_close = False
         self._ended = True
-        self._reading: asyncio.Future[None] | None = None
+        self._reading: asyncio.Future[bool] | None = None  # yields whether whoever reads wants more
+        self._taker: Taker | None = None
         self._fault: UpstreamFault | None = None
         self._paused = False
         self._kept = False
@@ -138,23 +141,33 @@ class Connection(asyncio.Protocol):
             self._pool.outbox.write(self._transport, head)
             self._pool.outbox.write(self._transport, body)
 
+    async def pour(self, take: Taker) -> bool:
+        """Give a stream to a function, each piece within the turn in which it came; tell whether it is at its end.
+
+        It is not where the function wants no more for now. Raises `UpstreamFault` when the stream is cut, and what the
+        function raises.
+        """
+        while True:
+            if self._chunks:
+                wants_more = take(self._take())
+            elif self._is_over():
+                return True
+            else:
+                self._taker = take
+                try:
+                    wants_more = await self._wait()
+                finally:
+                    self._taker = None
+            if not wants_more:
+                return False
+
     async def chunk(self) -> bytes:
         """Return the next bytes of a stream; empty at its regular end. Raises `UpstreamFault` when it is cut."""
         while not self._chunks:
-            if self._fault is not None:
-                raise self._fault
-            if self._ended:
-                self._pool.release(self)
+            if self._is_over():
                 return b""
-            self._reading = self._loop.create_future()
-            await self._reading
-        data = self._chunks.popleft() if len(self._chunks) == 1 else self._take_all()
-        self._buffered -= len(data)
-        if self._paused and self._buffered < _BUFFER_LOW and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
-            self.deadline = self._loop.time() + self._idle_s
-        return data
+            await self._wait()
+        return self._take()
 
     def abort(self, fault: UpstreamFault | None = None) -> None:
         """Close at once; whoever waits gets the fault."""
@@ -198,6 +211,8 @@ class Connection(asyncio.Protocol):
                 self.abort(self._fault or UpstreamFault(Fault.malformed, f"not HTTP: {error}"))
                 return
             self._may_stay = False  # the answer is whole, and what follows it nobody asked for
+        if self._streaming and self._chunks:
+            self._hand_on()
         if self._ended:
             self._end()
         elif self._streaming and not self._paused:
@@ -246,19 +261,12 @@ class Connection(asyncio.Protocol):
             self._tell(Response(status, self._headers, b"", self))
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of the body, and hold the provider back when nobody takes it."""
+        """Keep a piece of the body."""
         self._chunks.append(body)
         self._buffered += len(body)
-        if not self._streaming:
-            if self._buffered > BODY_BYTES_MAX:
-                self._fault = UpstreamFault(Fault.malformed, f"the answer exceeds {BODY_BYTES_MAX} bytes")
-                raise ValueError("answer too large")
-            return
-        self._wake()
-        if self._buffered > _BUFFER_HIGH and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-            self.deadline = 0.0  # the client is slow, not the provider
+        if self._buffered > BODY_BYTES_MAX and not self._streaming:
+            self._fault = UpstreamFault(Fault.malformed, f"the answer exceeds {BODY_BYTES_MAX} bytes")
+            raise ValueError("answer too large")
 
     def on_message_complete(self) -> None:
         """Finish the exchange."""
@@ -275,6 +283,44 @@ class Connection(asyncio.Protocol):
             return
         body = self._chunks.popleft() if len(self._chunks) == 1 else self._take_all()
         self._finish(Response(self._parser.get_status_code(), self._headers, body))
+
+    def _hand_on(self) -> None:
+        """Give what came of a stream to whoever takes it, and hold the provider back when nobody does."""
+        reading = self._reading
+        if self._taker is not None and reading is not None and not reading.done():
+            try:
+                if not self._taker(self._take()):
+                    reading.set_result(False)
+            except Exception as error:  # noqa: BLE001 - it is for whoever reads the stream
+                reading.set_exception(error)
+            return
+        self._wake()
+        if self._buffered > _BUFFER_HIGH and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+            self.deadline = 0.0  # the client is slow, not the provider
+
+    def _is_over(self) -> bool:
+        """Tell whether a stream that is read to where it is has ended. Raises `UpstreamFault` when it is cut."""
+        if self._fault is not None:
+            raise self._fault
+        if self._ended:
+            self._pool.release(self)
+        return self._ended
+
+    async def _wait(self) -> bool:
+        self._reading = self._loop.create_future()
+        return await self._reading
+
+    def _take(self) -> bytes:
+        """Take what has come, and let the provider go on."""
+        data = self._chunks.popleft() if len(self._chunks) == 1 else self._take_all()
+        self._buffered = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+            self.deadline = self._loop.time() + self._idle_s
+        return data
 
     def _finish(self, response: Response) -> None:
         self.deadline = 0.0
@@ -306,7 +352,7 @@ class Connection(asyncio.Protocol):
 
     def _wake(self) -> None:
         if self._reading is not None and not self._reading.done():
-            self._reading.set_result(None)
+            self._reading.set_result(True)
 
 
 def is_stream(headers: Headers) -> bool:

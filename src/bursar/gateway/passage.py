@@ -6,7 +6,7 @@ from bursar.budgets.settlement import Holding, Wish
 from bursar.budgets.tree import Claim
 from bursar.core.money import Money
 from bursar.core.records import Attempt, Call, CallStatus, Protocol, Record
-from bursar.gateway.asgi import Client
+from bursar.gateway.asgi import Client, Out
 from bursar.gateway.plan import Plan
 from bursar.gateway.routes import Candidate
 from bursar.gateway.rules import USUAL
@@ -39,6 +39,7 @@ class Passage:
         "holding",
         "hurried",
         "most_nano",
+        "out",
         "payable_account",
         "plan",
         "record",
@@ -59,6 +60,7 @@ class Passage:
         self.forwarded = forwarded  # header lines for the provider
         self.as_array = False  # a stream is to be one JSON array
         self.client: Client | None = None  # of a call that a gateway's last life left, there is none
+        self.out: Out | None = None  # where a stream goes: its client, or who keeps it on the way
         self.plan = NO_PLAN
         self.rules = USUAL  # of the model the client asked for
         self.claim = NO_CLAIM

@@ -130,11 +130,16 @@ class Exchange:
 
     async def send(self, message: dict[str, Any]) -> None:
         """Take in a part of the answer."""
-        protocol = self._protocol
         if message["type"] == "http.response.start":
             self._head = self._compose(message["status"], message["headers"])
             return
-        body, more = message["body"], message.get("more_body", False)
+        more = message.get("more_body", False)
+        if not self.put(message["body"], more=more) and more:
+            await self._protocol.drained()
+
+    def put(self, body: bytes, *, more: bool = True) -> bool:
+        """Send a piece of the answer's body, the last one without `more`; tell whether the client keeps up."""
+        protocol = self._protocol
         if not self._has_body:
             body = b""
         elif self._chunked:
@@ -149,8 +154,7 @@ class Exchange:
         if not more:
             self.ended = True
             protocol.finished(self)
-        elif protocol.paused:
-            await protocol.drained()
+        return not protocol.paused or protocol.gone
 
     def _compose(self, status: int, headers: Headers) -> bytes:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]

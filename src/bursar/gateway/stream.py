@@ -9,10 +9,11 @@ from bursar.core.errors import Unavailable, UpstreamFailed
 from bursar.core.ids import call_name
 from bursar.core.money import nano_to_usd
 from bursar.core.records import CallStatus, Record
-from bursar.gateway.asgi import Send
+from bursar.gateway.asgi import Out
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.connection import Connection, Fault, Headers, Response, UpstreamFault
+from bursar.gateway.framing import ArrayFraming
 from bursar.gateway.headers import returned_headers
 from bursar.gateway.passage import Passage
 from bursar.gateway.routes import Candidate
@@ -22,15 +23,19 @@ from bursar.wires.wire import BadAnswer, Seen
 
 LEFT: Final = "the client left, and the stream was ended"
 
+_NOTHING_YET: Final = {"type": "http.response.body", "body": b"", "more_body": True}
+
 
 class StreamPassage:
-    """Carry one stream from provider to client.
+    """Carry one stream from provider to client, each piece within the turn in which it came.
 
     The provider's bytes are read to their end whatever becomes of the client, which is charged for what the provider
     bills; or they end with the client, which is charged for what came, where the rules say so.
     """
 
     def __init__(self, passage: Passage, candidate: Candidate, outcome: Outcome, books: GatewayBooks) -> None:
+        assert passage.out is not None
+        self._out: Out = ArrayFraming(passage.out) if passage.as_array else passage.out
         self._wire = passage.wire
         self._passage = passage
         self._candidate = candidate
@@ -40,19 +45,22 @@ class StreamPassage:
         self._translator = stream_translator(passage, candidate)
         self._hides_usage = not passage.facts.wants_usage
         self._record: Record | None = None
+        self._splitter = EventSplitter()
+        self._mark: bytes | None = None  # the stream's end mark, which waits for the settlement
+        self._after: list[bytes] = []  # what came with it
         self._closing = False  # the last event that came may be the last of all
         self._kept = b""  # that event, where it has not been passed on
         self._fault = ""
         self._untranslated = ""
 
-    async def run(self, response: Response, own_headers: Headers, send: Send) -> None:
+    async def run(self, response: Response, own_headers: Headers) -> None:
         """Pass the stream on, and settle it."""
         assert response.stream is not None
         headers = returned_headers(response.headers) + own_headers
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await self._out.send({"type": "http.response.start", "status": response.status, "headers": headers})
         self._watch_client(response.stream)
         try:
-            rest = await self._pass_on(response.stream, send)
+            rest = await self._pass_on(response.stream)
             fault = ""
             if self._record is None:  # no end mark came: cut, or a protocol or provider that has none
                 if self._closing:  # whatever went wrong after the answer's end takes nothing from it
@@ -64,13 +72,12 @@ class StreamPassage:
                 rest = b"" if fault else self._translator.end()  # one that is not whole must not pass for one that is
             if fault:
                 rest += self._error_event("the provider's answer ended early: " + fault, "upstream_cut")
-            await _send_piece(send, rest)
+            self._put(rest)
         except Unavailable as refusal:
             response.stream.abort()
-            await _send_piece(send, self._error_event(refusal.message, refusal.code))
+            self._put(self._error_event(refusal.message, refusal.code))
         assert self._record is not None
-        comment = self._comment(self._record) if self._wire.comments else b""
-        await send({"type": "http.response.body", "body": comment, "more_body": False})
+        self._out.put(self._comment(self._record) if self._wire.comments else b"", more=False)
 
     def _watch_client(self, stream: Connection) -> None:
         """Have the provider's stream end with the client, where the rules say so."""
@@ -81,13 +88,12 @@ class StreamPassage:
         if client.gone:
             client.when_gone()
 
-    async def _pass_on(self, stream: Connection, send: Send) -> bytes:
+    async def _pass_on(self, stream: Connection) -> bytes:
         """Pass events on until the stream ends; return bytes that were no whole event."""
-        splitter = EventSplitter()
         while True:
             try:
-                chunk = await stream.chunk()
-                events = splitter.feed(chunk)
+                if await stream.pour(self._take):
+                    return self._splitter.rest
             except UpstreamFault as fault:
                 self._fault = str(fault)
                 return b""
@@ -95,26 +101,40 @@ class StreamPassage:
                 stream.abort()
                 self._fault = str(error)
                 return b""
-            if not chunk:
-                return splitter.rest
-            passed: list[bytes] = []
-            for event in events:
-                seen = self._reader.see(event)
-                self._closing = seen is Seen.closing
-                if self._kept:
-                    passed.append(self._kept)
-                    self._kept = b""
-                if seen is Seen.last and self._record is None:
-                    await _send_piece(send, b"".join(passed))
-                    passed.clear()
-                    await self._settle()
-                if self._translator is not None:
-                    passed.append(self._translated(event))
-                elif self._closing:
-                    self._kept = event
-                elif seen is not Seen.usage_only or not self._hides_usage:
-                    passed.append(event)
-            await _send_piece(send, b"".join(passed))
+            if self._mark is not None:
+                await self._settle()
+                passed, self._mark = [self._shown(self._mark, Seen.last)], None
+                self._put_events(self._after, passed)
+            await self._out.send(_NOTHING_YET)  # until the client has caught up
+
+    def _take(self, chunk: bytes) -> bool:
+        """Pass on the events that are whole now; false once the end mark is next, or the client does not keep up."""
+        return self._put_events(self._splitter.feed(chunk), [])
+
+    def _put_events(self, events: list[bytes], passed: list[bytes]) -> bool:
+        for number, event in enumerate(events, 1):
+            seen = self._reader.see(event)
+            self._closing = seen is Seen.closing
+            if self._kept:
+                passed.append(self._kept)
+                self._kept = b""
+            if seen is Seen.last and self._record is None:
+                self._mark, self._after = event, events[number:]
+                break
+            passed.append(self._shown(event, seen))
+        return self._put(b"".join(passed)) and self._mark is None
+
+    def _shown(self, event: bytes, seen: Seen) -> bytes:
+        """Return what the client gets of an event."""
+        if self._translator is not None:
+            return self._translated(event)
+        if self._closing:
+            self._kept = event
+            return b""
+        return b"" if seen is Seen.usage_only and self._hides_usage else event
+
+    def _put(self, piece: bytes) -> bool:
+        return not piece or self._out.put(piece)
 
     def _translated(self, event: bytes) -> bytes:
         """Return an event in the client's protocol; nothing after one that has no place there."""
@@ -150,8 +170,3 @@ class StreamPassage:
     def _comment(self, record: Record) -> bytes:
         cost, name = nano_to_usd(record.cost_nano), call_name(record.call.call_id)
         return comment_bytes(f"bursar cost_usd={cost} call={name}")
-
-
-async def _send_piece(send: Send, piece: bytes) -> None:
-    if piece:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
