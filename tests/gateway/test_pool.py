@@ -274,6 +274,83 @@ async def test_a_provider_is_held_back_while_nobody_takes_its_stream(serve: Serv
         assert pool.take_idle() is response.stream
 
 
+async def test_a_stream_that_is_poured_comes_whole_and_in_order_whenever_its_taker_pauses(serve: Serve) -> None:
+    said = [b"%d " % number for number in range(300)]
+
+    async def counts(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM)
+        for number, piece in enumerate(said):
+            writer.write(chunk(piece))
+            if number % 7 == 0:
+                await writer.drain()
+                await asyncio.sleep(0)
+        writer.write(b"0\r\n\r\n")
+
+    async with pool_to(f"http://127.0.0.1:{await serve(counts)}") as pool:
+        response = await exchange(pool)
+        assert response.stream is not None
+        taken: list[bytes] = []
+        pauses = 0
+
+        def take(piece: bytes) -> bool:
+            taken.append(piece)
+            return len(taken) % 3 != 0
+
+        while not await response.stream.pour(take):
+            pauses += 1
+            await asyncio.sleep(0)
+        assert b"".join(taken) == b"".join(said)
+        assert pauses == len(taken) // 3
+        assert pool.take_idle() is response.stream
+
+
+async def test_a_taker_that_fails_ends_the_pouring_with_its_error_and_no_piece_comes_twice(serve: Serve) -> None:
+    go = asyncio.Event()
+
+    async def counts(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM + chunk(b"one"))
+        await go.wait()
+        writer.write(chunk(b"two") + b"0\r\n\r\n")
+
+    async with pool_to(f"http://127.0.0.1:{await serve(counts)}") as pool:
+        response = await exchange(pool)
+        assert response.stream is not None
+        taken: list[bytes] = []
+
+        def take(piece: bytes) -> bool:
+            taken.append(piece)
+            if piece == b"one":
+                go.set()
+            elif len(taken) == 2:
+                raise ValueError("no room")
+            return True
+
+        with pytest.raises(ValueError, match="no room"):
+            await response.stream.pour(take)
+        assert await response.stream.pour(take)
+        assert taken == [b"one", b"two"]
+
+
+async def test_a_stream_that_is_cut_while_it_is_poured_gives_what_came_and_the_fault(serve: Serve) -> None:
+    async def cuts(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM + chunk(b"data: 1\n\n"))
+        await writer.drain()
+        writer.close()
+
+    async with pool_to(f"http://127.0.0.1:{await serve(cuts)}") as pool:
+        response = await exchange(pool)
+        assert response.stream is not None
+        taken: list[bytes] = []
+
+        def take(piece: bytes) -> bool:
+            taken.append(piece)
+            return True
+
+        with pytest.raises(UpstreamFault) as caught:
+            await response.stream.pour(take)
+    assert (caught.value.fault, taken) == (Fault.cut, [b"data: 1\n\n"])
+
+
 async def test_an_answer_beyond_its_limit_is_malformed(serve: Serve) -> None:
     async def floods(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (BODY_BYTES_MAX * 2))
