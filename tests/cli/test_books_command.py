@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import asyncpg
-import pytest
 from beancount import loader
 
 from bench.harness import LocalBursar
+from bursar.core.money import usd_to_nano
 from tests.asking import ask_and_wait
 from tests.cli.outcome import Cli
 
@@ -58,7 +58,7 @@ def test_every_account_is_listed(cli: Cli, shared_bursar: LocalBursar) -> None:
     found = {account["name"]: account for account in cli("books", "accounts", "--json").json()}
     grants = found["grants"]
     assert (grants["kind"], grants["unit"], grants["may_owe"], grants["closed"]) == ("grants", "USD", True, None)
-    assert sum(float(account["balance"]) for account in found.values() if account["unit"] == "USD") == pytest.approx(0)
+    assert sum(usd_to_nano(account["balance"]) for account in found.values() if account["unit"] == "USD") == 0
 
 
 def test_a_balance_is_shown_as_it_is_and_as_it_was(cli: Cli, shared_bursar: LocalBursar) -> None:

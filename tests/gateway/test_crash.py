@@ -26,8 +26,6 @@ from bursar.store.holders import BudgetState, Place, budget_states, create_holde
 from bursar.store.keys import all_keys
 from bursar.store.spool import Spool
 
-pytestmark = pytest.mark.xdist_group("crash")
-
 CONFIG = """
 [gateway]
 durability = "{durability}"

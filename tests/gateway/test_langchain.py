@@ -12,8 +12,6 @@ from langchain_openai import ChatOpenAI
 from bench.harness import LocalBursar
 from tests.gateway.test_translation import MODELS
 
-pytestmark = pytest.mark.xdist_group("translation")
-
 
 @pytest.fixture(scope="module")
 def secret(translating: LocalBursar) -> str:

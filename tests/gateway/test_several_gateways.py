@@ -17,8 +17,6 @@ from bursar.store.holders import set_frozen
 from bursar.store.postgres import DataFolder
 from tests.gateway.test_crash import Load, expect_whole_books, wait_until
 
-pytestmark = pytest.mark.xdist_group("gateways")
-
 CONFIG = """
 [gateway]
 dead_after_s = 2

@@ -16,7 +16,6 @@ MODELS = ("chat", "messages", "responses", "gemini")
 
 Speak: TypeAlias = Callable[[type[Dialect]], Dialect]
 
-pytestmark = pytest.mark.xdist_group("translation")
 
 PAIRS = [(dialect, model) for dialect in DIALECTS for model in MODELS]
 
