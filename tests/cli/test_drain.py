@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.harness import LocalBursar
 from bursar.core.ids import call_id_from_name
-from tests.asking import ask, fetch
+from bursar.core.records import CallStatus, UsageSource
+from tests.asking import Answer, ask, fetch
 
 
 def stream(local: LocalBursar, key: str, text: str, names: list[str], wholes: list[bool]) -> None:
@@ -53,6 +54,44 @@ def test_on_sigterm_calls_under_way_end_whole_new_ones_are_refused_and_all_are_b
         for name in names + streamed:
             rows = local.query("select cost_nano from calls where call_id = $1", call_id_from_name(name))
             assert [row["cost_nano"] > 0 for row in rows] == [True]
+        assert local.audit().findings == []
+        assert local.stop() == 0, local.last_words()
+    finally:
+        if local.process is not None and local.process.poll() is None:
+            local.kill_all()
+        local.remove()
+
+
+IMPATIENT = """
+[gateway]
+drain_s = 0
+
+[providers.sandbox]
+kind = "sandbox"
+
+[models."gpt-4o-mini"]
+targets = ["sandbox/gpt-4o-mini"]
+"""
+
+
+def test_a_call_still_under_way_when_its_time_is_over_is_an_error_to_its_client_and_charged_by_policy() -> None:
+    local = LocalBursar(IMPATIENT)
+    try:
+        local.start()
+        key = local.create_key("impatient", "10.00")
+        assert ask(local, key).status == 200  # leaves a connection, so that the next is sent without a task
+        answers = list[Answer]()
+        caller = threading.Thread(target=lambda: answers.append(ask(local, key, "[[fault=stall]]")))
+        caller.start()
+        wait_for(lambda: b"bursar_calls_under_way 1.0" in fetch(local, "GET", "/metrics").body)
+        assert local.stop() == 0, local.last_words()
+        caller.join()
+        assert (answers[0].status, answers[0].json()["error"]["code"]) == (500, "http_500")
+        local.start()
+        (row,) = local.query("select * from calls where status <> $1", CallStatus.ok)
+        assert (row["status"], row["usage_source"]) == (CallStatus.indeterminate, UsageSource.held)
+        assert row["cost_nano"] == row["held_nano"] > 0
+        assert row["error"] == "abandoned by the gateway"
         assert local.audit().findings == []
         assert local.stop() == 0, local.last_words()
     finally:

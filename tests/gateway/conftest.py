@@ -208,6 +208,27 @@ targets = ["scripted/gpt-4.1-mini"]
 fallbacks = ["dear"]
 retries = 0
 
+[models."falls-back-to-claude"]
+targets = ["scripted/gpt-4.1"]
+fallbacks = ["claude"]
+retries = 0
+
+[models."falls-back-to-gemini"]
+targets = ["scripted/gpt-4.1"]
+fallbacks = ["gemini"]
+retries = 0
+
+[models."falls-back-from-the-dead-to-claude"]
+targets = ["dead/gpt-4.1"]
+fallbacks = ["claude"]
+retries = 0
+
+[models."claude"]
+targets = ["claude/claude-haiku-4-5"]
+
+[models."gemini"]
+targets = ["gemini/gemini-2.5-flash"]
+
 [models."dear"]
 targets = ["sandbox/gpt-4o"]
 

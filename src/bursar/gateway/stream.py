@@ -18,10 +18,11 @@ from bursar.gateway.headers import returned_headers
 from bursar.gateway.passage import Passage
 from bursar.gateway.routes import Candidate
 from bursar.gateway.translation import stream_translator
-from bursar.wires.sse import EventSplitter, EventTooLarge, comment_bytes
+from bursar.wires.sse import EventSplitter, EventTooLarge, comment_bytes, is_whole
 from bursar.wires.wire import BadAnswer, Seen
 
 LEFT: Final = "the client left, and the stream was ended"
+NO_END: Final = "it has no end"
 
 _NOTHING_YET: Final = {"type": "http.response.body", "body": b"", "more_body": True}
 
@@ -66,9 +67,9 @@ class StreamPassage:
                 if self._closing:  # whatever went wrong after the answer's end takes nothing from it
                     rest, self._fault = self._kept, ""
                 await self._settle()
-                fault = self._fault
+                fault = self._fault or (NO_END if self._passage.status is CallStatus.cut else "")
             if self._translator is not None:
-                fault = fault or self._untranslated or ("no end" if self._passage.status is CallStatus.cut else "")
+                fault = fault or self._untranslated or (NO_END if self._passage.status is CallStatus.cut else "")
                 rest = b"" if fault else self._translator.end()  # one that is not whole must not pass for one that is
             if fault:
                 rest += self._error_event("the provider's answer ended early: " + fault, "upstream_cut")
@@ -89,11 +90,11 @@ class StreamPassage:
             client.when_gone()
 
     async def _pass_on(self, stream: Connection) -> bytes:
-        """Pass events on until the stream ends; return bytes that were no whole event."""
+        """Pass events on until the stream ends; return bytes after the answer's end that were no whole event."""
         while True:
             try:
                 if await stream.pour(self._take):
-                    return self._splitter.rest
+                    return await self._take_rest()
             except UpstreamFault as fault:
                 self._fault = str(fault)
                 return b""
@@ -101,11 +102,25 @@ class StreamPassage:
                 stream.abort()
                 self._fault = str(error)
                 return b""
-            if self._mark is not None:
-                await self._settle()
-                passed, self._mark = [self._shown(self._mark, Seen.last)], None
-                self._put_events(self._after, passed)
+            await self._pass_mark()
             await self._out.send(_NOTHING_YET)  # until the client has caught up
+
+    async def _take_rest(self) -> bytes:
+        """Pass on what the stream ended with, where it is an event but for the blank line behind it."""
+        rest = self._splitter.rest
+        if self._record is not None:
+            return rest
+        if is_whole(rest):
+            self._put_events([rest + b"\n\n"], [])
+            await self._pass_mark()
+        return b""
+
+    async def _pass_mark(self) -> None:
+        """Settle before the end mark leaves, if it has come."""
+        if self._mark is not None:
+            await self._settle()
+            passed, self._mark = [self._shown(self._mark, Seen.last)], None
+            self._put_events(self._after, passed)
 
     def _take(self, chunk: bytes) -> bool:
         """Pass on the events that are whole now; false once the end mark is next, or the client does not keep up."""

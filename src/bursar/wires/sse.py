@@ -5,12 +5,16 @@ and `\n`. An event beyond `EVENT_BYTES_MAX` is an error: a stream may not grow w
 """
 
 import re
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 EVENT_BYTES_MAX: Final = 8 * 1024 * 1024
 
 # A blank line after a line. A lone `\r` at the very end of the buffer may be half of `\r\n`: wait for more.
 _EVENT_END: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?=.))", re.DOTALL)
+
+_json = msgspec.json.Decoder(Any)
 
 
 class EventTooLarge(ValueError):
@@ -70,6 +74,18 @@ def event_data(event: bytes) -> bytes:
         return event[5:].strip()
     lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines).strip()
+
+
+def is_whole(rest: bytes) -> bool:
+    """Tell whether what a stream ended with is an event but for the blank line behind it, as some servers leave it."""
+    data = event_data(rest)
+    if not data or data == b"[DONE]":
+        return bool(data)
+    try:
+        _json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def event_bytes(data: bytes, name: str = "") -> bytes:
