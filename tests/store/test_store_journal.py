@@ -1,6 +1,7 @@
 """The spool reaches the books exactly once: whole groups, in any order of crashes, and nothing twice."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -192,6 +193,37 @@ async def test_a_crash_after_every_entry_changes_nothing(
     assert await connection.fetchval("select sum(cost_nano) from calls") == 5 + 0 + 50 + 15 + 90 + 6
     assert await connection.fetchval("select count(*) from calls") == 6
     assert (await balances_of(connection))["lease:1"][:2] == [0, 5 + 50 + 15 + 70 + 6]
+    assert await is_sound(connection)
+
+
+async def test_what_comes_during_a_commit_waits_until_a_group_has_gathered(
+    connection: Connection, database_url: str, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_s, loop = 0.03, asyncio.get_running_loop()
+    began_s: list[float] = []
+    async with opened(shop, tmp_path, database_url) as (spool, journal):
+        journal._group_wait_s = wait_s
+        commit_group = journal.commit_group
+
+        async def commit(now_us: int) -> int:
+            began_s.append(loop.time())
+            count = await commit_group(now_us)
+            if len(began_s) < 5:
+                for entry in shop.call(7, 9):
+                    spool.append(entry)
+            return count
+
+        monkeypatch.setattr(journal, "commit_group", commit)
+        running = asyncio.create_task(journal.run(lambda: NOW_US))
+        for entry in shop.call(7, 9):
+            spool.append(entry)
+        deadline_s = loop.time() + 10
+        while journal.commits < 5:
+            assert loop.time() < deadline_s
+            await asyncio.sleep(0.005)
+        running.cancel()
+    assert all(later - earlier >= wait_s for earlier, later in itertools.pairwise(began_s))
+    assert await connection.fetchval("select count(*) from calls") == 5
     assert await is_sound(connection)
 
 

@@ -6,7 +6,7 @@ that position says what is in the books, so nothing is written twice and nothing
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -19,7 +19,7 @@ from bursar.core.ids import call_of_transfer
 from bursar.core.money import Money
 from bursar.ledger.chain import GENESIS, link
 from bursar.ledger.following import Postings, UnderWay, calls_without_end, lease_needs
-from bursar.ledger.journal import CardUsed, Closed, Intent, Settled
+from bursar.ledger.journal import CardUsed, Closed, Entry, Intent, Settled
 from bursar.ledger.transfer import Kind, Transfer
 from bursar.store.accounts import TRANSFER_DEFAULTS, TransferRow, open_holds, transfer_row
 from bursar.store.calls import CallRow, call_row
@@ -146,14 +146,27 @@ class Journal:
             self._work.clear()
             while self._spool.end > self.position or self._under_way.hold_is_due(clock_us()):
                 try:
-                    await self.commit_group(clock_us())
+                    count = await self.commit_group(clock_us())
                 except AWAY as error:
                     await self._reconnect(error)
+                    continue
+                if self._group_wait_s and count < GROUP_MAX:  # what came meanwhile is the beginning of the next group
+                    self._work.set()
+                    break
             self._answer_waiting()
 
     async def commit_group(self, now_us: int) -> int:
         """Commit one group; returns how many entries it carried."""
-        group = self._gather(now_us)
+        entries, group = self._gather(now_us)
+        await self._let_calls_go_on()
+        for entry in entries:
+            if isinstance(entry, Settled):
+                group.calls.append(call_row(entry, self._gateway))
+            elif isinstance(entry, CardUsed):
+                group.cards.append(entry)
+            elif isinstance(entry, Closed):
+                group.closed_us = entry.at_us
+        await self._let_calls_go_on()
         heads = await self._write(group)
         self._heads.update(heads)
         self._under_way.committed(group.postings, self.position.segment)
@@ -168,7 +181,12 @@ class Journal:
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close()
 
-    def _gather(self, now_us: int) -> _Group:
+    async def _let_calls_go_on(self) -> None:
+        """Let calls that came meanwhile not wait for a whole group, where no call waits for the group."""
+        if self._group_wait_s:
+            await asyncio.sleep(0)
+
+    def _gather(self, now_us: int) -> tuple[Sequence[Entry], _Group]:
         entries, end = self._spool.read(self.position, GROUP_MAX)
         at = self.position  # of which each commit has another
 
@@ -176,15 +194,7 @@ class Journal:
             return id_of("uses", self._gateway, at.segment, at.offset, tenant, account, reason)
 
         more = end < self._spool.end
-        group = _Group(end, len(entries), self._under_way.gather(entries, name, now_us, more=more))
-        for entry in entries:
-            if isinstance(entry, Settled):
-                group.calls.append(call_row(entry, self._gateway))
-            elif isinstance(entry, CardUsed):
-                group.cards.append(entry)
-            elif isinstance(entry, Closed):
-                group.closed_us = entry.at_us
-        return group
+        return entries, _Group(end, len(entries), self._under_way.gather(entries, name, now_us, more=more))
 
     async def _write(self, group: _Group) -> dict[int, tuple[int, bytes]]:
         connection = self._connection
@@ -198,6 +208,7 @@ class Journal:
         changes = _changes(group.postings.transfers)
         chained = [(tenant, *head) for tenant, head in heads.items()]
         arrays = (*_arrays(changes, 6), *_arrays(chained, 3))
+        await self._let_calls_go_on()
         written = (TRANSFER_DEFAULTS, rows_json(rows), _CALL_DEFAULTS, rows_json(group.calls))
         try:
             await connection.fetchrow(_SQL["commit"], self._gateway, self._epoch, *position, *arrays, *written)
