@@ -217,6 +217,7 @@ async def test_what_comes_during_a_commit_waits_until_a_group_has_gathered(
         running = asyncio.create_task(journal.run(lambda: NOW_US))
         for entry in shop.call(7, 9):
             spool.append(entry)
+        journal.wake()
         deadline_s = loop.time() + 10
         while journal.commits < 5:
             assert loop.time() < deadline_s
