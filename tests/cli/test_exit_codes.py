@@ -8,6 +8,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from bursar import __version__
+from bursar.cli.app import app
 from tests.cli.outcome import Cli
 
 HEX = "0" * 32
@@ -128,6 +129,19 @@ def test_help_and_version_end_with_0(bare_cli: Cli) -> None:
         outcome = bare_cli(*line.split())
         assert (outcome.code, outcome.err) == (0, "")
         assert outcome.out.startswith("Usage: bursar")
+
+
+def test_what_one_command_needs_is_not_loaded_for_another() -> None:
+    asked = "import sys; from bursar.cli.app import app; app['price']; print([*sys.modules])"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert re.findall("bursar.cli.(prices|keys|up|supervisor)'", done.stdout) == ["prices"]
+
+
+@pytest.mark.parametrize("words", [(), ("-h",), ("--help",)])
+def test_the_list_of_commands_says_what_each_is_for(words: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, "-m", "bursar", *words], capture_output=True, text=True, check=True)
+    said = re.findall(r"^│ (\w+) +(\w.*[.,\w]) +│$", done.stdout, re.MULTILINE)
+    assert {name for name, _ in said} == {name for name in app if not name.startswith("-")}
 
 
 def test_the_module_runs_as_a_program() -> None:

@@ -6,22 +6,6 @@ import sys
 from cyclopts import App, CycloptsError
 
 from bursar import __version__
-from bursar.cli.admin import app as admin
-from bursar.cli.alerts import app as alerts
-from bursar.cli.audit import audit
-from bursar.cli.books import app as books
-from bursar.cli.budget import app as budget
-from bursar.cli.calls import app as calls
-from bursar.cli.demo import demo
-from bursar.cli.doctor import doctor
-from bursar.cli.gateways import app as gateways
-from bursar.cli.keys import app as keys
-from bursar.cli.prices import price, prices
-from bursar.cli.reconcile import reconcile
-from bursar.cli.runs import app as runs
-from bursar.cli.sandbox import sandbox
-from bursar.cli.statement import statement
-from bursar.cli.up import up
 from bursar.core.errors import BursarError
 
 app = App(
@@ -29,27 +13,31 @@ app = App(
     help="The treasurer for AI: exact token prices, budgets nobody can overspend, books that balance.",
     version=__version__,
 )
-app.command(up)
-app.command(keys)
-app.command(budget)
-app.command(alerts)
-app.command(admin)
-app.command(audit)
-app.command(calls)
-app.command(runs)
-app.command(statement)
-app.command(doctor)
-app.command(gateways)
-app.command(books)
-app.command(reconcile)
-app.command(price)
-app.command(prices)
-app.command(demo)
-app.command(sandbox)
+# By name: a command loads what it needs itself, and nothing of what the others do.
+app.command("bursar.cli.up:up")
+app.command("bursar.cli.keys:app", name="keys")
+app.command("bursar.cli.budget:app", name="budget")
+app.command("bursar.cli.alerts:app", name="alerts")
+app.command("bursar.cli.admin:app", name="admin")
+app.command("bursar.cli.audit:audit")
+app.command("bursar.cli.calls:app", name="calls")
+app.command("bursar.cli.runs:app", name="runs")
+app.command("bursar.cli.statement:statement")
+app.command("bursar.cli.doctor:doctor")
+app.command("bursar.cli.gateways:app", name="gateways")
+app.command("bursar.cli.books:app", name="books")
+app.command("bursar.cli.reconcile:reconcile")
+app.command("bursar.cli.prices:price")
+app.command("bursar.cli.prices:prices")
+app.command("bursar.cli.demo:demo")
+app.command("bursar.cli.sandbox:sandbox")
 
 
 def run(arguments: list[str] | None = None) -> None:
     """Run one command line and exit."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in app.help_flags:
+        app.resolved_commands()  # the list of commands says of each what it says of itself
     try:
         try:
             app(arguments, exit_on_error=False, print_error=False)
