@@ -15,6 +15,13 @@ REQUEST = HEAD % len(BODY) + BODY
 KNOWN = Known({"path": "/v1/messages"})
 
 
+def find(heads: KnownHeads, data: bytes, body_max: int) -> tuple[Known, bytes] | None:
+    """Find a request, as the first of its connection and as one that follows its like."""
+    found = heads.find(data, body_max)
+    assert heads.find(data, body_max, KNOWN) == found
+    return found
+
+
 class Parsed:
     """Be told by httptools what some bytes are."""
 
@@ -95,21 +102,23 @@ def test_what_is_unusual_in_an_answer_is_left_to_the_parser(line: bytes) -> None
 def test_only_a_whole_request_is_known(size: int) -> None:
     heads = KnownHeads()
     heads.learn(REQUEST, BODY, KNOWN)
-    assert heads.find(REQUEST, 100) == (KNOWN, BODY)
-    assert heads.find(REQUEST[:size], 100) is None
-    assert heads.find(REQUEST + REQUEST[: size + 1], 100) is None
+    assert find(heads, REQUEST, 100) == (KNOWN, BODY)
+    assert find(heads, REQUEST[:size], 100) is None
+    assert find(heads, REQUEST + REQUEST[: size + 1], 100) is None
 
 
 def test_a_head_is_known_with_any_length_of_body_and_no_other_byte() -> None:
     heads = KnownHeads()
     heads.learn(REQUEST, BODY, KNOWN)
     for body in (b"", b"x", b"x" * 1_000, b"\r\ncontent-length: 3\r\n\r\n"):
-        assert heads.find(HEAD % len(body) + body, 1_000) == (KNOWN, body)
-    assert heads.find(HEAD % 1_001 + bytes(1_001), 1_000) is None
+        assert find(heads, HEAD % len(body) + body, 1_000) == (KNOWN, body)
+    assert find(heads, HEAD % 1_001 + bytes(1_001), 1_000) is None
+    for length in (b"", b"-1", b"+1", b" 1", b"1 ", b"x", b"1234567890", b"\xd9\xa1"):
+        assert find(heads, HEAD.replace(b"%d", length) + b"x", 1_000) is None
     for place in range(len(HEAD) - 8):
         changed = bytearray(REQUEST)
         changed[place] ^= 1
-        assert heads.find(bytes(changed), 1_000) is None
+        assert find(heads, bytes(changed), 1_000) is None
 
 
 @pytest.mark.parametrize(

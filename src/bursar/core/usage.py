@@ -72,18 +72,19 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     def check(self) -> "Usage":
         """Return itself when no leaf is negative and each rare leaf is known; else raise `UsageContradiction`."""
-        if min(self._main()) < 0 or self.other:
+        if min(self.main()) < 0 or self.other:
             self._complain()
         return self
 
     def _complain(self) -> None:
-        for name, count in (*zip(MAIN_LEAVES, self._main(), strict=True), *self.other.items()):
+        for name, count in (*zip(MAIN_LEAVES, self.main(), strict=True), *self.other.items()):
             if name not in LEAVES:
                 raise UsageContradiction(f"{name} is not a leaf of usage")
             if count < 0:
                 raise UsageContradiction(f"{name} would be {count}")
 
-    def _main(self) -> tuple[int, int, int, int, int, int]:
+    def main(self) -> tuple[int, int, int, int, int, int]:
+        """Return the counts of the main leaves, in the order of `MAIN_LEAVES`."""
         return (
             self.input_tokens,
             self.cache_read_tokens,
@@ -95,7 +96,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     def leaves(self) -> dict[str, int]:
         """Return each leaf above zero by name, in the order they are priced and shown."""
-        counts = {name: count for name, count in zip(MAIN_LEAVES, self._main(), strict=True) if count}
+        counts = {name: count for name, count in zip(MAIN_LEAVES, self.main(), strict=True) if count}
         if self.other:
             counts.update((name, count) for name, count in self.other.items() if count)
         return counts
@@ -103,7 +104,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def plus(self, more: "Usage") -> "Usage":
         """Add the usage of another attempt."""
         return Usage(
-            *(mine + theirs for mine, theirs in zip(self._main(), more._main(), strict=True)),
+            *(mine + theirs for mine, theirs in zip(self.main(), more.main(), strict=True)),
             other=_added(self.other, more.other),
             unknown=_added(self.unknown, more.unknown),
         )

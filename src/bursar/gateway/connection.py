@@ -202,7 +202,7 @@ class Connection(asyncio.Protocol):
             self.first_byte_at = self._loop.time()
             if not self._streams_all and (whole := read_answer(data)) is not None and not is_stream(whole[1]):
                 self._ended = self._may_stay = True
-                self._finish(Response(*whole))
+                self._finish(Response(*whole), self.first_byte_at)
                 return
         try:
             self._parser.feed_data(data)
@@ -282,7 +282,7 @@ class Connection(asyncio.Protocol):
             self._wake()
             return
         body = self._chunks.popleft() if len(self._chunks) == 1 else self._take_all()
-        self._finish(Response(self._parser.get_status_code(), self._headers, body))
+        self._finish(Response(self._parser.get_status_code(), self._headers, body), self._loop.time())
 
     def _hand_on(self) -> None:
         """Give what came of a stream to whoever takes it, and hold the provider back when nobody does."""
@@ -305,7 +305,7 @@ class Connection(asyncio.Protocol):
         if self._fault is not None:
             raise self._fault
         if self._ended:
-            self._pool.release(self)
+            self._pool.release(self, self._loop.time())
         return self._ended
 
     async def _wait(self) -> bool:
@@ -322,10 +322,10 @@ class Connection(asyncio.Protocol):
             self.deadline = self._loop.time() + self._idle_s
         return data
 
-    def _finish(self, response: Response) -> None:
+    def _finish(self, response: Response, now: float) -> None:
         self.deadline = 0.0
         # Back in the pool before the answer is used: the next call may take it at once.
-        self._pool.release(self)
+        self._pool.release(self, now)
         self._tell(response)
 
     @property

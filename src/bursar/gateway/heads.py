@@ -27,14 +27,32 @@ _ANSWER: Final = re.compile(
 )
 _LINE: Final = re.compile(rb"([^:\r]+):[ \t]*([^\r]*)\r\n")
 _DIGITS: Final = re.compile(rb"[0-9]{1,9}")
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"connection", b"upgrade"))
 _WITHOUT_BODY: Final = (204, 304)
 
 
 class Known(msgspec.Struct):
-    """Hold what is known of a request by its head: its scope, without `content-length`, and what was read of it."""
+    """Hold what is known of a request by its head: its scope, without `content-length`, and what was read of it.
+
+    `head` are the bytes before and after the digits of its `content-length`, once it is remembered.
+    """
 
     scope: dict[str, Any]
     read: Any = None
+    head: tuple[bytes, bytes] = (b"", b"")
+
+    def body_of(self, data: bytes, body_max: int) -> bytes | None:
+        """Return the body of a whole request with this head; None for any other bytes."""
+        before, after = self.head
+        first = len(before)
+        last = data.find(b"\r", first, first + 10)
+        if last < 0 or not data.startswith(before) or not data.startswith(after, last):
+            return None
+        digits = data[first:last]
+        if not digits.isdigit():
+            return None
+        start, size = last + len(after), int(digits)
+        return data[start:] if len(data) == start + size and size <= body_max else None
 
 
 class KnownHeads:
@@ -43,8 +61,13 @@ class KnownHeads:
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, bytes], Known] = {}
 
-    def find(self, data: bytes, body_max: int) -> tuple[Known, bytes] | None:
-        """Return what is known of a whole request, and its body; None for any other bytes."""
+    def find(self, data: bytes, body_max: int, usual: Known | None = None) -> tuple[Known, bytes] | None:
+        """Return what is known of a whole request, and its body; None for any other bytes.
+
+        `usual` is what the last request of the same connection was known by: most have the same head again.
+        """
+        if usual is not None and (body := usual.body_of(data, body_max)) is not None:
+            return usual, body
         found = _cut(data, body_max)
         if found is None:
             return None
@@ -58,6 +81,7 @@ class KnownHeads:
             return
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
+        known.head = found[0]
         self._known[found[0]] = known
 
 
@@ -81,20 +105,14 @@ def read_answer(data: bytes) -> tuple[int, Headers, bytes] | None:
     head = _ANSWER.match(data)
     if head is None:
         return None
-    status, size = int(head[1]), -1
-    headers: Headers = []
-    for name, value in _LINE.findall(head[2]):
-        name = name.lower()
-        if value[-1:] in (b" ", b"\t"):
-            return None
-        if name == b"content-length":
-            if size >= 0 or _DIGITS.fullmatch(value) is None:
-                return None
-            size = int(value)
-        elif name in (b"transfer-encoding", b"connection", b"upgrade"):
-            return None
-        headers.append((name, value))
-    end = head.end()
-    if size < 0 or len(data) != end + size or end > HEADER_BYTES_MAX or status in _WITHOUT_BODY:
+    status, lines, end = int(head[1]), head[2], head.end()
+    if b" \r\n" in lines or b"\t\r\n" in lines or end > HEADER_BYTES_MAX or status in _WITHOUT_BODY:
+        return None
+    headers: Headers = [(name.lower(), value) for name, value in _LINE.findall(lines)]
+    framing = [pair for pair in headers if pair[0] in _FRAMING]
+    if len(framing) != 1:
+        return None
+    name, length = framing[0]
+    if name != b"content-length" or _DIGITS.fullmatch(length) is None or len(data) != end + int(length):
         return None
     return status, headers, data[end:]

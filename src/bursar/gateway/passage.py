@@ -1,5 +1,6 @@
 """Carry what is known of one call from its arrival to its settlement."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from bursar.budgets.settlement import Holding, Wish
@@ -79,6 +80,10 @@ class Passage:
         self.attempts: list[Attempt] = []
         self.status = CallStatus.ok
         self.record: Record | None = None  # once it is settled
+
+    def is_foreign_to(self, candidates: Sequence[Candidate]) -> bool:
+        """Tell whether some candidate speaks another protocol than the client."""
+        return any(candidate.wire is not self.wire for candidate in candidates)
 
     def facts_for(self, candidate: Candidate) -> Facts:
         """Return the facts of what is sent to a candidate."""

@@ -65,7 +65,7 @@ class Quote:
 
     def __init__(self, costs: list[tuple[Ceiling, int]], output_tokens: int) -> None:
         self._costs = costs
-        self.input_tokens = max((bound for _, bound in costs), default=0)
+        self.input_tokens = costs[0][1] if len(costs) == 1 else max((bound for _, bound in costs), default=0)
         self.output_tokens = output_tokens
 
     def cost(self, output_tokens: int | None = None) -> Money:

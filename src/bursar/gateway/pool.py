@@ -94,10 +94,10 @@ class Pool:
         finally:
             self._opening -= 1
 
-    def release(self, connection: Connection) -> None:
-        """Take a connection back after an exchange."""
+    def release(self, connection: Connection, now: float) -> None:
+        """Take a connection back after an exchange; `now` is the loop's time."""
         if connection.reusable:
-            connection.idle_since = asyncio.get_running_loop().time()
+            connection.idle_since = now
             self._idle.append(connection)
             self._let_one_in()
         else:

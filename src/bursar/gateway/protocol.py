@@ -187,6 +187,7 @@ class ClientProtocol(asyncio.Protocol):
         self._heads = self.heads
         self._known_body_max = min(STRANGER_BYTES_MAX, self.body_bytes_max)
         self._learned: tuple[bytes, Known] | None = None
+        self._usual: Known | None = None  # of the last request whose head was known
         self._loop: asyncio.AbstractEventLoop = _loop or asyncio.get_running_loop()
         self._connections: set[Any] = server_state.connections
         self._tasks: set[Any] = server_state.tasks
@@ -229,8 +230,9 @@ class ClientProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came; a whole request whose head was parsed before is known by its bytes."""
         alone = self._current is None and not (self._arriving or self._refused or self._closing)
-        if alone and (found := self._heads.find(data, self._known_body_max)) is not None:
+        if alone and (found := self._heads.find(data, self._known_body_max, self._usual)) is not None:
             known, body = found
+            self._usual = known
             scope = known.scope.copy()
             scope["client"], scope[KNOWN] = self._peer, known
             self._idle_since = 0.0

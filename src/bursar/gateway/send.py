@@ -109,7 +109,7 @@ class Sender:
         try:
             candidates = self.routes.find(wish.model, passage.call.protocol)
             candidates = arrange(passage, candidates)
-            if any(each.wire is not passage.wire for each in candidates):
+            if passage.is_foreign_to(candidates):
                 candidates = translate_call(passage, candidates, passage.plan.output_cap)
         except Refusal as refusal:
             self._skip(passage, wish.model, refusal)

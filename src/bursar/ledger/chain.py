@@ -6,6 +6,7 @@ that is hashed is plain, so that an auditor can compute it with any tool, also i
     sha256(previous hash || "seq|transfer id|debit|credit|amount|kind|reason|event_us|hold id|held|unit")
 """
 
+from binascii import hexlify
 from hashlib import sha256
 from typing import Final
 
@@ -17,8 +18,9 @@ GENESIS: Final = bytes(32)
 def link(previous: bytes, seq: int, transfer: Transfer) -> bytes:
     """Return the hash of the transfer numbered `seq`, which follows the one hashed `previous`."""
     t = transfer
-    text = (
-        f"{seq}|{t.transfer_id.hex()}|{t.debit_account}|{t.credit_account}|{t.amount_nano}|{t.kind:d}|{t.reason:d}"
-        f"|{t.event_us}|{t.hold_id.hex()}|{t.held_nano}|{t.unit:d}"
+    names = (hexlify(t.transfer_id), hexlify(t.hold_id))
+    text = b"%b%d|%b|%d|%d|%d|%d|%d|%d|%b|%d|%d" % (
+        *(previous, seq, names[0], t.debit_account, t.credit_account, t.amount_nano, t.kind, t.reason),
+        *(t.event_us, names[1], t.held_nano, t.unit),
     )
-    return sha256(previous + text.encode()).digest()
+    return sha256(text).digest()

@@ -16,7 +16,10 @@ HOLD_SHOWN_AFTER_US: Final = SECOND_US
 
 
 class Postings(msgspec.Struct):
-    """Hold what one commit posts, by tenant, and what it changes in memory once it has."""
+    """Hold what one commit posts, by tenant, and what it changes in memory once it has.
+
+    Calls that begin and end within it change nothing there.
+    """
 
     transfers: list[tuple[int, Transfer]] = []
     opened: dict[bytes, Intent] = {}
@@ -69,8 +72,8 @@ class UnderWay:
                     postings.transfers.append((call.tenant, transfer))
                 if entry.shares:
                     uses.add(entry)
-                postings.ended.add(call.call_id)
-                postings.opened.pop(call.call_id, None)
+                if postings.opened.pop(call.call_id, None) is None or call.call_id in self.open_since:
+                    postings.ended.add(call.call_id)
             elif isinstance(entry, Intent):
                 postings.opened[entry.call.call_id] = entry
         postings.transfers.extend(uses.transfers(name))

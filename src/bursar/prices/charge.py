@@ -6,7 +6,7 @@ from typing import Final
 from bursar.core.errors import UnpricedUsage
 from bursar.core.money import Money, div_half_even
 from bursar.core.records import Line
-from bursar.core.usage import Usage
+from bursar.core.usage import MAIN_LEAVES, Usage
 from bursar.prices.price import RateCard, Volume, discounted
 from bursar.prices.units import UNITS, divisor
 
@@ -43,7 +43,9 @@ def charge(usage: Usage, card: RateCard, used_so_far: UsedSoFar = NOTHING_USED) 
 def cost(usage: Usage, card: RateCard) -> Money:
     """Return what `charge` comes to, without its lines. Not for prices that depend on what was used before."""
     rates, amount = card.rates, 0
-    for leaf, quantity in usage.leaves().items():
+    for leaf, quantity in (*zip(MAIN_LEAVES, usage.main(), strict=True), *usage.other.items()):
+        if not quantity:
+            continue
         rate = rates.get(leaf)
         if rate is None:
             raise UnpricedUsage(card.price_id, leaf)

@@ -2,7 +2,7 @@
 
 A segment is a file of fixed size, allocated in full and mapped into memory: an entry is written by copying its bytes
 and is safe from the death of the process from then on, without a system call. (`sync` makes it safe from loss of
-power.) A frame is `length, crc32, payload`; its header is written last, so a frame that was cut short is not there.
+power.) A frame is `length, crc32, payload`; one that was cut short has another checksum, so it is not there.
 
 A few segments are always allocated ahead. Calls begin only while these spares are whole, so that the settlement of a
 call that was sent finds room whatever becomes of the disk and the database.
@@ -123,8 +123,7 @@ class Spool:
         if end > SEGMENT_BYTES - 8:
             self._begin_segment(entry, len(payload))
             start, end = 0, 8 + len(payload)
-        self._map[start + 8 : end] = payload
-        self._map[start : start + 8] = _HEADER.pack(len(payload), zlib.crc32(payload))
+        self._map[start:end] = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         self._offset = end
         self._recent.append((entry, self._newest.number, end))
         if len(self._recent) > RECENT_MAX:

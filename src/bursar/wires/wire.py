@@ -213,10 +213,13 @@ def check_cap(cap: int, field: str) -> None:
 
 def believable(usage: Usage) -> Usage:
     """Return usage whose leaves are neither negative nor absurd. Raises `UsageContradiction`."""
-    usage.check()
-    most = max(usage.input_total, usage.output_total, *usage.other.values()) if usage.other else usage.input_total
-    if most > _BELIEVABLE_MAX or usage.output_total > _BELIEVABLE_MAX:
-        raise UsageContradiction(f"usage is beyond {_BELIEVABLE_MAX} tokens")
+    main = usage.main()
+    if min(main) < 0 or usage.other:
+        usage.check()
+    if sum(main) > _BELIEVABLE_MAX or usage.other:
+        most = max(usage.input_total, usage.output_total, *usage.other.values())
+        if most > _BELIEVABLE_MAX:
+            raise UsageContradiction(f"usage is beyond {_BELIEVABLE_MAX} tokens")
     return usage
 
 
