@@ -46,7 +46,7 @@ up: $(VENV)/.all ## start Bursar on port 4000
 	@$(BIN)/bursar up
 
 test: $(VENV)/.dev ## run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Clients whose own requirements exclude ours have an environment apart.
 $(CLIENTS)/.python: requirements/clients.txt

@@ -23,6 +23,26 @@ os.environ.pop("BURSAR_DATABASE_URL", None)
 os.environ.pop("BURSAR_DATA", None)
 
 
+LONGEST = (
+    "gateway/test_crash.py",
+    "gateway/test_several_gateways.py",
+    "cli/test_up_command.py",
+    "cli/test_reconcile_command.py",
+    "docs/test_docs.py",
+    "web/test_page.py",
+    "api/test_api_schema.py",
+    "store/test_store_journal.py",
+)
+"""Modules that wait the most, the longest first: begun last, they would keep one process busy and leave others idle."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the modules that take longest first; all else stays in its order."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("postgres"))
