@@ -18,7 +18,8 @@ peers     `gateway.x_*`: our calls a second over theirs, each alone on the first
 latency   `gateway.added_*_ms`: one call at a time; each round's percentile less that of the same load sent straight to
           the provider; median of the rounds. `gateway.added_100k_tokens_ms`: the median with a long prompt.
 streams   `gateway.streams_1core`: the most streams of 20 tokens a second without 200 ms of silence in any of them, from
-          the request to the end. `gateway.stream_added_ttft_*_ms`: time to the first token with 300 streams open.
+          the request to the end: doubled until they do not hold, then narrowed down.
+          `gateway.stream_added_ttft_*_ms`: time to the first token with 300 streams open.
 soak      `gateway.worker_rss_mb`, `gateway.rss_slope_mb_per_100k`: memory of a worker under faults, hang-ups and
           streams; the books must be exact at the end.
 sse       `gateway.sse_mb_per_s`: the parser of streams.
@@ -76,7 +77,7 @@ def main() -> None:
         "budgets": lambda: under_budgets(rounds, min(seconds, 2)),
         "peers": compare,
         "latency": lambda: added_latency(rounds, min(seconds, 2)) + added_long(rounds, min(seconds, 2)),
-        "streams": lambda: stream_ttft(rounds, seconds) + streams_at_once(max(seconds, 5)),
+        "streams": lambda: stream_ttft(min(rounds, 5), min(seconds, 3)) + streams_at_once(max(seconds, 4)),
         "soak": lambda: soak(options.soak_minutes),
         "sse": lambda: sse_rate(rounds),
     }

@@ -99,6 +99,12 @@ def metric(local: LocalBursar, name: str) -> float:
     return sum(float(line.rsplit(maxsplit=1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
 
+def cpu_s(pid: int) -> float:
+    """Return the processor time a process has used, the kernel's part included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_mb(pid: int, field: str = "VmRSS") -> float:
     """Return a figure of a process's memory, in MB of 1,000,000 bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

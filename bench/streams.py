@@ -20,11 +20,14 @@ import msgspec
 from bench.figures import Figure
 from bench.harness import ROOT
 from bench.load import percentile, serve_parent
-from bench.stage import OTHER_CORE, bearer, chat_body, gateway, mock, request
+from bench.stage import OTHER_CORE, bearer, chat_body, cpu_s, gateway, mock, request
 
 GAP_MS = 200.0
-STEP, MOST = 250, 4_000
+STEP, BEGIN, MOST = 250, 1_000, 8_000
 INTERVAL_MS = 50
+LATE_S = 10.0
+"""How long streams may take beyond their time: those that have not ended by then are failures."""
+
 _TOKEN = b'" token"'
 _END = b"\r\n0\r\n\r\n"
 _TAIL = max(len(_TOKEN), len(_END)) - 1
@@ -125,7 +128,12 @@ class _Runner:
             due_s = began_s + streams.ramp_s * number / len(listeners)
             await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
             listener.ask()
-        await self._done.wait()
+        patience_s = self._until_s - time.perf_counter() + streams.tokens * INTERVAL_MS / 1000 + LATE_S
+        try:
+            await asyncio.wait_for(self._done.wait(), patience_s)
+        except TimeoutError:
+            self._done.set()
+            self.outcome.failures += self._open
         return self.outcome
 
     def waited(self, gap_ms: float) -> None:
@@ -154,39 +162,55 @@ class _Runner:
             self._done.set()
 
 
-def most(holds: Callable[[int], bool], step: int = STEP, limit: int = MOST) -> int:
-    """Return the largest multiple of a step, up to a limit, that holds, if all below it do; 0 when none does."""
-    low, high = 0, limit // step
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if holds(middle * step) else (low, middle - 1)
-    return low * step
+def most(holds: Callable[[int], bool], step: int = STEP, begin: int = BEGIN, limit: int = MOST) -> int:
+    """Return the largest multiple of a step, up to a limit, that holds, if all below it do; 0 when none does.
+
+    The number doubles until it does not hold, and is then narrowed down: many are tried only where fewer hold.
+    """
+    low, high = 0, begin
+    while high <= limit and holds(high):
+        low, high = high, high * 2
+    least, greatest = low // step, min(high - step, limit) // step
+    while least < greatest:
+        middle = (least + greatest + 1) // 2
+        least, greatest = (middle, greatest) if holds(middle * step) else (least, middle - 1)
+    return least * step
 
 
-def _holds(streams: Streams) -> bool:
-    """Tell whether streams run without a gap. One that fails is tried again: the machine itself may have paused."""
+def _held(streams: Streams) -> StreamOutcome | None:
+    """Return the outcome of streams without a gap. After a failure once more: the machine may have paused."""
     for _ in range(2):
         outcome = run_streams(streams)
         if not outcome.gaps and not outcome.failures:
-            return True
-    return False
+            return outcome
+    return None
 
 
 def streams_at_once(seconds: float) -> list[Figure]:
     """Measure how many streams of 20 tokens a second run without a gap, on one core."""
-    tokens = 60
+    tokens, costs_us = 40, dict[int, float]()
     with mock(interval_ms=INTERVAL_MS) as port, gateway(port) as (local, secret):
         body = chat_body(cap=tokens, stream=True)
+        through, straight = request(local.port, body, bearer(secret)), request(port, body)
+        worker = local.child_pids("worker")[0]
 
         def streams(number: int, at: int, message: bytes) -> Streams:
-            terms = {"tokens": tokens, "streams": number, "seconds": seconds, "ramp_s": seconds / 3}
+            terms = {"tokens": tokens, "streams": number, "seconds": seconds, "ramp_s": seconds / 2}
             return Streams(port=at, request=message, core=OTHER_CORE, **terms)
 
-        through, straight = request(local.port, body, bearer(secret)), request(port, body)
+        def holds(number: int) -> bool:
+            before_s = cpu_s(worker)
+            outcome = _held(streams(number, local.port, through))
+            if outcome is not None:
+                costs_us[number] = (cpu_s(worker) - before_s) / (outcome.whole * tokens) * 1e6
+            return outcome is not None
+
         run_streams(streams(STEP, local.port, through))  # warms up
-        found = most(lambda number: _holds(streams(number, local.port, through)))
-        ceiling = most(lambda number: _holds(streams(number, port, straight)), 1_000)
-    note = f"steps of {STEP}; provider and client alone: {ceiling:,}, of {MOST:,} tried"
+        found = most(holds)
+        begin = max(BEGIN, found // BEGIN * BEGIN)
+        ceiling = most(lambda number: _held(streams(number, port, straight)) is not None, BEGIN, begin, 2 * begin)
+    note = f"steps of {STEP}; {costs_us.get(found, 0):.0f} µs of the worker's time a token, calls included; "
+    note += f"provider and client alone: {ceiling:,}, of {2 * begin:,} tried"
     return [Figure("gateway.streams_1core", found, "streams", note=note)]
 
 

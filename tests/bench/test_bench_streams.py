@@ -1,17 +1,19 @@
 """Streams are held open, timed and found whole or not; the search finds the most that hold."""
 
+import os
 import socket
 import threading
+import time
 from itertools import pairwise
 
 import pytest
 
 from bench.sse import sse_rate
-from bench.stage import chat_body, mock, request
-from bench.streams import STEP, Streams, most, run_streams
+from bench.stage import chat_body, cpu_s, mock, request
+from bench.streams import BEGIN, STEP, Streams, most, run_streams
 
 
-@pytest.mark.parametrize("limit", range(0, 4_250, STEP))
+@pytest.mark.parametrize("limit", range(0, 8_250, STEP))
 def test_the_search_finds_the_most_that_hold(limit: int) -> None:
     asked: list[int] = []
 
@@ -20,7 +22,8 @@ def test_the_search_finds_the_most_that_hold(limit: int) -> None:
         return number <= limit
 
     assert most(holds) == limit
-    assert len(asked) <= 5
+    assert len(asked) <= 8
+    assert all(number <= 2 * max(limit, BEGIN) for number in asked)
 
 
 def streams(port: int, **changes: float) -> Streams:
@@ -63,6 +66,13 @@ def test_a_stream_that_is_cut_is_a_failure_and_ends_the_wait() -> None:
     outcome = run_streams(streams(listener.getsockname()[1], streams=3))
     listener.close()
     assert (outcome.whole, outcome.failures) == (0, 3)
+
+
+def test_a_processor_that_works_is_seen_to() -> None:
+    before_s, until_s = cpu_s(os.getpid()), time.process_time() + 0.1
+    while time.process_time() < until_s:
+        pass
+    assert cpu_s(os.getpid()) - before_s == pytest.approx(0.1, abs=0.08)
 
 
 def test_the_provider_reports_usage_when_asked_to() -> None:

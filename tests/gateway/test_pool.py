@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import gc
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from bursar.gateway.connection import BODY_BYTES_MAX, Fault, Response, Timeouts, UpstreamFault
+from bursar.gateway.connection import BODY_BYTES_MAX, Connection, Fault, Response, Timeouts, UpstreamFault
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import IDLE_S, Pool
 
@@ -36,6 +38,7 @@ Za3zed/9pQiiXsEA9DBNiUGE+KO9S49DQ5d7zvOWfuoYAYJpLHQNVFaD
 REQUEST = (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n", b"hi")
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+BEGUN = STREAM + b"9\r\ndata: 1\n\n\r\n"
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Serve = Callable[..., Awaitable[int]]
@@ -445,3 +448,35 @@ async def test_a_server_that_speaks_no_tls_is_unreachable_over_https(serve: Serv
         with pytest.raises(UpstreamFault) as caught:
             await pool.open()
     assert caught.value.fault is Fault.unreachable
+
+
+@pytest.mark.parametrize(
+    "said", [OK, STREAM + chunk(b"data: 1\n\n") + b"0\r\n\r\n", STREAM + chunk(b"data: 1\n\n"), b""]
+)
+async def test_a_connection_that_has_ended_is_gone_without_a_collection_of_garbage(serve: Serve, said: bytes) -> None:
+    async def says(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await writer.drain()
+        writer.transport.close()
+
+    async def call(pool: Pool) -> weakref.ref[Connection]:
+        connection = await pool.open()
+        with contextlib.suppress(UpstreamFault):
+            response = await connection.exchange(REQUEST, pool.timeouts)
+            while response.stream is not None and await response.stream.chunk():
+                pass
+        return weakref.ref(connection)
+
+    gc.disable()
+    try:
+        async with pool_to(f"http://127.0.0.1:{await serve(says)}") as pool:
+            held = await call(pool)
+            pool.close()
+            async with asyncio.timeout(10):
+                while pool.size:  # noqa: ASYNC110 - a connection that ends tells nobody
+                    await asyncio.sleep(0.001)
+            pool.sweep(asyncio.get_running_loop().time())
+            await asyncio.sleep(0)
+        assert held() is None
+    finally:
+        gc.enable()

@@ -1,6 +1,8 @@
 """The server's side of a connection, on a real socket, with time as a parameter."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -402,3 +404,17 @@ async def test_an_application_that_fails_before_it_has_a_task_is_a_500(server: S
     writer.write(GET)
     assert b" 500 " in await read(reader)
     writer.close()
+
+
+async def test_a_clients_connection_that_has_ended_is_gone_without_a_collection_of_garbage(server: Server) -> None:
+    gc.disable()
+    try:
+        reader, writer = await server.connect()
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello")
+        assert await reader.readuntil(b"/ 5")
+        held = weakref.ref(await server.connection())
+        writer.close()
+        await until(lambda: not server.state.connections)
+        await until(lambda: held() is None)
+    finally:
+        gc.enable()

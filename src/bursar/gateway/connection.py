@@ -43,6 +43,10 @@ class UpstreamFault(Exception):
         self.fault = fault
         self.timed_out = timed_out
 
+    def again(self) -> "UpstreamFault":
+        """Return the same as if it had not been raised: one that was refers to all that was under way."""
+        return UpstreamFault(self.fault, str(self), timed_out=self.timed_out)
+
 
 class Response(msgspec.Struct):
     """Hold an answer: whole with its body, or a stream whose chunks are still to be read from the connection."""
@@ -232,6 +236,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._fail(UpstreamFault(Fault.cut, "the connection ended within the answer"))
         self._pool.forget(self)
+        del self._parser  # it refers back: none of this is to stay until garbage is collected
 
     # What the parser calls.
 
@@ -303,7 +308,7 @@ class Connection(asyncio.Protocol):
     def _is_over(self) -> bool:
         """Tell whether a stream that is read to where it is has ended. Raises `UpstreamFault` when it is cut."""
         if self._fault is not None:
-            raise self._fault
+            raise self._fault.again()
         if self._ended:
             self._pool.release(self, self._loop.time())
         return self._ended
@@ -344,7 +349,7 @@ class Connection(asyncio.Protocol):
             answered(answer)
 
     def _fail(self, fault: UpstreamFault) -> None:
-        self._fault = fault
+        self._fault = fault.again()
         self._ended = True
         self.deadline = 0.0
         self._tell(fault)

@@ -264,6 +264,7 @@ class ClientProtocol(asyncio.Protocol):
         for future in (self._drained, self._gone_waiter):
             if future is not None and not future.done():
                 future.set_result(None)
+        del self._parser  # it refers back: none of this is to stay until garbage is collected
 
     def pause_writing(self) -> None:
         """Note that the client does not read."""

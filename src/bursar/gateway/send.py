@@ -70,7 +70,7 @@ class Sender:
             connection = (None if wish.fresh else pool.take_idle()) or await pool.open(timeouts.connect_s)
             outcome = Outcome(await connection.exchange(request_of(passage, candidate), timeouts))
         except UpstreamFault as fault:
-            outcome = Outcome(None, fault)
+            outcome = Outcome(None, fault.again())
         outcome.started_us, outcome.answered_us = started_us, self._clock_us()
         return outcome
 
