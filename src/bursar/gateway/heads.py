@@ -6,8 +6,11 @@ are matched as a whole. Both give what httptools gives, or nothing (tests/gatewa
 """
 
 import re
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
+from urllib.parse import unquote
 
+import httptools
 import msgspec
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -116,3 +119,11 @@ def read_answer(data: bytes) -> tuple[int, Headers, bytes] | None:
     if name != b"content-length" or _DIGITS.fullmatch(length) is None or len(data) != end + int(length):
         return None
     return status, headers, data[end:]
+
+
+@lru_cache(maxsize=200)  # strangers choose them, and they may be long
+def split_target(url: bytes) -> tuple[str, bytes, bytes]:
+    """Split a request's target into its path, as text and as it came, and its query."""
+    target = httptools.parse_url(url)
+    raw_path: bytes = target.path or b"/"
+    return unquote(raw_path.decode("latin-1")), raw_path, target.query or b""

@@ -9,10 +9,9 @@ without a timer for each request.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from functools import lru_cache, partial
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
-from urllib.parse import unquote
 
 import httptools
 import msgspec
@@ -20,7 +19,7 @@ import structlog
 
 from bursar.gateway.asgi import CLIENT, KNOWN, Cancellable, Scope
 from bursar.gateway.door import Door
-from bursar.gateway.heads import HEADER_BYTES_MAX, Headers, Known, KnownHeads
+from bursar.gateway.heads import HEADER_BYTES_MAX, Headers, Known, KnownHeads, split_target
 from bursar.gateway.outbox import Outbox
 
 log = structlog.get_logger()
@@ -435,7 +434,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def _hand_on(self, *, whole: bool) -> None:
         parser = self._parser
-        path, raw_path, query = _target(self._url)
+        path, raw_path, query = split_target(self._url)
         scope: Scope = {
             "type": "http",
             "asgi": _ASGI,
@@ -485,14 +484,6 @@ class ClientProtocol(asyncio.Protocol):
             self.failed(exchange)
         elif (error := task.exception()) is not None:
             self.failed(exchange, error)
-
-
-@lru_cache(maxsize=1_000)
-def _target(url: bytes) -> tuple[str, bytes, bytes]:
-    """Split a request's target into its path, as text and as it came, and its query."""
-    target = httptools.parse_url(url)
-    raw_path: bytes = target.path or b"/"
-    return unquote(raw_path.decode("latin-1")), raw_path, target.query or b""
 
 
 def bound_to(outbox: Outbox, door: Door, body_bytes_max: int) -> type[ClientProtocol]:
