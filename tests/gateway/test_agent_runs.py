@@ -27,10 +27,12 @@ class Agent:
 
     def __init__(self, local: LocalBursar, policies: Policies | None = None, parent: str | None = None) -> None:
         self.local = local
-        self.key = f"agent {next(_numbers)}"
+        number = next(_numbers)
+        if policies is not None:  # before the key is known: what changes afterwards takes a moment to be heard of
+            parent = f"watched {number}"
+            asyncio.run(watched(local, parent, policies))
+        self.key = f"agent {number}"
         self.secret = local.create_key(self.key, "50.00", parent=parent)
-        if policies is not None:
-            asyncio.run(self._set(policies))
         self.openai = openai.OpenAI(base_url=f"{local.url}/v1", api_key=self.secret)
         self.anthropic = anthropic.Anthropic(base_url=local.url, api_key=self.secret)
 
@@ -48,16 +50,19 @@ class Agent:
         answer = self.openai.chat.completions.with_raw_response.create(**values, extra_headers=headers)
         return answer.headers["x-bursar-call-id"]
 
-    async def _set(self, policies: Policies) -> None:
-        async with database(self.local.database_url) as connection:
-            await set_policies(connection, self.key, policies)
-
 
 @pytest.fixture
 def agent(shared_bursar: LocalBursar) -> Iterator[Agent]:
     agent = Agent(shared_bursar, Policies(depth_max=3, repeats_max=2))
     yield agent
     agent.close()
+
+
+async def watched(local: LocalBursar, team: str, policies: Policies) -> None:
+    """Make a team whose calls are watched."""
+    async with database(local.database_url) as connection, connection.transaction():
+        await create_holder(connection, team, Place("team"), [read_limit("100.00")], time.time_ns() // 1_000)
+        await set_policies(connection, team, policies)
 
 
 def budget_of_runs(local: LocalBursar, *limits: str) -> str:
@@ -139,9 +144,9 @@ def items_turn(call_id: str, query: str) -> Any:
 def test_a_run_that_repeats_one_turn_of_responses_is_stopped(agent: Agent) -> None:
     history: Any = [{"role": "user", "content": "[[output=5]] find it"}]
 
-    def turn(**fields: Any) -> None:
+    def turn(**fields: Any) -> str:
         asked = {"model": "gpt-4o-mini", "input": history, "max_output_tokens": 50} | fields
-        agent.openai.responses.create(**asked, extra_headers={"x-bursar-run": "of responses"})
+        return agent.openai.responses.create(**asked, extra_headers={"x-bursar-run": "of responses"}).id
 
     for number in range(2):
         history += items_turn(f"call_{number}", "invoice")
@@ -149,10 +154,10 @@ def test_a_run_that_repeats_one_turn_of_responses_is_stopped(agent: Agent) -> No
     history += items_turn("call_2", "invoice")
     with pytest.raises(openai.PermissionDeniedError, match="this same turn 2 times already"):
         turn()
-    turn(input=[*history, *items_turn("call_3", "bill")])
+    before = turn(input=[*history, *items_turn("call_3", "bill")])
     for number in range(3):  # what the provider keeps cannot be told apart
         done = {"type": "function_call_output", "call_id": f"call_{number}", "output": "done"}
-        turn(input=[done], previous_response_id=f"resp_{number}")
+        before = turn(input=[done], previous_response_id=before)
 
 
 def test_a_run_that_goes_to_and_fro_is_stopped(agent: Agent) -> None:
