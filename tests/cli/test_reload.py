@@ -1,13 +1,15 @@
 """A configuration that changes while calls go on: taken in, refused, and checked before anything is served."""
 
+import json
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
 from bench.harness import LocalBursar
-from tests.asking import ask
+from tests.asking import ask, fetch
 from tests.cli.test_drain import stream, wait_for
 
 CONFIG = """
@@ -38,19 +40,36 @@ def test_a_changed_file_is_taken_in_without_dropping_a_call_and_a_wrong_one_is_r
         caller = threading.Thread(target=stream, args=(local, key, "[[output=100 tpot_ms=15]]", names, wholes))
         caller.start()
         wait_for(lambda: names)
-        change(local, file, CONFIG.replace("fast", "strict") + ALIAS)
+        file.write_text(CONFIG.replace('"fast"', '"strict"\nmetrics_from = ["10.0.0.0/8"]') + ALIAS)
+        assert fetch(local, "GET", "/metrics").status == 200
+        said = local.command("reload")
+        assert said.splitlines()[1] == "but for what waits for the next start: gateway.durability"
         wait_for(lambda: ask(local, key, model="alias").status == 200)
+        metrics = fetch(local, "GET", "/metrics")
+        assert (metrics.status, metrics.json()["error"]["code"]) == (403, "address_not_allowed")
         caller.join()
         assert wholes == [True]
         assert '"at_next_start": ["gateway.durability"]' in local.last_words()
-        change(local, file, CONFIG + ALIAS.replace("targets", "target"))
+        file.write_text(CONFIG + ALIAS.replace("targets", "target"))
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            local.command("reload")
+        assert refused.value.returncode == 1
+        assert "refused, and everything stays as it was: " in refused.value.stderr
+        assert "unknown setting models.alias.target; near: targets" in refused.value.stderr
         wait_for(lambda: "config.refused" in local.last_words())
         assert "unknown setting models.alias.target; near: targets" in local.last_words()
         assert ask(local, key, model="alias").status == 200
+        change(local, file, CONFIG + ALIAS)  # as whoever has the process at hand does
+        wait_for(lambda: local.last_words().count("config.reloaded") == 2)
+        assert json.loads(local.command("reload", "--json"))["at_next_start"] == []
+        file.write_text(CONFIG + ALIAS.replace("targets", "target"))
         local.kill("worker")  # the one that follows goes by the file that was taken, not by the wrong one
         wait_for(local.ready)
         assert ask(local, key, model="alias").status == 200
         assert local.stop() == 0, local.last_words()
+        with pytest.raises(subprocess.CalledProcessError) as nobody:
+            local.command("reload")
+        assert "no Bursar runs in" in nobody.value.stderr
     finally:
         if local.process is not None and local.process.poll() is None:
             local.kill_all()

@@ -9,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.harness import LocalBursar
+from bursar.core.records import Call, Protocol, Segments
 from bursar.core.times import SECOND_US
 from bursar.gateway.attempt import Outcome
-from bursar.gateway.balance import by_affinity, by_load, note_outcome
+from bursar.gateway.balance import arrange, by_affinity, by_load, note_outcome
 from bursar.gateway.config import Provider
 from bursar.gateway.connection import Fault, Response, UpstreamFault
 from bursar.gateway.health import Health, State
 from bursar.gateway.outbox import Outbox
+from bursar.gateway.passage import Passage
 from bursar.gateway.routes import Candidate, Upstream
+from bursar.gateway.rules import Rules
 from bursar.prices.file import read_model_price
 from bursar.wires.openai_chat import OPENAI_CHAT
 from tests.asking import ask
@@ -65,6 +68,23 @@ def test_affinity_gives_way_to_a_clear_overload(calls: int, stays: bool) -> None
     first = by_affinity(candidates, b"digest")[0]
     load(first, calls)
     assert (by_affinity(candidates, b"digest")[0] is first) is stays
+
+
+@pytest.mark.parametrize("trouble", ["overloaded", "open"])
+def test_a_call_that_does_not_go_where_it_belongs_is_counted_there(trouble: str) -> None:
+    candidates, body = make(1, 1, 1), b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
+    for candidate in candidates:
+        candidate.rules = Rules(balance="affinity", several=True)
+    call = Call(bytes(16), 1, "key", Protocol.openai_chat, "m", False, 1_000 * SECOND_US, Segments())
+    passage = Passage(OPENAI_CHAT, call, OPENAI_CHAT.facts(body), body, b"")
+    home = arrange(passage, candidates)[0]
+    assert home.health.strayed == 0
+    if trouble == "overloaded":
+        load(home, 100)
+    else:
+        home.health.refused_key(call.opened_us, "401")
+    assert arrange(passage, candidates)[0] is not home
+    assert [candidate.health.strayed for candidate in candidates] == [int(each is home) for each in candidates]
 
 
 @given(st.lists(st.floats(0.0, 1.0, exclude_max=True), min_size=3, max_size=3))

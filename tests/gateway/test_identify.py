@@ -13,7 +13,7 @@ from bursar.core.errors import Forbidden, Refusal, Unauthorized, Unavailable
 from bursar.core.money import NANO_PER_USD
 from bursar.gateway import identify
 from bursar.gateway.control import Control
-from bursar.gateway.identify import Keys, check_address, check_scope
+from bursar.gateway.identify import Keys, check_address, check_reader, check_scope
 from bursar.store.database import Connection
 from bursar.store.keys import Key, Scope, create_key, revoke_key, rotate_key
 from tests.store.bookkeeping import set_budget
@@ -207,3 +207,22 @@ def test_a_scope_allows_what_it_names_and_nothing_else(
         check_scope(key, "m", CHAT, NOW)
     assert caught.value.code == code
     assert "'ana'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "allowed"),
+    [
+        ((), "203.0.113.9", True),
+        ((), "", True),
+        (("127.0.0.1/32", "10.0.0.0/8"), "10.9.8.7", True),
+        (("127.0.0.1/32", "10.0.0.0/8"), "203.0.113.9", False),
+        (("127.0.0.1/32",), "", False),
+    ],
+)
+def test_metrics_are_read_from_where_the_operator_says(networks: tuple[str, ...], address: str, allowed: bool) -> None:
+    if allowed:
+        check_reader(networks, read_address(address))
+        return
+    with pytest.raises(Forbidden, match=r"see gateway\.metrics_from") as caught:
+        check_reader(networks, read_address(address))
+    assert caught.value.code == "address_not_allowed"

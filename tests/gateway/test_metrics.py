@@ -2,6 +2,7 @@
 
 import time
 from decimal import Decimal
+from typing import Any
 
 import httpx
 
@@ -80,3 +81,16 @@ def test_gauges_show_the_state_of_the_gateway(shared_bursar: LocalBursar) -> Non
     assert numbers["bursar_lease_free_usd"] > 0
     assert numbers["bursar_upstream_connections" + '{provider="sandbox"}'] >= 1
     assert numbers["bursar_price_age_seconds"] > 0
+
+
+def test_a_breaker_that_opens_is_shown_and_counted(house: LocalBursar, house_key: str, provider: Any) -> None:
+    target = '{model="gpt-4-turbo",provider="scripted"}'
+    provider.say("gpt-4-turbo", "500 Internal Server Error", b"{}")
+    assert f"bursar_breaker_trips_total{target}" not in metrics(house)
+    for _ in range(5):
+        ask(house, house_key, model="scripted/gpt-4-turbo")
+    shown = metrics(house)
+    assert shown[f"bursar_breaker_trips_total{target}"] >= 1
+    assert shown[f"bursar_breaker_open{target}"] + shown[f"bursar_breaker_half_open{target}"] == 1
+    assert shown[f"bursar_target_rests{target}"] == 0
+    assert shown['bursar_upstream_busy{provider="scripted"}'] == 0

@@ -15,6 +15,7 @@ app = App(
 )
 # By name: a command loads what it needs itself, and nothing of what the others do.
 app.command("bursar.cli.up:up")
+app.command("bursar.cli.reload:reload")
 app.command("bursar.cli.keys:app", name="keys")
 app.command("bursar.cli.budget:app", name="budget")
 app.command("bursar.cli.alerts:app", name="alerts")

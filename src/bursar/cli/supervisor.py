@@ -19,9 +19,10 @@ from bursar import __version__
 from bursar.cli.child import ENVIRONMENT, Options
 from bursar.core.errors import ConfigError, OperatorError
 from bursar.gateway.config import Config, read_config
-from bursar.gateway.reload import check_config
+from bursar.gateway.reload import at_next_start, check_config, live_settings
 from bursar.store.database import connect, database_url, ensure_database, migrate
 from bursar.store.postgres import DataFolder, Postgres
+from bursar.store.running import Running
 
 log = structlog.get_logger()
 
@@ -116,6 +117,7 @@ class Supervisor:
         self._host, self.port = address
         self._workers = workers
         self._listener: socket.socket | None = None
+        self._running: Running | None = None
         self._postgres: Postgres | None = None
         self._children: list[Child] = []
         self._sockets: list[socket.socket] = []  # kept open across restarts of the children that serve them
@@ -221,7 +223,12 @@ class Supervisor:
             self._config = self._take_config()
         except ConfigError as error:
             log.error("config.refused", error=str(error))
+            self._say(error=str(error))
             return
+        later = at_next_start(old, self._config)
+        self._config = msgspec.structs.replace(
+            self._config, gateway=live_settings(old.gateway, self._config.gateway)
+        )  # as each worker does
         for child in self._children:
             if child.process is None or child.process.returncode is not None:
                 continue
@@ -229,9 +236,22 @@ class Supervisor:
                 child.process.send_signal(signal.SIGHUP)
             elif child.role == "keeper" and old.alerts != self._config.alerts:
                 child.process.terminate()  # it is started again, and reads the copy
+        self._say(at_next_start=later)
+
+    def show(self) -> None:
+        """Let `bursar reload` find this process, which hears its signal from now on."""
+        self._running = Running(self._folder.path)
+
+    def _say(self, *, error: str = "", at_next_start: list[str] | None = None) -> None:
+        """Tell whoever has asked for a reload what came of it."""
+        if self._running is not None:
+            self._running.looked(error, at_next_start)
 
     async def stop(self) -> None:
         """Stop everything, the gateway first: it carries what it has into the books."""
+        if self._running is not None:
+            self._running.end()
+            self._running = None
         workers = [child for child in self._children if child.role == "worker"]
         if self._listener is not None:
             self._listener.close()  # so that nobody can wait at a socket that none of the workers serves any more
@@ -288,6 +308,7 @@ async def run_until_signal(supervisor: Supervisor, started: "asyncio.Future[None
             # From a terminal that was closed it means to end; from anybody else, to read the configuration again.
             hung_up = lambda: ended.set() if terminal and not _on_terminal() else supervisor.reload()  # noqa: E731
             loop.add_signal_handler(signal.SIGHUP, hung_up)
+            supervisor.show()
             if started is not None:
                 started.set_result(None)
             await stopped

@@ -74,6 +74,7 @@ class App:
             readiness = self._readiness()
             await _send_json(send, 200 if readiness["status"] == READY else 503, readiness)
         elif path == "/metrics":
+            self._calls.check_reader(scope)
             text = generate_latest(self._registry)
             await send_whole(send, 200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], text)
         elif method != "POST" and path.startswith(PATHS) and path.split("/")[2] == "models":

@@ -50,8 +50,11 @@ def arrange(passage: Passage, candidates: Sequence[Candidate]) -> Sequence[Candi
         return sorted(candidates, key=lambda candidate: candidate.health.ready_at_us)
     if len(well) > 1 and balance == "least_loaded":
         well = by_load(well, [random.random() for _ in well])  # noqa: S311 - where a call goes is no secret
-    elif len(well) > 1 and balance == "affinity":
-        well = by_affinity(well, passage.call.key_id.encode() + prefix_digest(passage.body))
+    elif len(candidates) > 1 and balance == "affinity":
+        order = by_rank(candidates, passage.call.key_id.encode() + prefix_digest(passage.body))
+        well = overloaded_last([candidate for candidate in order if candidate in well])
+        if well[0] is not order[0]:
+            order[0].health.strayed += 1
     well[0].health.begin(now_us)
     return well
 
@@ -74,19 +77,28 @@ def by_load(candidates: Sequence[Candidate], chances: Sequence[float]) -> list[C
 
 
 def by_affinity(candidates: Sequence[Candidate], digest: bytes) -> list[Candidate]:
+    """Order candidates by where a digest belongs; one that is clearly overloaded comes last."""
+    return overloaded_last(by_rank(candidates, digest))
+
+
+def by_rank(candidates: Sequence[Candidate], digest: bytes) -> list[Candidate]:
     """Order candidates by rendezvous hashing: the same digest finds the same target, by weight.
 
-    When targets come and go only the digests of those move. One that is clearly overloaded comes last.
+    When targets come and go only the digests of those move.
     """
-    least = min(load_of(candidate) for candidate in candidates)
-    most = least * OVERLOADED_TIMES + OVERLOADED_MORE
 
-    def rank(candidate: Candidate) -> tuple[bool, float]:
+    def rank(candidate: Candidate) -> float:
         name = f"{candidate.upstream.name}/{candidate.model}".encode()
         number = int.from_bytes(blake2b(digest + name, digest_size=8).digest(), "big")
-        return load_of(candidate) > most, _rank((number + 0.5) / _HASHES, candidate.weight)
+        return _rank((number + 0.5) / _HASHES, candidate.weight)
 
     return sorted(candidates, key=rank)
+
+
+def overloaded_last(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Put candidates last that are clearly overloaded, and leave the others' order as it is."""
+    most = min(load_of(candidate) for candidate in candidates) * OVERLOADED_TIMES + OVERLOADED_MORE
+    return sorted(candidates, key=lambda candidate: load_of(candidate) > most)
 
 
 def _rank(chance: float, weight: int) -> float:

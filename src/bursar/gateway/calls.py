@@ -44,7 +44,7 @@ from bursar.gateway.headers import CallHeaders, read_headers, read_query, return
 from bursar.gateway.heads import Headers, Known
 from bursar.gateway.holding import HoldPolicy
 from bursar.gateway.idempotency import Idempotency, Replay
-from bursar.gateway.identify import Keys, check_address, check_scope
+from bursar.gateway.identify import Keys, check_address, check_reader, check_scope
 from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, quote_plan
 from bursar.gateway.recall import Recall
@@ -383,6 +383,11 @@ class Calls:
     def check_address(self, key: Key, scope: Scope) -> None:
         """Check that a key may be used from where a request comes from. Raises `Forbidden`."""
         check_address(key, client_address(scope, self._settings.trusted_proxies))
+
+    def check_reader(self, scope: Scope) -> None:
+        """Check that metrics may be read from where a request comes from. Raises `Forbidden`."""
+        settings = self._settings
+        check_reader(settings.metrics_from, client_address(scope, settings.trusted_proxies))
 
 
 def _headers_of(record: Record, candidate: Candidate, response: Response) -> Headers:

@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     connections_max: Count = 20_000  # of clients to one worker, at once
     connections_per_address_max: Count = 1_000  # of these from one address that is not this machine's
     trusted_proxies: tuple[str, ...] = ()  # networks whose X-Forwarded-For is believed
+    metrics_from: tuple[str, ...] = ()  # networks that may read /metrics; none: all
     call_timeout_s: Count = 1_800
     retries: Retries = 1  # how often a target is asked again
     attempts_max: Annotated[int, msgspec.Meta(ge=1, le=50)] = 6  # of one call, over all targets and fallbacks
@@ -224,11 +225,13 @@ def parse_config(tables: dict[str, Any]) -> Config:
 
 def _settings(value: Any) -> Settings:
     settings = _convert(value, Settings, "gateway")
-    try:
-        trusted = tuple(read_network(text) for text in settings.trusted_proxies)
-    except ValueError as error:
-        raise ConfigError(f"gateway.trusted_proxies: {error}") from None
-    return msgspec.structs.replace(settings, trusted_proxies=trusted)
+    found: dict[str, tuple[str, ...]] = {}
+    for name in ("trusted_proxies", "metrics_from"):
+        try:
+            found[name] = tuple(read_network(text) for text in getattr(settings, name))
+        except ValueError as error:
+            raise ConfigError(f"gateway.{name}: {error}") from None
+    return msgspec.structs.replace(settings, **found)
 
 
 def _alerts(value: Any) -> Alerts:

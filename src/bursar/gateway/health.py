@@ -57,6 +57,8 @@ class Health:
         "_row",
         "_seen",
         "_window_us",
+        "strayed",
+        "trips",
         "troubled",
         "why",
     )
@@ -64,6 +66,8 @@ class Health:
     def __init__(self) -> None:
         self.troubled = False  # there is something to remember: answers are to be told as well
         self.why = ""  # the last failure
+        self.trips = 0  # times it has opened, until they are counted
+        self.strayed = 0  # calls that belong here by affinity and went elsewhere, until they are counted
         self._row = 0
         self._window_us = self._seen = self._failed = 0
         self._open_until_us = self._rest_until_us = self._probe_until_us = 0
@@ -86,6 +90,10 @@ class Health:
     def ready_at_us(self) -> int:
         """Return from when on a call may go here."""
         return max(self._open_until_us, self._rest_until_us)
+
+    def rests(self, now_us: int) -> bool:
+        """Tell whether the provider has asked for a rest that is not over."""
+        return now_us < self._rest_until_us
 
     def begin(self, now_us: int) -> None:
         """Note that a call is about to go here: while it is half open, no other does."""
@@ -133,4 +141,5 @@ class Health:
             self._opened = 0
         self._open_until_us = now_us + min(first_us << min(self._opened, 10), most_us)
         self._opened += 1
+        self.trips += 1
         self._row = self._seen = self._failed = self._probe_until_us = 0

@@ -135,3 +135,10 @@ def check_address(key: Key, address: Address | None) -> None:
     if key.addresses and not is_within(address, key.addresses):
         where = "an address that is not known" if address is None else address
         raise Forbidden(f"key {key.name!r} may not be used from {where}", code="address_not_allowed")
+
+
+def check_reader(networks: tuple[str, ...], address: Address | None) -> None:
+    """Check that metrics may be read from an address: from any, where no networks are named. Raises `Forbidden`."""
+    if networks and not is_within(address, networks):
+        where = "an address that is not known" if address is None else address
+        raise Forbidden(f"metrics may not be read from {where}: see gateway.metrics_from", code="address_not_allowed")

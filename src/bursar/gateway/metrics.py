@@ -32,6 +32,10 @@ METRICS: Final = (
     Shown("bursar_retries", "counter", ("provider",), "Attempts made again at the same target, by who failed"),
     Shown("bursar_fallbacks", "counter", ("provider",), "Attempts made at another target, by who failed"),
     Shown("bursar_other_models", "counter", ("provider",), "Answers of another model than the one that is charged for"),
+    Shown("bursar_breaker_trips", "counter", _TARGET, "Times a worker began to keep away from a target that fails"),
+    Shown(
+        "bursar_affinity_strayed", "counter", _TARGET, "Calls whose prompt may be cached here, and that went elsewhere"
+    ),
     Shown("bursar_cost_usd", "counter", _TARGET, "Cost of attempts in USD"),
     Shown("bursar_tokens", "counter", (*_TARGET, "kind"), "Tokens of attempts; kinds never overlap"),
     Shown("bursar_first_byte_seconds", "histogram", _TARGET, "From a call's arrival to its answer's first byte"),
@@ -46,7 +50,12 @@ METRICS: Final = (
     Shown("bursar_streams_under_way", "gauge", (), "Of these, those whose answer is streaming"),
     Shown("bursar_workers", "gauge", (), "Workers that run in this data folder"),
     Shown("bursar_breaker_open", "gauge", _TARGET, "Workers that keep away from a target because it fails"),
+    Shown("bursar_breaker_half_open", "gauge", _TARGET, "Workers that are about to find out whether it is back"),
+    Shown("bursar_target_rests", "gauge", _TARGET, "Workers that leave a target the rest it has asked for"),
     Shown("bursar_upstream_connections", "gauge", ("provider",), "Connections to providers"),
+    Shown(
+        "bursar_upstream_busy", "gauge", ("provider",), "Of the connections to providers, those with a call under way"
+    ),
     Shown("bursar_lease_free_usd", "gauge", (), "What calls may still take from leases without asking the database"),
     Shown("bursar_lease_held_usd", "gauge", (), "What calls under way hold of leases"),
     Shown("bursar_journal_lag_bytes", "gauge", (), "Bytes of the spool that the database does not have yet"),
@@ -87,6 +96,9 @@ def families(workers: Sequence[Counts]) -> Iterator[Metric]:
     for name in ("refused", "retries", "fallbacks", "other_models"):
         counted = [pair for each in workers for pair in getattr(each, name).items()]
         yield _counter(f"bursar_{name}", (((label,), count) for label, count in counted))
+    for name, field in (("bursar_breaker_trips", "trips"), ("bursar_affinity_strayed", "strayed")):
+        targets = [pair for each in workers for pair in getattr(each, field).items()]
+        yield _counter(name, ((target.partition("/")[::2], count) for target, count in targets))
     for name, shown in _NAMES.items():
         number = sum(each.numbers.get(name, 0) for each in workers)
         yield _counter(shown, [((), number / _DIVISORS.get(name, 1))])

@@ -20,6 +20,7 @@ LIVE: Final = (
     "attempts_max",
     "call_timeout_s",
     "calls_max",
+    "metrics_from",
     "on_disconnect",
     "output_cap",
     "previous_responses",

@@ -137,6 +137,8 @@ class Counts(msgspec.Struct):
     numbers: dict[str, int] = {}
     gauges: list[Reading] = []
     other_models: dict[str, int] = {}  # by the provider that has answered
+    trips: dict[str, int] = {}  # by target, as `provider/model`
+    strayed: dict[str, int] = {}
 
 
 class Stats:
@@ -152,7 +154,7 @@ class Stats:
         before = _fitting(_read(file) if file is not None else None)
         self.refused = before.refused
         self._retries, self._fallbacks, self._added = before.retries, before.fallbacks, before.added
-        self._other_models = before.other_models
+        self._other_models, self._trips, self._strayed = before.other_models, before.trips, before.strayed
         self._series: dict[_Key, Series] = {series.key: series for series in before.series}
         self._before = before.numbers
         self.overage_nano = 0
@@ -187,6 +189,13 @@ class Stats:
         """Have gauges read whenever they are shown: about once a second."""
         self._watched.append(read)
 
+    def count_target(self, provider: str, model: str, trips: int, strayed: int) -> None:
+        """Count how often a target's breaker has opened, and calls that affinity would have sent there."""
+        for counts, more in ((self._trips, trips), (self._strayed, strayed)):
+            target = f"{provider}/{model if len(counts) < SERIES_MAX else _OTHER}"
+            if more:
+                counts[target] = counts.get(target, 0) + more
+
     def _count_earlier(self, attempts: tuple[Attempt, ...]) -> None:
         """Count the attempts after which another was made: at the same target, or at another."""
         for attempt, following in pairwise(attempts):
@@ -215,8 +224,8 @@ class Stats:
         gauges.append(Reading("bursar_workers", 1))
         gauges += [reading for read in self._watched for reading in read()]
         refused, retries, fallbacks = dict(self.refused), dict(self._retries), dict(self._fallbacks)
-        series, others = list(self._series.values()), dict(self._other_models)
-        return Counts(series, refused, retries, fallbacks, self._added, numbers, gauges, others)
+        more = dict(self._other_models), dict(self._trips), dict(self._strayed)
+        return Counts(list(self._series.values()), refused, retries, fallbacks, self._added, numbers, gauges, *more)
 
     def write(self) -> None:
         """Write the counters where the other workers find them."""

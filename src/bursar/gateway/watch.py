@@ -8,7 +8,7 @@ from bursar.core.times import SECOND_US, moment_from_text
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.health import State
 from bursar.gateway.routes import Routes
-from bursar.gateway.stats import Reading
+from bursar.gateway.stats import Reading, Stats
 from bursar.store.journal import Journal
 from bursar.store.spool import Position, Spool
 
@@ -31,8 +31,9 @@ class Lag:
 class Watch:
     """Hold the parts that are watched."""
 
-    def __init__(self, routes: Routes, books: GatewayBooks, journal: Journal, spool: Spool) -> None:
+    def __init__(self, routes: Routes, books: GatewayBooks, journal: Journal, spool: Spool, stats: Stats) -> None:
         self._routes = routes
+        self._stats = stats
         self._books = books
         self._journal = journal
         self._spool = spool
@@ -54,6 +55,7 @@ class Watch:
         yield Reading("bursar_database_away", int(self._journal.away))
         for name, upstream in self._routes.upstreams.items():
             yield Reading("bursar_upstream_connections", upstream.pool.size, (name,))
+            yield Reading("bursar_upstream_busy", upstream.pool.busy, (name,))
         now_us = self._books.clock_us()
         yield from self._breakers(now_us)
         if self._routes.prices_checked:
@@ -61,8 +63,14 @@ class Watch:
             yield Reading("bursar_price_age_seconds", age_us // SECOND_US)
 
     def _breakers(self, now_us: int) -> Iterator[Reading]:
-        """Say of each target that has had trouble lately whether calls keep away from it."""
+        """Say of each target that has had trouble lately whether calls keep away from it, and count what it had."""
         for name, upstream in self._routes.upstreams.items():
             for model, health in upstream.healths.items():
+                if health.trips or health.strayed:
+                    self._stats.count_target(name, model, health.trips, health.strayed)
+                    health.trips = health.strayed = 0
                 if health.troubled:
-                    yield Reading("bursar_breaker_open", int(health.state(now_us) is State.open), (name, model))
+                    state, target = health.state(now_us), (name, model)
+                    yield Reading("bursar_breaker_open", int(state is State.open), target)
+                    yield Reading("bursar_breaker_half_open", int(state is State.half_open), target)
+                    yield Reading("bursar_target_rests", int(health.rests(now_us)), target)

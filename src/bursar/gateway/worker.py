@@ -151,7 +151,7 @@ class Worker:
         self._keys = Keys(self._control, self._books.purses.changed)
         ids = IdSource(secrets.randbits(47))
         calls = Calls(self._config.gateway, self._keys, self._routes, self._books, ids, self._stats)
-        self._watched = Watch(self._routes, self._books, self._journal, self._spool)
+        self._watched = Watch(self._routes, self._books, self._journal, self._spool, self._stats)
         self._stats.watch(self._watched.read)
         self._exporter = self._begin_export(calls)
         await self._keys.load()
