@@ -302,8 +302,7 @@ class AnthropicMessages:
 
     def error_body(self, refusal: Refusal, call_name: str) -> bytes:
         """Write a refusal as Anthropic does: `{"type": "error", "error": {type, message}}`, with our `code`."""
-        kind = _ERROR_TYPES.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "api_error")
-        error = {"type": kind, "message": refusal.message, "code": refusal.code} | refusal.details
+        error = {"type": error_type(refusal.status), "message": refusal.message, "code": refusal.code} | refusal.details
         return _encode({"type": "error", "error": error, "request_id": call_name})
 
     def error_event(self, refusal: Refusal, call_name: str) -> bytes:
@@ -341,7 +340,13 @@ _ERROR_TYPES: Final = {
     429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",
+    529: "overloaded_error",
 }
+
+
+def error_type(status: int) -> str:
+    """Return the type an error has by its status, ours or a provider's."""
+    return _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
 
 
 def _at_provider(request: _Request) -> tuple[bool, bool]:

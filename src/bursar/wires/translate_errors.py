@@ -5,6 +5,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from bursar.core.records import Protocol
+from bursar.wires.anthropic_messages import error_type
 from bursar.wires.neutral import JsonObject
 from bursar.wires.wire import UNREADABLE
 
@@ -15,17 +16,6 @@ _OPENAI: Final = {
     403: "permission_error",
     404: "not_found_error",
     429: "rate_limit_error",
-}
-_ANTHROPIC: Final = {
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-    529: "overloaded_error",
 }
 _GOOGLE: Final = {
     401: "UNAUTHENTICATED",
@@ -58,8 +48,8 @@ def write_error(status: int, message: str, code: str | None, target: Protocol) -
     client_erred = status < 500
     match target:
         case Protocol.anthropic_messages:
-            kind = _ANTHROPIC.get(status, "invalid_request_error" if client_erred else "api_error")
-            return _encode({"type": "error", "error": {"type": kind, "message": message, "code": code}})
+            said = {"type": error_type(status), "message": message, "code": code}
+            return _encode({"type": "error", "error": said})
         case Protocol.gemini:
             kind = _GOOGLE.get(status, "INVALID_ARGUMENT" if client_erred else "INTERNAL")
             error: JsonObject = {"code": status, "message": message, "status": kind}
