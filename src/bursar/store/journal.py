@@ -33,7 +33,12 @@ GROUP_MAX: Final = 2_000
 """Entries a commit carries at most."""
 
 GROUP_WAIT_S: Final = 0.025
-"""How long `fast` lets a group gather before it commits."""
+"""How long `fast` lets a group gather before it commits, at most."""
+
+_WAIT_SHARE: Final = 5
+_ENTRY_WAIT_S: Final = 0.000_1
+"""How long for each entry of the group before, and a fifth of the longest at least: a commit of many entries keeps the
+database from whatever else its core has to do, and many commits cost more than few."""
 
 _RETRY_S: Final = 0.25
 _SQL: Final = load_statements("journal")
@@ -139,10 +144,12 @@ class Journal:
 
     async def run(self, clock_us: Callable[[], int]) -> None:
         """Commit whatever is appended, until cancelled. Raises `Fenced` when another gateway has taken over."""
+        most_s = self._group_wait_s
+        wait_s = group_wait_s(0, most_s)
         while True:
             await self._work.wait()
-            if self._group_wait_s:
-                await asyncio.sleep(self._group_wait_s)
+            if most_s:
+                await asyncio.sleep(wait_s)
             self._work.clear()
             while self._spool.end > self.position or self._under_way.hold_is_due(clock_us()):
                 try:
@@ -150,7 +157,8 @@ class Journal:
                 except AWAY as error:
                     await self._reconnect(error)
                     continue
-                if self._group_wait_s and count < GROUP_MAX:  # what came meanwhile is the beginning of the next group
+                wait_s = group_wait_s(count, most_s)
+                if most_s and count < GROUP_MAX:  # what came meanwhile is the beginning of the next group
                     self._work.set()
                     break
             self._answer_waiting()
@@ -253,6 +261,11 @@ class Journal:
             future = self._waiting.popleft()[1]
             if not future.done():
                 future.set_result(None)
+
+
+def group_wait_s(count: int, most_s: float) -> float:
+    """Return how long a group gathers that follows one of so many entries: the longer, the more there is to do."""
+    return min(most_s, max(most_s / _WAIT_SHARE, count * _ENTRY_WAIT_S))
 
 
 def _changes(transfers: list[tuple[int, Transfer]]) -> list[tuple[int, ...]]:
