@@ -6,7 +6,8 @@
 The worker runs on the first core; PostgreSQL, the provider (bench.mock) and the load (bench.load) on the last. A call
 has a key with a budget, is priced, held, posted and journaled; after each part the books are checked. Parts:
 
-json      `gateway.rps_json_1core`: closed loop, 32 connections, a chat request of 657 bytes; median of the rounds.
+json      `gateway.rps_json_1core`: closed loop, a chat request of 657 bytes; median of the rounds, with 32 connections
+          or with 128, whichever is more.
           `gateway.rps_direct`: the provider and the load alone, in alternation: the ceiling of the instruments.
 strict    `gateway.rps_strict_1core`: 128 connections, each answer after its commit.
 budgets   `gateway.rps_leased_ratio`: a budget of a minute that is nearly used up in each, so that leases are small and

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.harness import ROOT, children_of, free_port, pinned
-from bench.stage import GATEWAY_CORE, MODEL, chat_body, memory_mb
+from bench.stage import GATEWAY_CORE, MODEL, SATURATING, chat_body, memory_mb
 
 FOLDER = ROOT / ".peers"
 INSTALL_S, START_S, STOP_S = 600, 60, 10
@@ -57,7 +57,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     enter: Callable[[int, str], dict[str, str]] | None = None  # with its port and key: more headers
     tells_port: bool = False
-    connections: int = 32  # at once, when it is saturated
+    connections: tuple[int, ...] = SATURATING  # at once; the better counts
     path: str = CHAT
     model: str = MODEL
 
@@ -151,12 +151,12 @@ PEERS = (
         id="any_llm",
         name="any-llm-gateway",
         version="1.10.0",
-        does="keys, budgets and a log in SQLite; 8 connections: with 32 it stops answering",
+        does="keys, budgets and a log in SQLite; with 32 connections it stops answering",
         packages=("any-llm-sdk[gateway,openai]==1.10.0",),
         files={"anyllm.yaml": _ANY_LLM_CONFIG},
         command=("$home/venv/bin/any-llm-gateway", "serve", "-c", "anyllm.yaml"),
         enter=_enter_any_llm,
-        connections=8,
+        connections=(8,),
         model="openai:gpt-4o-mini",
     ),
     Peer(

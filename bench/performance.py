@@ -1,10 +1,11 @@
 """Write docs/reference/performance.md from what a run of the benchmarks of the gateway measured.
 
 python -m bench.gateway --json > FILE
-python -m bench.performance FILE
+python -m bench.performance FILE ...
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from bench.harness import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "performance.md"
 WORDS = {
-    "gateway.rps_json_1core": "calls a second, closed loop of 32",
+    "gateway.rps_json_1core": "calls a second, closed loop of 32 or 128",
     "gateway.rps_direct": "the same load straight to the provider: the ceiling of the instruments",
     "gateway.rps_strict_1core": "calls a second in `strict`, each committed before it is answered; closed loop of 128",
     "gateway.rps_leased_ratio": "the same with budgets that are leased anew all the time, of the plain rate",
@@ -40,7 +41,7 @@ WORDS = {
 _HEAD = """# Performance
 
 What a gateway with its books on costs, and how that was measured. This page is written by `python -m bench.performance`
-from one run; figures move from machine to machine and from minute to minute, ratios less so.
+from what was run; figures move from machine to machine and from minute to minute, ratios less so.
 
 """
 _METHOD = """
@@ -55,7 +56,7 @@ _METHOD = """
   checked, or the run fails.
 - [Peers](../../bench/peers.py) are installed by pip and npm in pinned versions, started as their documentation says
   with one worker, and must give the provider's answer as JSON before they are measured. Their calls a second are
-  medians of rounds with 32 connections unless said; ours are from before and after theirs.
+  medians of rounds with 32 connections and with 128, whichever is more, as ours are, from before and after theirs.
 - Added time is one call at a time, in rounds that alternate with the same load straight to the provider: each round's
   percentile less the other's, and of those the median.
 - A stream counts as silent when 200 ms pass without a byte, from the request to its end. The number is found by
@@ -86,35 +87,36 @@ class Run(msgspec.Struct):
     peers: list[Row] = []
 
 
-def page(run: Run) -> str:
-    """Return the page: the same for the same run."""
-    machine = run.machine
+def page(runs: Sequence[Run]) -> str:
+    """Return the page: the same for the same runs, which measured different parts."""
+    machine = runs[0].machine
     lines = [
-        f"Measured {run.began[:10]} in {run.minutes:g} minutes on {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_gb']} GB, Linux {machine['kernel']}, Python {machine['python']},",
-        f"by `{run.command}`; the load average of the minute before was {run.load_before:g}.",
+        f"Measured on {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, Linux {machine['kernel']},"
+        f" Python {machine['python']}; in brackets the load average of the minute before:",
+        "",
+        *(f"- {run.began[:10]}, {run.minutes:g} minutes: `{run.command}` ({run.load_before:g})" for run in runs),
         "",
         "| figure | | id | how it came about |",
         "|---|---|---|---|",
     ]
-    for figure in run.figures:
+    for figure in [figure for run in runs for figure in run.figures]:
         number = int(figure.value) if figure.value == int(figure.value) else figure.value
         value = f"{number:,} {figure.unit}".strip()
         lines.append(
             f"| {WORDS.get(figure.id, figure.id)} | {value} | `{figure.id}` | {figure.note.replace('|', '/')} |"
         )
-    if run.peers:
-        lines += ["", "## Beside others", "", *table(run.peers)]
+    if peers := [row for run in runs for row in run.peers]:
+        lines += ["", "## Beside others", "", *table(peers)]
     return _HEAD + "\n".join(lines) + "\n" + _METHOD
 
 
 def main() -> None:
     """Read a run and write the page."""
     parser = argparse.ArgumentParser(description="Write docs/reference/performance.md from a run.")
-    parser.add_argument("file", type=Path, help="what `python -m bench.gateway --json` printed")
+    parser.add_argument("files", type=Path, nargs="+", help="what `python -m bench.gateway --json` printed, in parts")
     parser.add_argument("--output", type=Path, default=PAGE)
     options = parser.parse_args()
-    options.output.write_text(page(msgspec.json.decode(options.file.read_bytes(), type=Run)))
+    options.output.write_text(page([msgspec.json.decode(file.read_bytes(), type=Run) for file in options.files]))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from bench.harness import LocalBursar, free_port, serving
 _CORES = sorted(os.sched_getaffinity(0))
 GATEWAY_CORE, OTHER_CORE = _CORES[0], _CORES[-1]
 MODEL = "gpt-4o-mini"
+SATURATING = (32, 128)
+"""Connections at once that are tried to find out what a gateway can do: the better counts."""
 _CONFIG = """
 [gateway]
 durability = "{durability}"

@@ -128,7 +128,7 @@ def test_a_row_that_is_missing_names_its_reason() -> None:
     ]
     assert table(rows)[2:] == snapshot(
         [
-            "| Bursar | 0 | 2,000 (3 failed) | 0.20, 1.00 | whole | 100 | all |",
-            "| Other | 2 | not measured: no/npm | | | | some |",
+            "| Bursar | 0 | 2,000 (3 failed) | 0 | 0.20, 1.00 | whole | 100 | all |",
+            "| Other | 2 | not measured: no/npm | | | | | some |",
         ]
     )

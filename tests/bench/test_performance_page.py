@@ -34,24 +34,25 @@ RUN = {
 
 
 def test_the_page_shows_what_the_run_found() -> None:
-    text = page(msgspec.convert(RUN, Run))
+    text = page([msgspec.convert(RUN, Run)])
     measured, _, rest = text.partition("Measured ")[2].partition("## How it was measured")
     assert measured == snapshot("""\
-2026-11-22 in 11.5 minutes on A Processor, 2 cores, 25 GB, Linux 6.1, Python 3.11.7,
-by `python -m bench.gateway`; the load average of the minute before was 0.25.
+on A Processor, 2 cores, 25 GB, Linux 6.1, Python 3.11.7; in brackets the load average of the minute before:
+
+- 2026-11-22, 11.5 minutes: `python -m bench.gateway` (0.25)
 
 | figure | | id | how it came about |
 |---|---|---|---|
-| calls a second, closed loop of 32 | 20,400 req/s | `gateway.rps_json_1core` | p50 1.50 ms |
+| calls a second, closed loop of 32 or 128 | 20,400 req/s | `gateway.rps_json_1core` | p50 1.50 ms |
 | added to a call, median, one call at a time | 0.18 ms | `gateway.added_p50_ms` | a/b |
 | gateway.unheard_of | 2 | `gateway.unheard_of` |  |
 
 ## Beside others
 
-| gateway | version | req/s | added p50, p99 ms | SSE | memory MB | what it does for each call |
-|---|---|---|---|---|---|---|
-| Bursar, 1 worker | 0 | 20,400 | 0.00, 0.00 | whole | 90 | all |
-| Other | 2 | not measured: no npm | | | | less |
+| gateway | version | req/s | connections | added p50, p99 ms | SSE | MB | what it does for each call |
+|---|---|---|---|---|---|---|---|
+| Bursar, 1 worker | 0 | 20,400 | 0 | 0.00, 0.00 | whole | 90 | all |
+| Other | 2 | not measured: no npm | | | | | less |
 
 """)
     assert "## What it does not say" in rest
@@ -65,11 +66,19 @@ def test_the_command_writes_the_same_page_for_the_same_run(tmp_path: Path) -> No
     for _ in range(2):
         subprocess.run(command, check=True, cwd=ROOT)
         texts.append(output.read_text())
-    assert texts == [page(msgspec.convert(RUN, Run))] * 2
+    assert texts == [page([msgspec.convert(RUN, Run)])] * 2
+
+
+def test_parts_that_ran_apart_make_one_page(tmp_path: Path) -> None:
+    first, second = msgspec.convert(RUN, Run), msgspec.convert(RUN | {"peers": [], "began": "2026-11-23"}, Run)
+    text = page([first, second])
+    assert text.count("\n- 2026-11-2") == 2
+    assert text.count("`gateway.added_p50_ms`") == 2
+    assert text.count("| Bursar, 1 worker |") == 1
 
 
 def test_a_run_without_peers_has_no_table_of_them() -> None:
-    assert "## Beside others" not in page(msgspec.convert(RUN | {"peers": []}, Run))
+    assert "## Beside others" not in page([msgspec.convert(RUN | {"peers": []}, Run)])
 
 
 def test_every_figure_of_the_benchmark_has_words() -> None:
