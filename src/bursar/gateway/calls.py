@@ -305,10 +305,7 @@ class Calls:
         if rules.several:
             candidates = choose(self._routes, passage, candidates)
         output_cap = key.output_cap or settings.output_cap
-        wire = passage.wire
-        if candidates[0].wire is not wire or (
-            len(candidates) > 1 and any(each.wire is not wire for each in candidates)
-        ):
+        if passage.is_foreign_to(candidates):
             candidates = translate_call(passage, candidates, output_cap)
         passage.plan = plan = drive(make_plan(facts, candidates, output_cap))
         quote = quote_plan(facts, plan, call.opened_us, passage.forwarded, passage.facts_for)
