@@ -40,6 +40,9 @@ _ENTRY_WAIT_S: Final = 0.000_1
 """How long for each entry of the group before, and a fifth of the longest at least: a commit of many entries keeps the
 database from whatever else its core has to do, and many commits cost more than few."""
 
+_PART: Final = 64
+"""Entries of which rows are made before calls that came meanwhile are let through."""
+
 _RETRY_S: Final = 0.25
 _SQL: Final = load_statements("journal")
 _CALL_DEFAULTS: Final = defaults_json(CallRow)
@@ -166,14 +169,9 @@ class Journal:
     async def commit_group(self, now_us: int) -> int:
         """Commit one group; returns how many entries it carried."""
         entries, group = self._gather(now_us)
-        await self._let_calls_go_on()
-        for entry in entries:
-            if isinstance(entry, Settled):
-                group.calls.append(call_row(entry, self._gateway))
-            elif isinstance(entry, CardUsed):
-                group.cards.append(entry)
-            elif isinstance(entry, Closed):
-                group.closed_us = entry.at_us
+        for start in range(0, len(entries), _PART):
+            await self._let_calls_go_on()
+            self._sort_out(group, entries[start : start + _PART])
         await self._let_calls_go_on()
         heads = await self._write(group)
         self._heads.update(heads)
@@ -188,6 +186,15 @@ class Journal:
         """Close the connection."""
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close()
+
+    def _sort_out(self, group: _Group, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if isinstance(entry, Settled):
+                group.calls.append(call_row(entry, self._gateway))
+            elif isinstance(entry, CardUsed):
+                group.cards.append(entry)
+            elif isinstance(entry, Closed):
+                group.closed_us = entry.at_us
 
     async def _let_calls_go_on(self) -> None:
         """Let calls that came meanwhile not wait for a whole group, where no call waits for the group."""
@@ -209,6 +216,7 @@ class Journal:
         if connection is None or connection.is_closed():
             raise asyncpg.InterfaceError("the journal's connection is closed")
         heads, rows = self._chain(group.postings.transfers)
+        await self._let_calls_go_on()
         for card in group.cards:
             values = (card.price_id, card.rates.decode(), card.source, card.checked, card.at_us)
             await connection.execute(_SQL["insert_card"], *values)
