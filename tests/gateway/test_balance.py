@@ -128,7 +128,9 @@ def test_a_targets_health_follows_from_its_answers(outcome: Outcome, times: int,
 
 def test_turns_of_a_conversation_go_where_its_beginning_is_cached(house: LocalBursar, house_key: str) -> None:
     chosen: set[str] = set()
-    for number in range(6):
+    for number in range(40):  # where each belongs is chance, as the key's name is
+        if len(chosen) == 2:
+            break
         turns = [{"role": "system", "content": f"clerk {number} " + "of the exchequer " * 400}]
         went: set[str] = set()
         for turn in range(4):
