@@ -1,0 +1,74 @@
+"""Say how a model is served: on which chips, split how, in which formats, by which engine."""
+
+from dataclasses import dataclass
+
+from bursar.core.errors import ConfigError
+from bursar.physics.chip import BITS_OF, Chip
+from bursar.physics.shape import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Hold one replica: a model over `chips` equal chips.
+
+    `tensor` chips share each matrix of the mixers; `chips / tensor` groups of them take different sequences
+    (data-parallel attention where that is above 1). Experts are split over all chips: whole experts over `expert`
+    chips, and each expert's matrices over the `chips / expert` that remain. `weights`, `cache` and `compute` are
+    formats of `chip.BITS_OF`.
+    """
+
+    shape: Shape
+    chip: Chip
+    chips: int = 1
+    tensor: int = 1
+    expert: int = 1
+    weights: str = "bf16"
+    cache: str = "bf16"
+    compute: str = "bf16"
+    engine: str = "vllm"
+
+    def __post_init__(self) -> None:
+        """Refuse a split that leaves a part of a chip over, and formats nobody knows."""
+        for name, parts in (("chips", self.chips), ("tensor", self.tensor), ("expert", self.expert)):
+            if parts < 1 or self.chips % parts:
+                raise ConfigError(f"{name} is {parts}; it must be at least 1 and divide the {self.chips} chips")
+        for name, known in (("weights", self.weights), ("cache", self.cache), ("compute", self.compute)):
+            if known not in BITS_OF:
+                raise ConfigError(f"{name} is {known!r}; give one of {', '.join(BITS_OF)}")
+
+    @property
+    def groups(self) -> int:
+        """Count the groups of chips that take different sequences."""
+        return self.chips // self.tensor
+
+    @property
+    def weight_bytes(self) -> float:
+        """Give the bytes a routed weight or a matrix of a layer takes."""
+        return BITS_OF[self.weights] / 8
+
+    @property
+    def cache_bytes(self) -> float:
+        """Give the bytes an element of the cache takes."""
+        return BITS_OF[self.cache] / 8
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Hold what one step works on, in the whole replica.
+
+    `decodes` sequences get one token each, reading `context` tokens of cache on average. `prefill` tokens of `chunks`
+    prompts are read in; their own earlier tokens in the cache are `past` on average for a chunk. `draft` more tokens a
+    sequence are verified in the same step (speculative decoding).
+    """
+
+    decodes: float
+    context: float = 0.0
+    prefill: float = 0.0
+    chunks: float = 0.0
+    past: float = 0.0
+    draft: int = 0
+
+    @property
+    def tokens(self) -> float:
+        """Count the tokens that pass through every layer."""
+        return self.decodes * (1 + self.draft) + self.prefill
