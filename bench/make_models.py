@@ -37,9 +37,18 @@ class Watched(Mapping[str, Any]):
         return len(self.config)
 
 
+def precision_of(name: str, config: Mapping[str, Any]) -> str:
+    """Read the format from the config; some repositories say it in their name alone, or of the experts alone."""
+    if config.get("expert_dtype"):
+        return str(config["expert_dtype"])
+    stated = shape_of(name, config).precision
+    by_name = {"-NVFP4": "fp4", "-FP8": "fp8"}
+    return next((found for word, found in by_name.items() if word in name), stated) if stated == "bf16" else stated
+
+
 def trimmed(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what the shape is built from, the text tower's keys raised to the top."""
-    precision = shape_of(name, config).precision
+    precision = precision_of(name, config)
     text = Watched(config.get("text_config") or config)
     shape_of(name, text)
     kept = {key: value for key, value in text.config.items() if key in text.read and value is not None}

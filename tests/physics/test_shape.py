@@ -5,6 +5,7 @@ import pytest
 from bursar.core.errors import ConfigError, NotThere
 from bursar.physics.config import shape_of
 from bursar.physics.facts import load
+from bursar.physics.shape import Compressed
 
 FACTS = load()
 
@@ -18,6 +19,11 @@ PUBLISHED = [
     ("DeepSeek-V3", 671.0, 37.0, 61 * 576),
     ("Kimi-K2-Instruct", 1026.0, 32.0, 61 * 576),
     ("gpt-oss-120b", 116.8, 5.1, 2 * 64 * 8 * (18 * 8192 + 18 * 128) // 8192),
+    ("DeepSeek-V4-Flash", 284.0, 13.0, (43 * 128 * 512 + 21 * 2048 * (512 + 128) + 20 * 64 * 512) // 8192),
+    ("DeepSeek-V4-Pro", 1573.0, 49.0, (61 * 128 * 512 + 30 * 2048 * (512 + 128) + 31 * 64 * 512) // 8192),
+    ("Llama-3_3-Nemotron-Super-49B-v1", 49.9, 48.8, 2 * 49 * 8 * 128),
+    ("NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16", 550.0, 55.0, 2 * 12 * 2 * 128),
+    ("NVIDIA-Nemotron-3.5-Lightning-30B-A3B-NVFP4", 31.6, 3.2, 2 * 6 * 2 * 128),
     ("Qwen3.5-397B-A17B", 397.0, 17.0, 2 * 15 * 2 * 256),
 ]
 
@@ -32,6 +38,33 @@ def test_a_shape_has_the_published_size(name: str, total: float, active: float, 
 
 def test_every_model_of_the_package_has_a_shape() -> None:
     assert all(FACTS.shape(name).layer_count > 0 for name in FACTS.configs)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("DeepSeek-V3.1-NVFP4", "fp4"),  # its config says nothing, its name does
+        ("Llama-3.1-70B-Instruct-FP8", "fp8"),
+        ("DeepSeek-V4-Flash", "fp4"),  # the experts, which are 97 % of it
+        ("DeepSeek-V4-Flash-FP8", "fp8"),
+        ("Meta-Llama-3.1-70B", "bf16"),
+    ],
+)
+def test_a_model_is_in_the_format_its_repository_holds(name: str, precision: str) -> None:
+    assert FACTS.shape(name).precision == precision
+
+
+def test_compressed_attention_reads_its_window_its_choice_and_its_index() -> None:
+    mixer = Compressed(64, 512, 1024, 128, 4, 8, 1024, selected=512, index_heads=64, index_dim=128)
+    assert mixer.read_entries(100) == 100 + 25 + 25 * 128 / 512
+    assert mixer.read_entries(8192) == 128 + 512 + 2048 * 128 / 512
+    assert mixer.held_elements(8192) == 128 * 512 + 2048 * (512 + 128)
+
+
+def test_a_layer_replaced_by_a_matrix_is_refused() -> None:
+    config = {"hidden_size": 8, "vocab_size": 8, "block_configs": [{"attention": {"replace_with_linear": True}}]}
+    with pytest.raises(ConfigError, match="block_configs replaces a part by one matrix"):
+        shape_of("mine", config)
 
 
 def test_an_unknown_model_is_answered_with_the_nearest_names() -> None:

@@ -5,12 +5,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bursar.core.errors import ConfigError
-from bursar.physics.shape import Attention, Dense, Experts, Latent, Layer, Mixer, Recurrent, Shape
+from bursar.physics.shape import (
+    Attention,
+    Compressed,
+    Dense,
+    Experts,
+    Latent,
+    Layer,
+    Mixer,
+    Recurrent,
+    Shape,
+)
 
 Config = Mapping[str, Any]
 
 _EXPERTS: Final = ("n_routed_experts", "num_local_experts", "num_experts")
 _ACTIVE: Final = ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "top_k_experts")
+_LETTERS: Final[Mapping[str, str]] = {"mamba": "M", "attention": "*", "mlp": "-", "moe": "E"}
 _MISTAKES: Final = "; give the config.json of a decoder-only language model"
 
 
@@ -23,13 +34,12 @@ def shape_of(name: str, config: Config, *, precision: str | None = None) -> Shap
     """
     text = config.get("text_config") or config
     hidden = _number(text, "hidden_size")
-    layers = _patterned(text, hidden) if "hybrid_override_pattern" in text else _layers(text, hidden)
     return Shape(
         name=name,
         family=str(text.get("model_type") or config.get("model_type") or "unknown"),
         hidden=hidden,
         vocabulary=_number(text, "vocab_size"),
-        layers=_grouped(layers),
+        layers=_grouped(_layers(text, hidden)),
         tied=bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", False))),
         precision=precision or _precision(config),
     )
@@ -41,6 +51,13 @@ def _grouped(layers: Sequence[Layer]) -> tuple[Layer, ...]:
 
 
 def _layers(text: Config, hidden: int) -> list[Layer]:
+    if text.get("hybrid_override_pattern"):
+        return _patterned(text, hidden, str(text["hybrid_override_pattern"]))
+    if text.get("layers_block_type"):
+        kinds: Sequence[str] = text["layers_block_type"]
+        return _patterned(text, hidden, "".join(_LETTERS.get(kind, kind) for kind in kinds))
+    if text.get("block_configs"):
+        return [_block(text, hidden, block) for block in text["block_configs"]]
     count = _number(text, "num_hidden_layers")
     return [Layer(1, _mixer(text, hidden, i), _feed(text, hidden, i)) for i in range(count)]
 
@@ -50,6 +67,8 @@ def _mixer(text: Config, hidden: int, index: int) -> Mixer:
         return _linear(text, hidden)
     if text.get("kv_lora_rank"):
         return _latent(text)
+    if text.get("compress_ratios"):
+        return _compressed(text, index)
     heads = _number(text, "num_attention_heads")
     head_dim = int(text.get("head_dim") or hidden // heads)
     kv_heads = int(text.get("num_key_value_heads") or heads)
@@ -74,6 +93,46 @@ def _latent(text: Config) -> Latent:
         index_heads=int(text.get("index_n_heads") or 0),
         index_dim=int(text.get("index_head_dim") or 0),
     )
+
+
+def _compressed(text: Config, index: int) -> Compressed:
+    ratio = int(text["compress_ratios"][index])
+    # Only the finer entries are chosen by an index; there are few enough of the coarser ones to read them all.
+    indexed = 0 < ratio < _number(text, "sliding_window")
+    return Compressed(
+        heads=_number(text, "num_attention_heads"),
+        head_dim=_number(text, "head_dim"),
+        query_rank=_number(text, "q_lora_rank"),
+        window=_number(text, "sliding_window"),
+        ratio=ratio,
+        output_groups=_number(text, "o_groups"),
+        output_rank=_number(text, "o_lora_rank"),
+        selected=_number(text, "index_topk") if indexed else None,
+        index_heads=_number(text, "index_n_heads") if indexed else 0,
+        index_dim=_number(text, "index_head_dim") if indexed else 0,
+    )
+
+
+def _block(text: Config, hidden: int, block: Config) -> Layer:
+    """Read a layer of a searched architecture, whose parts differ by layer and may be absent."""
+    attention: Config = block.get("attention") or {}
+    feed: Config = block.get("ffn") or {}
+    if any(part.get("replace_with_linear") for part in (attention, feed)):
+        raise ConfigError("block_configs replaces a part by one matrix, which is not modelled" + _MISTAKES)
+    mixer = None if attention.get("no_op") else _block_attention(text, hidden, attention)
+    return Layer(1, mixer, None if feed.get("no_op") else Dense(_widened(hidden, float(feed["ffn_mult"]))))
+
+
+def _block_attention(text: Config, hidden: int, attention: Config) -> Attention:
+    heads = _number(text, "num_attention_heads")
+    head_dim = hidden // heads
+    window = attention.get("window_length")
+    return Attention(heads, heads // _number(attention, "n_heads_in_group"), head_dim, head_dim, window)
+
+
+def _widened(hidden: int, multiple: float) -> int:
+    """Give a network's width: two thirds of the multiple, up to the next 256, as Llama's makers count it."""
+    return -(-int(2 * multiple * hidden / 3) // 256) * 256
 
 
 def _is_linear(text: Config, index: int) -> bool:
@@ -147,13 +206,12 @@ def _is_dense(text: Config, index: int) -> bool:
     return bool((index + 1) % int(frequency))
 
 
-def _patterned(text: Config, hidden: int) -> list[Layer]:
+def _patterned(text: Config, hidden: int, pattern: str) -> list[Layer]:
     """Read a hybrid of state spaces (M), attention (*), networks (-) and experts (E), one letter a layer."""
     heads = _number(text, "num_attention_heads")
     head_dim = int(text.get("attention_head_dim") or text.get("head_dim") or hidden // heads)
     attention = Attention(heads, _number(text, "num_key_value_heads"), head_dim, head_dim)
     known: dict[str, Layer] = {"*": Layer(1, attention, None), "M": Layer(1, _state_space(text, hidden), None)}
-    pattern = str(text["hybrid_override_pattern"])
     if "-" in pattern:
         known["-"] = Layer(1, None, Dense(_number(text, "intermediate_size"), matrices=2))
     if "E" in pattern:
@@ -201,4 +259,4 @@ def _missing(text: Config, key: str) -> int:
 
 
 def _unknown(letter: str) -> Layer:
-    raise ConfigError(f"hybrid_override_pattern has the unknown letter {letter!r}; M, *, - and E are known")
+    raise ConfigError(f"the pattern of layers has the unknown letter {letter!r}; M, *, - and E are known{_MISTAKES}")

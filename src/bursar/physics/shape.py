@@ -61,6 +61,53 @@ class Latent:
 
 
 @dataclass(frozen=True, slots=True)
+class Compressed:
+    """Hold attention over compressed tokens: one entry for every `ratio` tokens, and a window of whole ones.
+
+    Key and value are one vector of `head_dim`, shared by all heads. A ratio of 0 leaves the window alone. Where an
+    index is kept, a query reads the `selected` entries it finds best, else all. `output_rank` is what each of
+    `output_groups` groups of heads is narrowed to on the way out. Source: DeepSeek-V4 technical report, 2026.
+    """
+
+    heads: int
+    head_dim: int
+    query_rank: int
+    window: int
+    ratio: int
+    output_groups: int
+    output_rank: int
+    selected: int | None = None
+    index_heads: int = 0
+    index_dim: int = 0
+
+    def weights(self, hidden: int) -> int:
+        """Count the parameters of one layer."""
+        wide = self.heads * self.head_dim
+        queries = self.query_rank * (hidden + wide)
+        out = wide * self.output_rank + self.output_groups * self.output_rank * hidden
+        index = self.query_rank * self.index_heads * self.index_dim + hidden * self.index_heads
+        # A compressor is two matrices, values and their weights; where an index is kept, entries overlap.
+        compressor = 2 * hidden * (self.head_dim + self.index_dim) * (2 if self.index_dim else 1)
+        return queries + hidden * self.head_dim + out + (compressor if self.ratio else 0) + (index if self.ratio else 0)
+
+    @property
+    def kv_elements(self) -> int:
+        """Count the elements of one entry; splitting over chips does not divide them."""
+        return self.head_dim
+
+    def held_elements(self, tokens: float) -> float:
+        """Count the elements that a sequence of `tokens` holds in one layer's cache."""
+        entries = tokens / self.ratio if self.ratio else 0.0
+        return min(tokens, self.window) * self.head_dim + entries * (self.head_dim + self.index_dim)
+
+    def read_entries(self, tokens: float) -> float:
+        """Count the entries one query reads, the whole index among them, in entries of `head_dim`."""
+        entries = tokens / self.ratio if self.ratio else 0.0
+        chosen = min(entries, self.selected) if self.selected else entries
+        return min(tokens, self.window) + chosen + entries * self.index_dim / self.head_dim
+
+
+@dataclass(frozen=True, slots=True)
 class Recurrent:
     """Hold a layer whose memory is of fixed size: linear attention or a state space. `parameters` are one layer's."""
 
@@ -77,7 +124,7 @@ class Recurrent:
         return 0
 
 
-Mixer = Attention | Latent | Recurrent
+Mixer = Attention | Latent | Compressed | Recurrent
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +221,17 @@ class Shape:
         )
 
     def kv_elements(self, tokens: int) -> int:
-        """Count the elements that a sequence of `tokens` holds in the cache, windows heeded."""
-        held = 0
-        for layer in self.layers:
-            if layer.mixer is None:
-                continue
-            window = layer.mixer.window if isinstance(layer.mixer, Attention) else None
-            held += layer.count * layer.mixer.kv_elements * (min(tokens, window) if window else tokens)
-        return held
+        """Count the elements that a sequence of `tokens` holds in the cache, windows and compression heeded."""
+        return round(sum(layer.count * _held(layer.mixer, tokens) for layer in self.layers))
+
+
+def _held(mixer: Mixer | None, tokens: int) -> float:
+    if mixer is None:
+        return 0.0
+    if isinstance(mixer, Compressed):
+        return mixer.held_elements(tokens)
+    window = mixer.window if isinstance(mixer, Attention) else None
+    return mixer.kv_elements * (min(tokens, window) if window else tokens)
 
 
 def _mixer_weights(layer: Layer, hidden: int) -> int:

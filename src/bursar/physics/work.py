@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from bursar.physics.deployment import Batch, Deployment
-from bursar.physics.shape import Attention, Dense, Experts, Latent, Layer, Recurrent
+from bursar.physics.shape import Attention, Compressed, Dense, Experts, Latent, Layer, Recurrent
 
 ACTIVATION_BYTES: Final = 2
 
@@ -92,14 +92,14 @@ def _linear(deployment: Deployment, count: float, rows: float, weights: float) -
     return Work(Kind.LINEAR, count, rows, 2 * rows * weights, moved, deployment.compute)
 
 
-def _decode(deployment: Deployment, count: float, mixer: Attention | Latent, own: Batch) -> Work:
+def _decode(deployment: Deployment, count: float, mixer: Attention | Latent | Compressed, own: Batch) -> Work:
     sequences, read = own.decodes, _seen(mixer, own.context)
     elements = mixer.kv_elements / _cache_split(deployment, mixer)
     flops = sequences * (1 + own.draft) * read * _flops_per_pair(mixer) / deployment.tensor
     return Work(Kind.DECODE, count, sequences, flops, sequences * read * elements * deployment.cache_bytes)
 
 
-def _prefill(deployment: Deployment, count: float, mixer: Attention | Latent, own: Batch) -> Work:
+def _prefill(deployment: Deployment, count: float, mixer: Attention | Latent | Compressed, own: Batch) -> Work:
     chunk = own.prefill / max(own.chunks, 1e-9)
     pairs = own.prefill * min(own.past + chunk / 2, _seen(mixer, own.past + chunk))
     elements = mixer.kv_elements / _cache_split(deployment, mixer)
@@ -116,19 +116,23 @@ def _state(deployment: Deployment, count: float, mixer: Recurrent, own: Batch) -
     return Work(Kind.STATE, count, own.tokens, 6 * elements * own.tokens, moved)
 
 
-def _flops_per_pair(mixer: Attention | Latent) -> float:
+def _flops_per_pair(mixer: Attention | Latent | Compressed) -> float:
     """Give the operations of one query token with one cached token, over all heads."""
+    if isinstance(mixer, Compressed):
+        return 4 * mixer.heads * mixer.head_dim
     if isinstance(mixer, Latent):
         return 2 * mixer.heads * (2 * mixer.kv_rank + mixer.rope_dim)
     return 2 * mixer.heads * (mixer.head_dim + mixer.value_dim)
 
 
-def _seen(mixer: Attention | Latent, tokens: float) -> float:
+def _seen(mixer: Attention | Latent | Compressed, tokens: float) -> float:
+    if isinstance(mixer, Compressed):
+        return mixer.read_entries(tokens)
     limit = mixer.window if isinstance(mixer, Attention) else mixer.selected
     return min(tokens, limit) if limit else tokens
 
 
-def _cache_split(deployment: Deployment, mixer: Attention | Latent) -> int:
+def _cache_split(deployment: Deployment, mixer: Attention | Latent | Compressed) -> int:
     """Say over how many chips a token's cache is divided: heads are not cut, a latent vector is not divided."""
     return min(deployment.tensor, mixer.kv_heads) if isinstance(mixer, Attention) else 1
 
