@@ -26,7 +26,7 @@ async def test_a_history_is_one_of_a_single_process(tellers: Tellers, database_u
 
 
 async def test_a_history_that_was_not_what_happened_is_found_out(tellers: Tellers, database_url: str) -> None:
-    checked = await run_history(tellers, database_url, "transfers", 7, 50)
+    checked = await run_history(tellers, database_url, "transfers", 5, 50)
     assert checked.found == []
     history = sorted((each for each in checked.history if each.completed_ns), key=lambda each: each.invoked_ns)
     books = [each for each in history if each.name == "book"]

@@ -168,13 +168,18 @@ async def book(
     """Book transfers and linked transfers within the caller's transaction and return the status of each transfer.
 
     A refused transfer changes no balance; its refusal is kept, so that its id stays refused. `now_us` is the ledger's
-    clock: what lies further ahead of it than clocks may differ is refused.
+    clock: what lies further ahead of it than clocks may differ is refused. Where holds are made or ended, a transaction
+    should have nothing left to lock after this.
     """
     transfers = flatten(steps)
     seq, digest, accounts = await _lock(connection, tenant, chain, transfers)
     books = Books(accounts, now_us)
     before = [account.sums() for account in accounts]
-    await _load_related(connection, tenant, transfers, books)
+    ends = [transfer for transfer in transfers if transfer.resolves]
+    await _load_related(connection, tenant, transfers, ends, books)
+    if _ends_holds_elsewhere(transfers, ends, books):
+        await connection.execute(_SQL["still_holds"], tenant)
+        await _load_related(connection, tenant, transfers, ends, books)
     known = set(books.failures)
     statuses = books.apply_all(steps)
     rows: list[TransferRow] = []
@@ -191,7 +196,8 @@ async def book(
     events = {transfer.transfer_id: min(max(transfer.event_us, 0), MONEY_MAX) for transfer in transfers}
     failed = [(name, status.value, events[name]) for name, status in books.failures.items() if name not in known]
     if rows or failed:
-        written = (TRANSFER_DEFAULTS, rows_json(rows), *_columns(changed, 5), *_columns(failed, 3))
+        with_holds = any(row.kind != Kind.post for row in rows)
+        written = (TRANSFER_DEFAULTS, rows_json(rows), *_columns(changed, 5), *_columns(failed, 3), with_holds)
         await connection.execute(_SQL["write"], tenant, chain, seq, digest, *written)
     return statuses
 
@@ -207,9 +213,11 @@ async def _lock(
     return rows[0]["seq"], rows[0]["hash"], accounts
 
 
-async def _load_related(connection: Connection, tenant: int, transfers: Sequence[Transfer], books: Books) -> None:
+async def _load_related(
+    connection: Connection, tenant: int, transfers: Sequence[Transfer], ends: Sequence[Transfer], books: Books
+) -> None:
     """Load the transfers that came before under the same ids, the holds that are to end, and how holds ended."""
-    holds = {t.hold_id for t in transfers if t.resolves}
+    holds = {end.hold_id for end in ends}
     ids = {t.transfer_id for t in transfers} | holds
     for row in await connection.fetch(_SQL["related"], tenant, list(ids), list(holds)):
         if row["failed"] is not None:
@@ -219,6 +227,29 @@ async def _load_related(connection: Connection, tenant: int, transfers: Sequence
         books.transfers[transfer.transfer_id] = transfer
         if transfer.resolves:
             books.resolutions[transfer.hold_id] = transfer.kind
+
+
+def _ends_holds_elsewhere(transfers: Sequence[Transfer], ends: Sequence[Transfer], books: Books) -> bool:
+    """Tell whether a hold is to end that may be made, or ended, at this moment: no account of it is locked.
+
+    That end will be refused, but why depends on what others do at once. Were each to answer with what it read, two that
+    make one hold and name the other's could both be told `hold_not_found`, as no order of the two has it.
+    """
+    elsewhere = [end for end in ends if not _is_locked(books, end.hold_id)]
+    if not elsewhere:
+        return False
+    made = {transfer.transfer_id for transfer in transfers if transfer.kind is Kind.hold}
+    decided = books.transfers.keys() | books.failures.keys()
+    never = made | books.failures.keys()  # nobody else makes them
+    return any(
+        end.transfer_id not in decided and (end.hold_id in books.transfers or end.hold_id not in never)
+        for end in elsewhere
+    )
+
+
+def _is_locked(books: Books, hold_id: bytes) -> bool:
+    hold = books.transfers.get(hold_id)
+    return hold is not None and (hold.debit_account in books.accounts or hold.credit_account in books.accounts)
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:

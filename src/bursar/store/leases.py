@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import asyncpg
 import msgspec
 
 from bursar.budgets.budget import Budget, Enforcement, Terms, base_id, overdraft_line, period_at, pieces_beside
@@ -256,13 +257,16 @@ async def expire_holds(connection: Connection, gateway: int, at_us: int) -> int:
     """
     async with connection.transaction():
         rows = await open_holds(connection, gateway)
-        for row in rows:
-            hold_id, held = row["transfer_id"], row["amount_nano"]
-            accounts = row["debit_account"], row["credit_account"]
-            name = ids.transfer_id(ids.call_of_transfer(hold_id), ids.VOID)
-            transfer = Transfer(name, *accounts, 0, Kind.expire_hold, Reason.call, at_us, hold_id, held)
-            await _book_all(connection, row["tenant"], [transfer])
+        for tenant in sorted({row["tenant"] for row in rows}):
+            await _book_all(connection, tenant, [_expiry(row, at_us) for row in rows if row["tenant"] == tenant])
     return len(rows)
+
+
+def _expiry(hold: asyncpg.Record, at_us: int) -> Transfer:
+    """Return the transfer that expires a hold."""
+    hold_id, way = hold["transfer_id"], (hold["debit_account"], hold["credit_account"])
+    name = ids.transfer_id(ids.call_of_transfer(hold_id), ids.VOID)
+    return Transfer(name, *way, 0, Kind.expire_hold, Reason.call, at_us, hold_id, hold["amount_nano"])
 
 
 async def set_aside(

@@ -1,6 +1,7 @@
 -- name: commit
 -- One statement a commit: position, balances, chain heads, transfers and calls, all or nothing. A gateway that has been
--- replaced matches no epoch and writes nothing. The end of an earlier life closes nobody who has begun since.
+-- replaced matches no epoch and writes nothing. The end of an earlier life closes nobody who has begun since. The last lock is
+-- that of `write` in ledger.sql, for the holds that are made and ended.
 with fence as (
     update gateways
     set segment = $3, segment_offset = $4, closed_us = case when $5::bigint >= started_us then $5 end
@@ -43,7 +44,8 @@ with fence as (
     select * from json_populate_recordset(json_populate_record(null::calls, $17::json), $18::json)
 )
 select require((select count(*) from fence) = 1, 'fenced'),
-    require((select count(*) from moved) = (select count(*) from change), 'an account of the spool is not in the books');
+    require((select count(*) from moved) = (select count(*) from change), 'an account of the spool is not in the books'),
+    (select count(pg_advisory_xact_lock_shared(hashtext('bursar.holds'), tenant)) from unnest($12::integer[]) as tenant);
 
 -- name: position
 select segment, segment_offset from gateways where gateway = $1 and epoch = $2;

@@ -58,6 +58,11 @@ where tenant = $1 and hold_id = any($3) and hold_id <> ''
 union all
 select transfer_id, 0, 0, 0, 0, 0, 0, '', 0, 0, status from transfer_failures where tenant = $1 and transfer_id = any($2);
 
+-- name: still_holds
+-- Wait for whoever is making a hold or ending one, and keep others from it until the transaction ends. It is the last lock of
+-- a transaction, and who has it waits for nobody.
+select pg_advisory_xact_lock(hashtext('bursar.holds'), $1);
+
 -- name: flush
 -- A commit of its own, which waits for the disk; whatever was committed before it is then on disk as well.
 select pg_logical_emit_message(true, 'bursar', '');
@@ -69,12 +74,14 @@ where tenant = $1 and (transfer_id = any($2) or hold_id <> '' and hold_id = any(
 
 -- name: write
 -- One statement for what a batch leaves: transfers, the chain's head, balances, their history, refusals. The accounts are
--- locked; their history gets one row each, all of one moment.
+-- locked; their history gets one row each, all of one moment. Where a hold is made or ended, many do so at once, but not
+-- beside one who has to know that nobody does (`still_holds`).
 with chained as (
     update chains set seq = $3, hash = $4 where tenant = $1 and chain = $2
 ), transferred as (
     insert into transfers
     select * from json_populate_recordset(json_populate_record(null::transfers, $5::json), $6::json)
+    where (select case when $15 then pg_advisory_xact_lock_shared(hashtext('bursar.holds'), $1) is not null else true end)
 ), moment as materialized (
     select greatest(max(changed_us) + 1, clock_us()) as at_us from accounts where tenant = $1 and account_id = any($7)
 ), moved as (
