@@ -32,6 +32,8 @@ NAMES = {
     "l40s": "L40S",
     "rtx_pro_6000_server": "RTXPRO6000",
 }
+# Readings of nvidia-smi and rocm-smi with nothing resident: H100 64 W (NVIDIA's DGX manual, Redfish sample), H200 80 W
+# (serialalice.pt, attested run). Chips without a published reading are set by their limit and generation.
 IDLE_W = {
     "A30": 30,
     "A100-PCIE": 45,
@@ -42,7 +44,7 @@ IDLE_W = {
     "GB300": 170,
     "H100-PCIE": 50,
     "H100": 70,
-    "H200": 75,
+    "H200": 80,
     "L4": 17,
     "L40S": 35,
     "RTXPRO6000": 40,
@@ -55,8 +57,9 @@ OWN: dict[str, dict[str, Any]] = {
         "power_limit_w": 750,
         "power_idle_w": 140,
         "link_bytes_per_s": 448e9,
+        "host_bytes_per_s": 64e9,
         "chips_per_node": 8,
-        "source": "AMD Instinct MI300X data sheet",
+        "source": "AMD Instinct MI300X data sheet; peaks as in ROCm's documentation, links 7 x 128 GB/s both ways",
         "checked": "2026-11-22",
     },
     "MI355X": {
@@ -66,8 +69,9 @@ OWN: dict[str, dict[str, Any]] = {
         "power_limit_w": 1400,
         "power_idle_w": 200,
         "link_bytes_per_s": 537.6e9,
+        "host_bytes_per_s": 64e9,
         "chips_per_node": 8,
-        "source": "AMD Instinct MI355X data sheet",
+        "source": "AMD Instinct MI355X data sheet, CDNA 4 white paper; links 7 x 153.6 GB/s both ways",
         "checked": "2026-11-22",
     },
     "RTX4090": {
@@ -77,6 +81,7 @@ OWN: dict[str, dict[str, Any]] = {
         "power_limit_w": 450,
         "power_idle_w": 20,
         "link_bytes_per_s": 32e9,
+        "host_bytes_per_s": 32e9,
         "chips_per_node": 8,
         "source": "NVIDIA Ada GPU architecture white paper, fp32 accumulation",
         "checked": "2026-11-22",
@@ -88,6 +93,7 @@ OWN: dict[str, dict[str, Any]] = {
         "power_limit_w": 45,
         "power_idle_w": 5,
         "link_bytes_per_s": 1e9,
+        "host_bytes_per_s": 89.6e9,
         "chips_per_node": 1,
         "source": "two channels of DDR5-5600; eight cores with AVX-512 at 3 GHz",
         "checked": "2026-11-22",
@@ -107,6 +113,7 @@ def chip(path: Path) -> dict[str, Any]:
         "power_limit_w": gpu["power"],
         "power_idle_w": IDLE_W[NAMES[path.stem]],
         "link_bytes_per_s": float(node["intra_node_bw"]),
+        "host_bytes_per_s": float(node["pcie_bw"]),
         "chips_per_node": node.get("num_gpus_per_rack") or node["num_gpus_per_node"],
         "source": ORIGIN,
         "checked": "2026-08-21",

@@ -13,7 +13,8 @@ class Chip:
     """Hold what a data sheet says of one accelerator. Peaks are dense: no structured sparsity.
 
     `flops_per_s` holds a peak for each format that the chip computes in; `link_bytes_per_s` is one direction to the
-    other chips of its node. `source` names where the figures are from, `checked` the day they were read.
+    other chips of its node, `host_bytes_per_s` one to the memory of its host. `source` names where the figures are
+    from, `checked` the day they were read.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Chip:
     power_limit_w: float
     power_idle_w: float
     link_bytes_per_s: float
+    host_bytes_per_s: float
     chips_per_node: int
     source: str
     checked: str

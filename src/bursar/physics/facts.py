@@ -1,4 +1,4 @@
-"""Load the facts that ship with the package: chips and models, each with its source."""
+"""Load the facts that ship with the package: chips, models and what things cost, each with its source and day."""
 
 import json
 from collections.abc import Mapping
@@ -8,17 +8,63 @@ from importlib.resources import files
 from typing import Any
 
 from bursar.core.errors import NotThere
+from bursar.core.money import Money, usd_to_nano
 from bursar.physics.chip import Chip
 from bursar.physics.config import shape_of
 from bursar.physics.shape import Shape
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """Hold a price somebody published: in nano-USD, of what, where it stands and the day it was read."""
+
+    nano: Money
+    what: str
+    source: str
+    checked: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Hold what training a model cost, in nano-USD, with its weights and tokens where its makers say them."""
+
+    nano: Money
+    active_weights: int | None
+    tokens: int | None
+    source: str
+    checked: str
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Hold published prices.
+
+    `rents` of a chip-hour and `purchases` of a chip by its name, `server` a chip's share of what is around a board,
+    `memory` of a gigabyte in the host, `electricity` of a kWh by region, power usage effectiveness (`pue`) by operator,
+    `acceptance` tokens a step by how many were drafted, and `training` by model.
+    """
+
+    rents: Mapping[str, Fact]
+    purchases: Mapping[str, Fact]
+    server: Fact
+    memory: Fact
+    electricity: Mapping[str, Fact]
+    pue: Mapping[str, tuple[float, str]]
+    acceptance: Mapping[str, tuple[float, ...]]
+    training: Mapping[str, Trained]
+
+    def electricity_in(self, region: str) -> Fact:
+        """Give the price of a kWh in a region. Raises `NotThere` with the nearest names."""
+        return self.electricity[_known("region", region, self.electricity)]
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """Hold chips by name and models' configs by name. A shape is built when it is asked for."""
+    """Hold chips by name, models' configs by name, and prices. A shape is built when it is asked for."""
 
     chips: Mapping[str, Chip]
     configs: Mapping[str, Mapping[str, Any]]
+    costs: Costs
 
     def chip(self, name: str) -> Chip:
         """Give a chip by its name, in any case. Raises `NotThere` with the nearest names."""
@@ -36,7 +82,30 @@ def load() -> Facts:
     folder = files("bursar.physics") / "data"
     chips = json.loads((folder / "chips.json").read_bytes())
     configs = json.loads((folder / "models.json").read_bytes())
-    return Facts({name: Chip(name, **facts) for name, facts in chips.items()}, configs)
+    costs = json.loads((folder / "costs.json").read_bytes())
+    return Facts({name: Chip(name, **facts) for name, facts in chips.items()}, configs, _costs(costs))
+
+
+def _costs(found: Mapping[str, Any]) -> Costs:
+    return Costs(
+        rents={name: _fact(each, "usd_per_hour") for name, each in found["rents"].items()},
+        purchases={name: _fact(each, "usd") for name, each in found["purchases"].items()},
+        server=_fact(found["server"], "usd"),
+        memory=_fact(found["memory"], "usd_per_gb"),
+        electricity={name: _fact(each, "usd_per_kwh") for name, each in found["electricity"].items()},
+        pue={name: (each["pue"], f"{each['source']}, {each['checked']}") for name, each in found["sites"].items()},
+        acceptance={name: tuple(each["tokens"]) for name, each in found["acceptance"].items()},
+        training={name: _trained(each) for name, each in found["training"].items()},
+    )
+
+
+def _fact(found: Mapping[str, Any], key: str) -> Fact:
+    return Fact(usd_to_nano(found[key]), found.get("what", ""), found["source"], found["checked"])
+
+
+def _trained(found: Mapping[str, Any]) -> Trained:
+    nano = usd_to_nano(found["usd"])
+    return Trained(nano, found["active_weights"], found["tokens"], found["source"], found["checked"])
 
 
 def _known(kind: str, name: str, known: Mapping[str, object]) -> str:
