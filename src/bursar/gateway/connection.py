@@ -1,7 +1,6 @@
 """Speak HTTP/1.1 to a provider over one connection: one exchange at a time, streaming, bounded."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -89,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._answered: Answered | None = None  # until there is an answer, or a fault
         self._headers: Headers = []
         self._header_bytes = 0
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._buffered = 0
         self._streams_all = False
         self._streaming = False
@@ -286,8 +285,7 @@ class Connection(asyncio.Protocol):
             self.deadline = 0.0
             self._wake()
             return
-        body = self._chunks.popleft() if len(self._chunks) == 1 else self._take_all()
-        self._finish(Response(self._parser.get_status_code(), self._headers, body), self._loop.time())
+        self._finish(Response(self._parser.get_status_code(), self._headers, self._take()), self._loop.time())
 
     def _hand_on(self) -> None:
         """Give what came of a stream to whoever takes it, and hold the provider back when nobody does."""
@@ -319,7 +317,8 @@ class Connection(asyncio.Protocol):
 
     def _take(self) -> bytes:
         """Take what has come, and let the provider go on."""
-        data = self._chunks.popleft() if len(self._chunks) == 1 else self._take_all()
+        data = b"".join(self._chunks)
+        self._chunks.clear()
         self._buffered = 0
         if self._paused and self._transport is not None:
             self._paused = False
@@ -337,11 +336,6 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         """Tell whether another exchange may follow."""
         return self._ended and not self.closed and self._fault is None and self._may_stay and not self._until_close
-
-    def _take_all(self) -> bytes:
-        data = b"".join(self._chunks)
-        self._chunks.clear()
-        return data
 
     def _tell(self, answer: Response | UpstreamFault) -> None:
         answered, self._answered = self._answered, None
