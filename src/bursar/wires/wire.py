@@ -214,11 +214,9 @@ def check_cap(cap: int, field: str) -> None:
 def believable(usage: Usage) -> Usage:
     """Return usage whose leaves are neither negative nor absurd. Raises `UsageContradiction`."""
     main = usage.main()
-    if min(main) < 0 or usage.other:
+    if usage.other or min(main) < 0 or sum(main) > _BELIEVABLE_MAX:
         usage.check()
-    if sum(main) > _BELIEVABLE_MAX or usage.other:
-        most = max(usage.input_total, usage.output_total, *usage.other.values())
-        if most > _BELIEVABLE_MAX:
+        if max(usage.input_total, usage.output_total, *usage.other.values()) > _BELIEVABLE_MAX:
             raise UsageContradiction(f"usage is beyond {_BELIEVABLE_MAX} tokens")
     return usage
 
