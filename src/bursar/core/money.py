@@ -37,9 +37,7 @@ def nano_to_usd(nano: Money, decimals_min: int = 2) -> str:
         return "0." + "0" * decimals_min if decimals_min else "0"
     whole, fraction = divmod(abs(nano), NANO_PER_USD)
     sign = "-" if nano < 0 else ""
-    digits = f"{fraction:09d}".rstrip("0")
-    if len(digits) < decimals_min:
-        digits = digits.ljust(decimals_min, "0")
+    digits = f"{fraction:09d}".rstrip("0").ljust(decimals_min, "0")
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
 
 
