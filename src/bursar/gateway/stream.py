@@ -62,14 +62,15 @@ class StreamPassage:
         self._watch_client(response.stream)
         try:
             rest = await self._pass_on(response.stream)
-            fault = ""
-            if self._record is None:  # no end mark came: cut, or a protocol or provider that has none
+            ended = self._record is not None
+            if not ended:  # no end mark came: cut, or a protocol or provider that has none
                 if self._closing:  # whatever went wrong after the answer's end takes nothing from it
                     rest, self._fault = self._kept, ""
                 await self._settle()
-                fault = self._fault or (NO_END if self._passage.status is CallStatus.cut else "")
+            no_end = NO_END if self._passage.status is CallStatus.cut else ""
+            fault = "" if ended else self._fault or no_end
             if self._translator is not None:
-                fault = fault or self._untranslated or (NO_END if self._passage.status is CallStatus.cut else "")
+                fault = fault or self._untranslated or no_end
                 rest = b"" if fault else self._translator.end()  # one that is not whole must not pass for one that is
             if fault:
                 rest += self._error_event("the provider's answer ended early: " + fault, "upstream_cut")
