@@ -24,7 +24,7 @@ from bursar.store import spool as spool_module
 from bursar.store.audit import audit
 from bursar.store.database import Connection
 from bursar.store.gateways import take_place
-from bursar.store.journal import Fenced, Journal, group_wait_s
+from bursar.store.journal import Fenced, Journal, next_wait_s
 from bursar.store.leases import expire_holds
 from bursar.store.spool import Position, Spool
 
@@ -223,15 +223,15 @@ async def test_what_comes_during_a_commit_waits_until_a_group_has_gathered(
             assert loop.time() < deadline_s
             await asyncio.sleep(0.005)
         running.cancel()
-    assert all(later - earlier >= group_wait_s(2, wait_s) for earlier, later in itertools.pairwise(began_s))
+    assert all(later - earlier >= next_wait_s(2, wait_s) for earlier, later in itertools.pairwise(began_s))
     assert await connection.fetchval("select count(*) from calls") == 5
     assert await is_sound(connection)
 
 
 def test_groups_of_a_busy_gateway_gather_for_longer() -> None:
-    waits_s = [group_wait_s(count, 0.025) for count in (0, 50, 100, 200, 2_000)]
+    waits_s = [next_wait_s(count, 0.025) for count in (0, 50, 100, 200, 2_000)]
     assert waits_s == pytest.approx([0.005, 0.005, 0.010, 0.020, 0.025])
-    assert group_wait_s(2_000, 0.0) == 0.0  # strict: somebody waits
+    assert next_wait_s(2_000, 0.0) == 0.0  # strict: somebody waits
 
 
 async def test_a_commit_that_was_not_heard_of_is_not_made_again(

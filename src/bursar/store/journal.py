@@ -148,7 +148,7 @@ class Journal:
     async def run(self, clock_us: Callable[[], int]) -> None:
         """Commit whatever is appended, until cancelled. Raises `Fenced` when another gateway has taken over."""
         most_s = self._group_wait_s
-        wait_s = group_wait_s(0, most_s)
+        wait_s = next_wait_s(0, most_s)
         while True:
             await self._work.wait()
             if most_s:
@@ -160,7 +160,7 @@ class Journal:
                 except AWAY as error:
                     await self._reconnect(error)
                     continue
-                wait_s = group_wait_s(count, most_s)
+                wait_s = next_wait_s(count, most_s)
                 if most_s and count < GROUP_MAX:  # what came meanwhile is the beginning of the next group
                     self._work.set()
                     break
@@ -271,7 +271,7 @@ class Journal:
                 future.set_result(None)
 
 
-def group_wait_s(count: int, most_s: float) -> float:
+def next_wait_s(count: int, most_s: float) -> float:
     """Return how long a group gathers that follows one of so many entries: the longer, the more there is to do."""
     return min(most_s, max(most_s / _WAIT_SHARE, count * _ENTRY_WAIT_S))
 
