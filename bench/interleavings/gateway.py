@@ -145,13 +145,12 @@ class Gateway:
     def try_hold(self, flight: Flight, now_us: int) -> bool:
         """Hold for a call in all its budgets, or ask those that are short. False once it was refused."""
         wish, call_id = flight.wish, flight.call.call_id
-        found = [self.purses.get(budget.budget_id) for budget in wish.budgets]
-        slices = hold_in_all(found, call_id, wish.amounts, now_us, now_us + EXPIRES_US)
-        if slices is not None:
+        held = hold_in_all(self.purses, wish.budgets, call_id, wish.amounts, now_us, now_us + EXPIRES_US)
+        if held is not None:
+            slices, low = held
             self.holds(flight, slices, now_us)
-            for purse, amount in zip(found, wish.amounts, strict=True):
-                if purse is not None and purse.is_low(now_us):
-                    self.top_up(purse, amount, now_us)
+            for purse, amount in low:
+                self.top_up(purse, amount, now_us)
             return True
         short: list[tuple[Purse, Money]] = []
         for budget, amount in zip(wish.budgets, wish.amounts, strict=True):

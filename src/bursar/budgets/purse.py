@@ -4,7 +4,7 @@ No I/O: whoever drives a purse asks the database when the purse says so, tells i
 puts aside.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -179,18 +179,36 @@ class Purse:
 
 
 def hold_in_all(
-    purses: Sequence[Purse | None], call_id: bytes, amounts: Sequence[Money], now_us: int, expires_us: int
-) -> list[Slice] | None:
-    """Hold a call's amounts in all purses, or in none: then some budget, or one without a purse, has to be asked."""
+    purses: Mapping[str, Purse],
+    budgets: Sequence[Budget],
+    call_id: bytes,
+    amounts: Sequence[Money],
+    now_us: int,
+    expires_us: int,
+) -> tuple[list[Slice], list[tuple[Purse, Money]]] | None:
+    """Hold a call's amounts in the purses of all its budgets, or in none: then some budget has to be asked.
+
+    Returns the slices it holds in, and which purses run low, each with the amount.
+    """
+    if len(budgets) == 1:  # nearly every call: a third less to do
+        purse = purses.get(budgets[0].budget_id)
+        lease = purse.hold(call_id, amounts[0], now_us, expires_us) if purse is not None else None
+        if purse is None or lease is None:
+            return None
+        return [lease], [(purse, amounts[0])] if purse.is_low(now_us) else []
     slices: list[Slice] = []
-    for purse, amount in zip(purses, amounts, strict=True):
+    low: list[tuple[Purse, Money]] = []
+    for budget, amount in zip(budgets, amounts, strict=True):
+        purse = purses.get(budget.budget_id)
         lease = purse.hold(call_id, amount, now_us, expires_us) if purse is not None else None
-        if lease is None:
+        if purse is None or lease is None:
             for held in slices:
                 held.release(call_id)
             return None
         slices.append(lease)
-    return slices
+        if purse.is_low(now_us):
+            low.append((purse, amount))
+    return slices, low
 
 
 def raise_in_all(slices: Sequence[Slice], call_id: bytes, amounts: Sequence[Money]) -> bool:

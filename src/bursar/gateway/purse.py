@@ -57,21 +57,12 @@ class Purses:
         self, budgets: Sequence[Budget], call_id: bytes, amounts: Amounts, now_us: int, expires_us: int
     ) -> list[Slice] | None:
         """Hold an amount of each budget if the leases at hand cover them all; None when more has to be asked for."""
-        known = self._purses
-        if len(budgets) == 1:  # nearly every call
-            purse = known.get(budgets[0].budget_id)
-            lease = purse.hold(call_id, amounts[0], now_us, expires_us) if purse is not None else None
-            if purse is None or lease is None:
-                return None
-            if purse.is_low(now_us):
-                self._begin_top_up(purse, amounts[0])
-            return [lease]
-        purses = [known.get(budget.budget_id) for budget in budgets]
-        slices = hold_in_all(purses, call_id, amounts, now_us, expires_us)
-        if slices is not None:
-            for purse, amount in zip(purses, amounts, strict=True):
-                if purse is not None and purse.is_low(now_us):
-                    self._begin_top_up(purse, amount)
+        held = hold_in_all(self._purses, budgets, call_id, amounts, now_us, expires_us)
+        if held is None:
+            return None
+        slices, low = held
+        for purse, amount in low:
+            self._begin_top_up(purse, amount)
         return slices
 
     async def hold(self, budgets: Sequence[Budget], call_id: bytes, amounts: Amounts, expires_us: int) -> list[Slice]:
