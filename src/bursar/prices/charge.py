@@ -6,7 +6,7 @@ from typing import Final
 from bursar.core.errors import UnpricedUsage
 from bursar.core.money import Money, div_half_even
 from bursar.core.records import Line
-from bursar.core.usage import MAIN_LEAVES, Usage
+from bursar.core.usage import Usage
 from bursar.prices.price import RateCard, Volume, discounted
 from bursar.prices.units import UNITS, divisor
 
@@ -42,17 +42,15 @@ def charge(usage: Usage, card: RateCard, used_so_far: UsedSoFar = NOTHING_USED) 
 
 def cost(usage: Usage, card: RateCard) -> Money:
     """Return what `charge` comes to, without its lines. Not for prices that depend on what was used before."""
-    rates, amount = card.rates, 0
-    for leaf, quantity in (*zip(MAIN_LEAVES, usage.main(), strict=True), *usage.other.items()):
-        if not quantity:
-            continue
+    leaves, rates, amount = usage.leaves(), card.rates, 0
+    if "requests" in rates:
+        leaves.setdefault("requests", 1)
+    for leaf, quantity in leaves.items():
         rate = rates.get(leaf)
         if rate is None:
             raise UnpricedUsage(card.price_id, leaf)
         rate_nano = rate.at(usage.input_total) if rate.tiers else rate.base_nano
         amount += div_half_even(quantity * rate_nano, _DIVISORS[leaf])
-    if "requests" in rates and not usage.other.get("requests"):
-        amount += div_half_even(rates["requests"].at(usage.input_total), _DIVISORS["requests"])
     return amount
 
 
