@@ -1,0 +1,102 @@
+"""Run a fleet: hand each request to a replica, and let all of them work."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+
+from bursar.core.errors import ConfigError
+from bursar.simulate.engine import Engine
+from bursar.simulate.journal import Journal, Timeline, Work
+from bursar.simulate.replica import RANK_BITS, Replica
+from bursar.simulate.timer import Timer
+from bursar.simulate.trace import Trace
+
+
+class Router(StrEnum):
+    """Name the ways to choose a replica."""
+
+    ROUND_ROBIN = "round-robin"  # each in turn
+    LEAST_LOAD = "least-load"  # the one with the fewest requests that are not answered
+    PREFIX = "prefix"  # the one that read the longest start of this prompt, unless it is far busier than the others
+
+
+Choose = Callable[[int, Sequence[Replica]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Hold equal replicas behind a router."""
+
+    engine: Engine
+    timer: Timer
+    replicas: int = 1
+    router: Router = Router.ROUND_ROBIN
+
+    def __post_init__(self) -> None:
+        """Refuse a fleet of nothing."""
+        if self.replicas < 1:
+            raise ConfigError(f"replicas is {self.replicas}; give a whole number of at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Hold what became of a trace: each request's times, what each replica did, and when the last was done."""
+
+    trace: Trace
+    fleet: Fleet
+    journal: Journal
+    work: Sequence[Work]
+    timelines: Sequence[Timeline]
+    end_s: float
+
+
+def simulate(fleet: Fleet, trace: Trace, *, samples: int = 200) -> Run:
+    """Replay a trace. The same fleet and trace always give the same. Raises `ConfigError` for what can never fit."""
+    trace.must_fit(fleet.engine)
+    journal = Journal(len(trace))
+    every_s = trace.span_s / max(samples, 1)
+    replicas = [Replica(fleet.engine, fleet.timer, trace, journal, Timeline(every_s)) for _ in range(fleet.replicas)]
+    choose = _chooser(fleet, trace)
+    priority, everyone = trace.priority, fleet.router is not Router.ROUND_ROBIN
+    for index, at_s in enumerate(trace.arrival_s):
+        if everyone:
+            for each in replicas:
+                each.advance(at_s)
+        replica = replicas[choose(index, replicas)]
+        replica.advance(at_s)
+        replica.hand_over((priority[index] << RANK_BITS | index) if priority else index, at_s)
+    for each in replicas:
+        each.advance(inf)
+    end_s = max((each.clock_s for each in replicas), default=0.0)
+    return Run(trace, fleet, journal, [each.work for each in replicas], [each.timeline for each in replicas], end_s)
+
+
+def _chooser(fleet: Fleet, trace: Trace) -> Choose:
+    if fleet.router is Router.ROUND_ROBIN or (fleet.router is Router.PREFIX and not trace.prefix):
+        return lambda index, replicas: index % len(replicas)
+    if fleet.router is Router.LEAST_LOAD:
+        return lambda _, replicas: _least(replicas)
+    return _by_prefix(trace)
+
+
+def _least(replicas: Sequence[Replica]) -> int:
+    loads = [each.outstanding for each in replicas]
+    return loads.index(min(loads))
+
+
+def _by_prefix(trace: Trace) -> Choose:
+    """Follow the longest start of a prompt; a replica with twice the least load and more is not asked."""
+    where: dict[int, int] = {}
+
+    def choose(index: int, replicas: Sequence[Replica]) -> int:
+        pieces = trace.prefix[index]
+        least = _least(replicas)
+        limit = 2 * replicas[least].outstanding + 4
+        known = (where[piece] for piece in reversed(pieces) if piece in where)
+        chosen = next((each for each in known if replicas[each].outstanding <= limit), least)
+        for piece in pieces:
+            where[piece] = chosen
+        return chosen
+
+    return choose
