@@ -1,0 +1,89 @@
+"""Price one request by its parts: fresh, cached, output, reasoning, retrieval, tools, retries, safety, logging, idle.
+
+All is money here: rates are nano-USD per million tokens, shares are parts per million, and each part is rounded
+half-even once. The rates may be a list's or a floor's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+from bursar.core.errors import ConfigError, UnpricedUsage
+from bursar.core.money import Money, div_half_even
+from bursar.prices.price import RateCard
+from bursar.prices.units import MILLION
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Hold what a million tokens of each kind cost, in nano-USD."""
+
+    fresh_nano: Money
+    cached_nano: Money
+    output_nano: Money
+    reasoning_nano: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Hold the work of one request, on average.
+
+    Tokens by kind; what retrieval, tools, safety checks and logging cost; `retries_ppm` requests of a million that are
+    made once more; `idle_ppm` of capacity that waits for such requests, where the rates do not hold it already.
+    """
+
+    fresh_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    retrieval_nano: Money = 0
+    tools_nano: Money = 0
+    safety_nano: Money = 0
+    logging_nano: Money = 0
+    retries_ppm: int = 0
+    idle_ppm: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        for each in fields(self):
+            if getattr(self, each.name) < 0:
+                raise ConfigError(f"{each.name} is {getattr(self, each.name)}; it must be at least 0")
+        if self.idle_ppm >= MILLION:
+            raise ConfigError(f"idle_ppm is {self.idle_ppm}; capacity that only waits serves nothing: below {MILLION}")
+
+
+TOKENS: Final = ("fresh", "cached", "output", "reasoning")
+
+
+def parts(request: Request, rates: Rates) -> Mapping[str, Money]:
+    """Give what each part of a request costs, in nano-USD.
+
+    A retry does all again but logging and safety, which see the answer that counts. Idle capacity is what the tokens
+    cost times idle / (1 - idle): of a machine that waits half its time, each token pays for two.
+    """
+    found: dict[str, Money] = {}
+    for name in TOKENS:
+        tokens, rate_nano = getattr(request, f"{name}_tokens"), getattr(rates, f"{name}_nano")
+        found[name] = div_half_even(tokens * rate_nano, MILLION)
+    tokens_nano = sum(found.values())
+    once_nano = tokens_nano + request.retrieval_nano + request.tools_nano
+    waiting_nano = tokens_nano * (MILLION + request.retries_ppm) * request.idle_ppm
+    return found | {
+        "retrieval": request.retrieval_nano,
+        "tools": request.tools_nano,
+        "retries": div_half_even(once_nano * request.retries_ppm, MILLION),
+        "safety": request.safety_nano,
+        "logging": request.logging_nano,
+        "idle": div_half_even(waiting_nano, MILLION * (MILLION - request.idle_ppm)),
+    }
+
+
+def listed(card: RateCard, input_tokens: int) -> Rates:
+    """Give a price list's rates for a request of `input_tokens`. Raises `UnpricedUsage` where one is missing."""
+    found: list[Money] = []
+    for leaf in ("input_tokens", "cache_read_tokens", "output_tokens", "reasoning_tokens"):
+        rate = card.rate(leaf)
+        if rate is None:
+            raise UnpricedUsage(card.price_id, leaf)
+        found.append(rate.at(input_tokens))
+    return Rates(*found)

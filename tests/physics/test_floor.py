@@ -1,0 +1,172 @@
+"""A token's floor is what the machines, the power and the storage it takes must cost."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bursar.core.errors import ConfigError
+from bursar.physics.cost import Rented, dollars
+from bursar.physics.deployment import Deployment
+from bursar.physics.floor import Floor, Plan, break_even, floor, request_dollars, settled
+from bursar.physics.serving import Guess, Promise, Traffic, sequences_max
+from tests.physics.working_point import FACTS, OWNED, RENTED, plan
+
+PLAN = plan()
+OWN = replace(PLAN, terms=replace(PLAN.terms, holding=OWNED))
+
+
+def terms(working: Plan, **changed: object) -> Plan:
+    return replace(working, terms=replace(working.terms, **changed))
+
+
+def million(found: Floor, traffic: Traffic) -> float:
+    """Add up a million requests from the prices alone, in dollars."""
+    counts = ((found.fresh, traffic.fresh_tokens), (found.cached, traffic.cached_tokens))
+    nano = sum(rate.nano * count for rate, count in (*counts, (found.output, traffic.output_tokens)))
+    return nano / 1e9
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("working", [PLAN, OWN])
+def test_the_prices_of_the_tokens_add_up_to_the_request(working: Plan, share: float) -> None:
+    working = replace(working, traffic=replace(working.traffic, cached_share=share))
+    found = floor(working)
+    assert sum(found.parts_dollars.values()) == pytest.approx(found.request_dollars)
+    assert million(found, working.traffic) == pytest.approx(found.request_dollars * 1e6, rel=1e-6)
+
+
+def test_what_a_busy_replica_takes_in_is_what_it_costs() -> None:
+    """Serve without a pause for an hour at the floor: what comes in is the rent of the hour."""
+    busy = terms(PLAN, utilisation=1.0)
+    found = floor(busy)
+    requests_per_hour = 3_600 * found.pace.batch / (found.pace.tpot_s * busy.traffic.output_tokens)
+    assert requests_per_hour * found.request_dollars == pytest.approx(4 * 1.30, rel=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.05, 0.95), st.floats(0.01, 0.05))
+def test_every_price_falls_as_utilisation_rises(utilisation: float, more: float) -> None:
+    for working in (PLAN, OWN):
+        idle, busy = (floor(terms(working, utilisation=each)) for each in (utilisation, utilisation + more))
+        assert idle.fresh.nano > busy.fresh.nano
+        assert idle.output.nano > busy.output.nano
+        assert idle.joules_per_request > busy.joules_per_request
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 20))
+def test_a_rented_floor_scales_with_the_rent(times: int) -> None:
+    dearer = floor(terms(PLAN, holding=Rented(RENTED.nano_per_hour * times)))
+    once = floor(PLAN)
+    for name in ("fresh", "output"):
+        assert abs(getattr(dearer, name).nano - times * getattr(once, name).nano) <= times
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_owning_and_renting_cost_the_same_at_the_break_even(share: float) -> None:
+    own = replace(OWN, traffic=replace(OWN.traffic, cached_share=share))
+    rent_nano = round(break_even(own) * 1e9)
+    assert 1.0 < dollars(rent_nano) < 3.0
+    assert request_dollars(terms(own, holding=Rented(rent_nano))) == pytest.approx(request_dollars(own), rel=1e-6)
+
+
+def test_power_is_a_small_share_of_what_is_owned() -> None:
+    found = floor(OWN)
+    assert 0.01 < found.parts_dollars["power"] / found.request_dollars < 0.2
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (replace(PLAN, speed=2.0), PLAN),
+        (terms(PLAN, waste=0.0), terms(PLAN, waste=0.1)),
+        (terms(PLAN, reserve=0.0), terms(PLAN, reserve=0.3)),
+        (terms(OWN, pue=1.0), OWN),
+        (replace(PLAN, promise=Promise(100.0)), PLAN),
+        (replace(PLAN, traffic=Traffic(1_000, 300, 0.5)), PLAN),
+        (replace(PLAN, guess=Guess(3, 2.5)), PLAN),
+        (plan(weights="fp8"), PLAN),
+        (plan(chip="H200"), PLAN),
+    ],
+)
+def test_what_is_better_costs_less(better: Plan, worse: Plan) -> None:
+    assert request_dollars(better) < request_dollars(worse)
+
+
+def test_the_batch_is_the_largest_that_keeps_the_promise() -> None:
+    found = PLAN.pace
+    assert found.limit == "the promised time per token"
+    assert found.tpot_s <= 0.050
+    larger = replace(PLAN, promise=replace(PLAN.promise, batch=found.batch + 1)).pace
+    assert larger.tpot_s > 0.050
+
+
+def test_the_batch_fits_the_memory() -> None:
+    slow = replace(PLAN, promise=Promise(10_000.0), traffic=Traffic(20_000, 500))
+    assert slow.pace.limit == "memory for the cache"
+    assert slow.pace.batch == sequences_max(slow.deployment, 20_500)
+    # 320 GiB of 4 chips, a tenth and 3.5 GiB a chip kept free, 141 GB of weights; 327,680 bytes a token.
+    assert slow.pace.batch == int((4 * (80 * 2**30 * 0.9 - 3.5 * 2**30) - 141.1e9) / 327_680 / 20_500)
+    with pytest.raises(ConfigError, match="the memory beside the weights holds"):
+        _ = replace(slow, promise=Promise(batch=slow.pace.batch + 1)).pace
+
+
+def test_a_settled_plan_keeps_its_batch_at_any_speed() -> None:
+    fixed = settled(PLAN)
+    assert replace(fixed, speed=0.1).pace.batch == PLAN.pace.batch
+    assert replace(fixed, promise=replace(fixed.promise, tpot_ms=1.0)).pace.limit == "set"
+
+
+def test_the_interval_holds_the_price_and_widens_with_the_error() -> None:
+    found = floor(PLAN)
+    for rate in (found.fresh, found.cached, found.output):
+        assert rate.low_nano < rate.nano < rate.high_nano
+        assert math.log(rate.high_nano / rate.nano) == pytest.approx(found.error, abs=1e-4)
+    surer = floor(replace(PLAN, calibration=replace(PLAN.calibration, error=0.1)))
+    assert surer.output.high_nano - surer.output.low_nano < found.output.high_nano - found.output.low_nano
+
+
+def test_shares_of_what_binds_add_up() -> None:
+    found = PLAN.pace
+    assert all(sum(shares.values()) == pytest.approx(1) for shares in found.binds.values())
+    assert found.binds["prefill"]["compute"] > 0.5
+    assert found.binds["decode"]["memory"] > 0.5
+    assert found.binds["decode"]["link"] > 0
+
+
+def test_cached_input_is_cheaper_than_fresh() -> None:
+    for model, chips in (("Meta-Llama-3.1-70B", 4), ("Meta-Llama-3.1-8B", 1), ("gpt-oss-120b", 4)):
+        found = floor(plan(model, chips))
+        assert 0 < found.cached.nano < found.fresh.nano
+
+
+def test_chips_that_do_not_hold_the_model_are_refused_with_how_many_would() -> None:
+    with pytest.raises(ConfigError, match=r"1 x H100 do not hold .*70B in bf16 .* give at least 2 chips"):
+        floor(plan(chips=1))
+
+
+def test_a_promise_nothing_can_keep_is_refused_with_what_can_be_had() -> None:
+    with pytest.raises(
+        ConfigError, match=r"slo_tpot_ms is 1\.0; one sequence alone takes \d+\.\d ms"
+    ):
+        floor(replace(PLAN, promise=Promise(1.0)))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Traffic(0, 1), "input_tokens is 0"),
+        (lambda: Traffic(1, 0), "output_tokens is 0"),
+        (lambda: Traffic(1, 1, 1.0), "cached_share is 1.0"),
+        (lambda: Promise(0.0), "slo_tpot_ms is 0.0"),
+        (lambda: Promise(batch=0), "batch is 0"),
+        (lambda: Guess(2, 4.0), "accepted is 4.0 tokens a step with 2 drafted"),
+        (lambda: Deployment(FACTS.shape("Qwen3-8B"), FACTS.chip("H100"), 4, 3), "tensor is 3"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(make, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make()

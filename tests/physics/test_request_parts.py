@@ -1,0 +1,90 @@
+"""A request costs what its parts cost, to the nano-dollar."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from inline_snapshot import snapshot
+
+from bursar.core.errors import ConfigError, UnpricedUsage
+from bursar.core.money import usd_to_nano
+from bursar.physics.request import Rates, Request, listed, parts
+from bursar.prices import load
+from bursar.prices.price import RateCard, Source
+
+RATES = Rates(*(usd_to_nano(usd) for usd in ("0.15", "0.075", "0.60", "0.60")))
+REQUEST = Request(
+    fresh_tokens=1_000,
+    cached_tokens=4_000,
+    output_tokens=300,
+    reasoning_tokens=700,
+    retrieval_nano=usd_to_nano("0.0001"),
+    tools_nano=usd_to_nano("0.001"),
+    safety_nano=usd_to_nano("0.00002"),
+    logging_nano=usd_to_nano("0.00001"),
+    retries_ppm=50_000,
+    idle_ppm=200_000,
+)
+
+
+def test_every_part_of_the_formula_is_there() -> None:
+    assert parts(REQUEST, RATES) == snapshot(
+        {
+            "fresh": 150000,
+            "cached": 300000,
+            "output": 180000,
+            "reasoning": 420000,
+            "retrieval": 100000,
+            "tools": 1000000,
+            "retries": 107500,
+            "safety": 20000,
+            "logging": 10000,
+            "idle": 275625,
+        }
+    )
+
+
+counts = st.integers(0, 10**6)
+
+
+@given(counts, counts, counts, counts, st.integers(0, 10**6), st.integers(0, 999_999))
+def test_no_part_is_negative_and_more_of_any_never_costs_less(
+    fresh: int, output: int, cached: int, reasoning: int, retries: int, idle: int
+) -> None:
+    request = Request(fresh, output, cached, reasoning, retries_ppm=retries, idle_ppm=idle)
+    found = parts(request, RATES)
+    assert min(found.values()) >= 0
+    for name in ("fresh_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"):
+        more = parts(replace(request, **{name: getattr(request, name) + 1_000}), RATES)
+        assert sum(more.values()) >= sum(found.values())
+
+
+def test_a_machine_that_waits_half_its_time_makes_tokens_cost_twice() -> None:
+    found = parts(Request(1_000, 500, idle_ppm=500_000), RATES)
+    assert found["idle"] == found["fresh"] + found["output"]
+
+
+def test_a_list_gives_its_rates_for_the_length_asked() -> None:
+    card = load().find_any("claude-sonnet-4-5").at(1_795_000_000_000_000)
+    assert listed(card, 200_000).fresh_nano == usd_to_nano("3")
+    assert listed(card, 200_001).fresh_nano == usd_to_nano("6")
+    assert listed(card, 1_000).cached_nano == usd_to_nano("0.3")
+
+
+def test_a_list_without_a_rate_is_refused() -> None:
+    with pytest.raises(UnpricedUsage, match="no rate for input_tokens"):
+        listed(RateCard("mine", {}, 0, Source("", "")), 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"fresh_tokens": -1}, "fresh_tokens is -1; it must be at least 0"),
+        ({"tools_nano": -1}, "tools_nano is -1"),
+        ({"idle_ppm": 1_000_000}, "idle_ppm is 1000000; capacity that only waits serves nothing"),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_by_name(changed: dict[str, int], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        replace(REQUEST, **changed)
