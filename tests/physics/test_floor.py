@@ -149,9 +149,7 @@ def test_chips_that_do_not_hold_the_model_are_refused_with_how_many_would() -> N
 
 
 def test_a_promise_nothing_can_keep_is_refused_with_what_can_be_had() -> None:
-    with pytest.raises(
-        ConfigError, match=r"slo_tpot_ms is 1\.0; one sequence alone takes \d+\.\d ms"
-    ):
+    with pytest.raises(ConfigError, match=r"slo_tpot_ms is 1\.0; one sequence alone takes \d+\.\d ms"):
         floor(replace(PLAN, promise=Promise(1.0)))
 
 
