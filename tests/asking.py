@@ -7,6 +7,13 @@ from typing import Any, NamedTuple
 
 from bench.harness import LocalBursar
 
+SANDBOX = """
+[providers.sandbox]
+kind = "sandbox"
+
+[models."gpt-4o-mini"]
+targets = ["sandbox/gpt-4o-mini"]
+"""
 JOURNAL_S = 20.0
 HEARD_S = 10.0
 

@@ -7,10 +7,10 @@ import threading
 import time
 from typing import Any
 
-from bench.harness import LocalBursar
+from bench.harness import LocalBursar, bursar
 from bursar.core.ids import call_id_from_name
 from bursar.core.records import CallStatus, UsageSource
-from tests.asking import Answer, ask, fetch
+from tests.asking import SANDBOX, Answer, ask, fetch
 
 
 def stream(local: LocalBursar, key: str, text: str, names: list[str], wholes: list[bool]) -> None:
@@ -27,9 +27,7 @@ def stream(local: LocalBursar, key: str, text: str, names: list[str], wholes: li
 
 
 def test_on_sigterm_calls_under_way_end_whole_new_ones_are_refused_and_all_are_booked() -> None:
-    local = LocalBursar(workers=2)
-    try:
-        local.start()
+    with bursar(workers=2) as local:
         key = local.create_key("drain", "10.00")
         names = [ask(local, key).headers["x-bursar-call-id"] for _ in range(5)]
         streamed, wholes = list[str](), list[bool]()
@@ -56,28 +54,10 @@ def test_on_sigterm_calls_under_way_end_whole_new_ones_are_refused_and_all_are_b
             assert [row["cost_nano"] > 0 for row in rows] == [True]
         assert local.audit().findings == []
         assert local.stop() == 0, local.last_words()
-    finally:
-        if local.process is not None and local.process.poll() is None:
-            local.kill_all()
-        local.remove()
-
-
-IMPATIENT = """
-[gateway]
-drain_s = 0
-
-[providers.sandbox]
-kind = "sandbox"
-
-[models."gpt-4o-mini"]
-targets = ["sandbox/gpt-4o-mini"]
-"""
 
 
 def test_a_call_still_under_way_when_its_time_is_over_is_an_error_to_its_client_and_charged_by_policy() -> None:
-    local = LocalBursar(IMPATIENT)
-    try:
-        local.start()
+    with bursar(SANDBOX + "[gateway]\ndrain_s = 0\n") as local:
         key = local.create_key("impatient", "10.00")
         assert ask(local, key).status == 200  # leaves a connection, so that the next is sent without a task
         answers = list[Answer]()
@@ -94,10 +74,6 @@ def test_a_call_still_under_way_when_its_time_is_over_is_an_error_to_its_client_
         assert row["error"] == "abandoned by the gateway"
         assert local.audit().findings == []
         assert local.stop() == 0, local.last_words()
-    finally:
-        if local.process is not None and local.process.poll() is None:
-            local.kill_all()
-        local.remove()
 
 
 def wait_for(look: Any) -> Any:

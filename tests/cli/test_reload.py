@@ -8,21 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.harness import LocalBursar
-from tests.asking import ask, fetch
+from bench.harness import LocalBursar, bursar
+from tests.asking import SANDBOX, ask, fetch
 from tests.cli.test_drain import stream, wait_for
 
-CONFIG = """
-[gateway]
-durability = "fast"
-output_cap = 100
-
-[providers.sandbox]
-kind = "sandbox"
-
-[models."gpt-4o-mini"]
-targets = ["sandbox/gpt-4o-mini"]
-"""
+CONFIG = SANDBOX + '[gateway]\ndurability = "fast"\noutput_cap = 100\n'
 ALIAS = """
 [models."alias"]
 targets = ["sandbox/gpt-4o"]
@@ -30,10 +20,8 @@ targets = ["sandbox/gpt-4o"]
 
 
 def test_a_changed_file_is_taken_in_without_dropping_a_call_and_a_wrong_one_is_refused() -> None:
-    local = LocalBursar(CONFIG)
-    file = local.data / "bursar.toml"
-    try:
-        local.start()
+    with bursar(CONFIG) as local:
+        file = local.data / "bursar.toml"
         key = local.create_key("reload", "10.00")
         assert ask(local, key, model="alias").status == 404
         names, wholes = list[str](), list[bool]()
@@ -70,10 +58,6 @@ def test_a_changed_file_is_taken_in_without_dropping_a_call_and_a_wrong_one_is_r
         with pytest.raises(subprocess.CalledProcessError) as nobody:
             local.command("reload")
         assert "no Bursar runs in" in nobody.value.stderr
-    finally:
-        if local.process is not None and local.process.poll() is None:
-            local.kill_all()
-        local.remove()
 
 
 def change(local: LocalBursar, file: Path, text: str) -> None:

@@ -25,17 +25,9 @@ from bursar.ledger.transfer import Kind
 from bursar.store.holders import BudgetState, Place, budget_states, create_holder, find_holder
 from bursar.store.keys import all_keys
 from bursar.store.spool import Spool
+from tests.asking import SANDBOX
 
-CONFIG = """
-[gateway]
-durability = "{durability}"
-
-[providers.sandbox]
-kind = "sandbox"
-
-[models."gpt-4o-mini"]
-targets = ["sandbox/gpt-4o-mini"]
-"""
+CONFIG = SANDBOX + '[gateway]\ndurability = "{durability}"\n'
 
 
 class Load:

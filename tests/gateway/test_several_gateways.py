@@ -16,18 +16,10 @@ from bench.line import LineThread
 from bursar.core.money import usd_to_nano
 from bursar.store.holders import set_frozen
 from bursar.store.postgres import DataFolder
+from tests.asking import SANDBOX
 from tests.gateway.test_crash import Load, expect_whole_books, wait_until
 
-CONFIG = """
-[gateway]
-dead_after_s = 2
-
-[providers.sandbox]
-kind = "sandbox"
-
-[models."gpt-4o-mini"]
-targets = ["sandbox/gpt-4o-mini"]
-"""
+CONFIG = SANDBOX + "[gateway]\ndead_after_s = 2\n"
 LEFT = """
 select coalesce(sum(credits_posted - debits_posted) filter (where code = 2200), 0)::bigint as leased,
     coalesce(sum(credits_posted - debits_posted) filter (where code = 2500), 0)::bigint as undecided,
