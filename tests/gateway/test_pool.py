@@ -99,6 +99,13 @@ async def exchange(pool: Pool) -> Response:
     return await connection.exchange(REQUEST, pool.timeouts)
 
 
+async def exchange_stream(pool: Pool) -> Connection:
+    """Make an exchange whose answer streams; return the stream."""
+    response = await exchange(pool)
+    assert response.stream is not None
+    return response.stream
+
+
 async def test_a_connection_is_used_again(serve: Serve) -> None:
     async with pool_to(f"http://127.0.0.1:{await serve(says_ok)}") as pool:
         for _ in range(3):
@@ -223,15 +230,14 @@ async def test_a_stream_is_given_time_between_its_chunks_and_cut_when_it_stalls(
         writer.write(STREAM + chunk(b"data: 1\n\n"))
 
     async with pool_to(f"http://127.0.0.1:{await serve(begins)}") as pool:
-        response = await exchange(pool)
-        assert response.stream is not None
-        assert await response.stream.chunk() == b"data: 1\n\n"
+        stream = await exchange_stream(pool)
+        assert await stream.chunk() == b"data: 1\n\n"
         now = asyncio.get_running_loop().time()
         pool.sweep(now + pool.timeouts.idle_s - 1)
-        assert not response.stream.closed
+        assert not stream.closed
         pool.sweep(now + pool.timeouts.idle_s + 1)
         with pytest.raises(UpstreamFault, match="the answer stalled") as caught:
-            await response.stream.chunk()
+            await stream.chunk()
     assert caught.value.fault is Fault.cut
 
 
@@ -241,15 +247,14 @@ async def test_a_stream_that_never_ends_is_ended(serve: Serve) -> None:
 
     timeouts = Timeouts(idle_s=10_000, whole_s=2_000)
     async with pool_to(f"http://127.0.0.1:{await serve(begins)}", timeouts=timeouts) as pool:
-        response = await exchange(pool)
-        assert response.stream is not None
-        assert await response.stream.chunk() == b"data: 1\n\n"
+        stream = await exchange_stream(pool)
+        assert await stream.chunk() == b"data: 1\n\n"
         now = asyncio.get_running_loop().time()
         pool.sweep(now + timeouts.whole_s - 60)
-        assert not response.stream.closed
+        assert not stream.closed
         pool.sweep(now + timeouts.whole_s + 1)
         with pytest.raises(UpstreamFault, match="the answer took too long"):
-            await response.stream.chunk()
+            await stream.chunk()
 
 
 async def test_a_provider_is_held_back_while_nobody_takes_its_stream(serve: Serve) -> None:
@@ -265,16 +270,15 @@ async def test_a_provider_is_held_back_while_nobody_takes_its_stream(serve: Serv
         writer.write(b"0\r\n\r\n")
 
     async with pool_to(f"http://127.0.0.1:{await serve(floods)}") as pool:
-        response = await exchange(pool)
-        assert response.stream is not None
+        stream = await exchange_stream(pool)
         await asyncio.sleep(0.2)
         assert 0 < sent < 400
         pool.sweep(asyncio.get_running_loop().time() + 1_000)  # the client is slow, not the provider
         total = 0
-        while piece := await response.stream.chunk():
+        while piece := await stream.chunk():
             total += len(piece)
         assert total == 400 * 65_536
-        assert pool.take_idle() is response.stream
+        assert pool.take_idle() is stream
 
 
 async def test_a_stream_that_is_poured_comes_whole_and_in_order_whenever_its_taker_pauses(serve: Serve) -> None:
@@ -290,8 +294,7 @@ async def test_a_stream_that_is_poured_comes_whole_and_in_order_whenever_its_tak
         writer.write(b"0\r\n\r\n")
 
     async with pool_to(f"http://127.0.0.1:{await serve(counts)}") as pool:
-        response = await exchange(pool)
-        assert response.stream is not None
+        stream = await exchange_stream(pool)
         taken: list[bytes] = []
         pauses = 0
 
@@ -299,12 +302,12 @@ async def test_a_stream_that_is_poured_comes_whole_and_in_order_whenever_its_tak
             taken.append(piece)
             return len(taken) % 3 != 0
 
-        while not await response.stream.pour(take):
+        while not await stream.pour(take):
             pauses += 1
             await asyncio.sleep(0)
         assert b"".join(taken) == b"".join(said)
         assert pauses == len(taken) // 3
-        assert pool.take_idle() is response.stream
+        assert pool.take_idle() is stream
 
 
 async def test_a_taker_that_fails_ends_the_pouring_with_its_error_and_no_piece_comes_twice(serve: Serve) -> None:
@@ -316,8 +319,7 @@ async def test_a_taker_that_fails_ends_the_pouring_with_its_error_and_no_piece_c
         writer.write(chunk(b"two") + b"0\r\n\r\n")
 
     async with pool_to(f"http://127.0.0.1:{await serve(counts)}") as pool:
-        response = await exchange(pool)
-        assert response.stream is not None
+        stream = await exchange_stream(pool)
         taken: list[bytes] = []
 
         def take(piece: bytes) -> bool:
@@ -329,8 +331,8 @@ async def test_a_taker_that_fails_ends_the_pouring_with_its_error_and_no_piece_c
             return True
 
         with pytest.raises(ValueError, match="no room"):
-            await response.stream.pour(take)
-        assert await response.stream.pour(take)
+            await stream.pour(take)
+        assert await stream.pour(take)
         assert taken == [b"one", b"two"]
 
 
@@ -341,8 +343,7 @@ async def test_a_stream_that_is_cut_while_it_is_poured_gives_what_came_and_the_f
         writer.close()
 
     async with pool_to(f"http://127.0.0.1:{await serve(cuts)}") as pool:
-        response = await exchange(pool)
-        assert response.stream is not None
+        stream = await exchange_stream(pool)
         taken: list[bytes] = []
 
         def take(piece: bytes) -> bool:
@@ -350,7 +351,7 @@ async def test_a_stream_that_is_cut_while_it_is_poured_gives_what_came_and_the_f
             return True
 
         with pytest.raises(UpstreamFault) as caught:
-            await response.stream.pour(take)
+            await stream.pour(take)
     assert (caught.value.fault, taken) == (Fault.cut, [b"data: 1\n\n"])
 
 
