@@ -203,26 +203,6 @@ targets = ["dead/gpt-4o-mini", "sandbox/gpt-4o-mini"]
 [models."falls-back-from-the-failing"]
 targets = ["scripted/gpt-4.1-mini", "sandbox/gpt-4o"]
 
-[models."falls-back-to-a-dearer"]
-targets = ["scripted/gpt-4.1-mini"]
-fallbacks = ["dear"]
-retries = 0
-
-[models."falls-back-to-claude"]
-targets = ["scripted/gpt-4.1"]
-fallbacks = ["claude"]
-retries = 0
-
-[models."falls-back-to-gemini"]
-targets = ["scripted/gpt-4.1"]
-fallbacks = ["gemini"]
-retries = 0
-
-[models."falls-back-from-the-dead-to-claude"]
-targets = ["dead/gpt-4.1"]
-fallbacks = ["claude"]
-retries = 0
-
 [models."claude"]
 targets = ["claude/claude-haiku-4-5"]
 
@@ -258,7 +238,15 @@ price = "free"
 [models."own-price"]
 targets = ["remote/made-up"]
 price = {{ input = "1.00", output = "2.00" }}
-"""
+""" + "".join(
+    f'\n[models."falls-back-{way}"]\ntargets = ["{target}"]\nfallbacks = ["{fallback}"]\nretries = 0\n'
+    for way, target, fallback in (
+        ("to-a-dearer", "scripted/gpt-4.1-mini", "dear"),
+        ("to-claude", "scripted/gpt-4.1", "claude"),
+        ("to-gemini", "scripted/gpt-4.1", "gemini"),
+        ("from-the-dead-to-claude", "dead/gpt-4.1", "claude"),
+    )
+)
 
 
 @pytest.fixture(scope="session")
