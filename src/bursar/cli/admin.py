@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
+from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, revoke_named, run
 from bursar.core.times import to_datetime
 from bursar.store.admins import AdminKey, admin_keys, create_admin, revoke_admin
 from bursar.store.scopes import read_expiry
@@ -55,16 +55,7 @@ def revoke(
     name: Annotated[str, Parameter(help="The admin key's name or id.")], /, *, data: Data = None, json: Json = False
 ) -> None:
     """Revoke an admin key by name or id. It is refused within a second."""
-
-    async def work() -> str:
-        async with open_books(data) as connection:
-            return await revoke_admin(connection, name, now_us())
-
-    admin_id = run(work())
-    if json:
-        print_json({"id": admin_id, "revoked": True})
-    else:
-        print(f"{admin_id} is revoked")
+    revoke_named(revoke_admin, name, data, as_json=json)
 
 
 def _shown(key: AdminKey) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pwd
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
@@ -159,3 +159,19 @@ def print_table(columns: list[str], rows: list[list[str]], *, right: tuple[int, 
 def console() -> Console:
     """Return the console to print on; where no terminal is, wide enough not to fold a table."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+
+
+def revoke_named(
+    revoke: Callable[[Connection, str, int], Coroutine[Any, Any, str]], name: str, data: Path | None, *, as_json: bool
+) -> None:
+    """Revoke what is known by a name or an id, and print the id of what was revoked."""
+
+    async def work() -> str:
+        async with open_books(data) as connection:
+            return await revoke(connection, name, now_us())
+
+    revoked_id = run(work())
+    if as_json:
+        print_json({"id": revoked_id, "revoked": True})
+    else:
+        print(f"{revoked_id} is revoked")

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter, validators
 from bursar.budgets.budget import limit_text
 from bursar.budgets.terms import read_terms
 from bursar.cli.budget import LIMIT_HELP, Zone
-from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
+from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, revoke_named, run
 from bursar.core.errors import OperatorError, Refusal
 from bursar.core.times import to_datetime
 from bursar.gateway.headers import read_tags
@@ -126,16 +126,7 @@ def revoke(
     name: Annotated[str, Parameter(help="The key's name or id.")], /, *, data: Data = None, json: Json = False
 ) -> None:
     """Revoke a key by name or id. Its budget and its calls stay in the books."""
-
-    async def work() -> str:
-        async with open_books(data) as connection:
-            return await revoke_key(connection, name, now_us())
-
-    key_id = run(work())
-    if json:
-        print_json({"id": key_id, "revoked": True})
-    else:
-        print(f"{key_id} is revoked")
+    revoke_named(revoke_key, name, data, as_json=json)
 
 
 def _shown(key: Key) -> dict[str, Any]:
