@@ -38,7 +38,8 @@ def _sections(command: App, path: tuple[str, ...]) -> Iterator[str]:
 
 
 def _section(command: App, name: str) -> str:
-    arguments = list(command.assemble_argument_collection(parse_docstring=True))
+    found = command.assemble_argument_collection(parse_docstring=True)
+    arguments = [argument for argument in found if not argument.children]  # a group of options is no option itself
     positional = [argument for argument in arguments if argument.index is not None]
     words = [argument.names[0] if argument.required else f"[{argument.names[0]}]" for argument in positional]
     needed = [argument.names[0] for argument in arguments if argument.required and argument.index is None]

@@ -139,12 +139,12 @@ def nano_per_million(dollars_per_token: float) -> Money:
 
 
 def _at_least(name: str, value: float, least: float, kind: str) -> None:
-    if not value >= least:
+    if not least <= value < math.inf:
         raise ConfigError(f"{name} is {value}; it must be at least {least} ({kind})")
 
 
 def _above(name: str, value: float, bound: float, kind: str) -> None:
-    if not value > bound:
+    if not bound < value < math.inf:
         raise ConfigError(f"{name} is {value}; it must be above {bound} ({kind})")
 
 

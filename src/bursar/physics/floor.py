@@ -93,7 +93,8 @@ class Floor:
 
 def floor(plan: Plan) -> Floor:
     """Price the tokens of a working point at what they must cost."""
-    found, drawn = plan.pace, draw(plan.deployment)
+    found = plan.pace
+    drawn = draw(plan.deployment, found)
     seconds = {"fresh": found.fresh_s, "cached": found.cached_s, "output": found.output_s}
     seconds = {name: each / plan.speed for name, each in seconds.items()}
     watts = {"fresh": drawn.prefill_w, "cached": drawn.prefill_w, "output": drawn.decode_w}
@@ -140,11 +141,12 @@ def break_even(plan: Plan) -> float:
     return (found.request_dollars - found.parts_dollars["storage"]) * hours
 
 
-def draw(deployment: Deployment) -> Draw:
+def draw(deployment: Deployment, found: Pace) -> Draw:
     """Say what a replica's machines draw."""
-    chip = deployment.chip
-    busy = 0.8 * chip.power_limit_w * 1.25
-    return Draw(busy * deployment.chips, busy * deployment.chips, chip.power_idle_w * 1.5 * deployment.chips, 0.3)
+    chip, chips = deployment.chip, deployment.chips
+    busy = 0.8 * chip.power_limit_w * chips
+    # Prompts keep all of a chip at work, answers mostly its memory.
+    return Draw(busy, busy * (1 - 0.2 * found.binds["decode"]["memory"]), chip.power_idle_w * chips, 0.3)
 
 
 def settled(plan: Plan) -> Plan:

@@ -1,5 +1,6 @@
 """Say how fast a replica serves a traffic: the batch it runs, the seconds each kind of token takes, what binds."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -61,7 +62,7 @@ class Promise:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        if not self.tpot_ms > 0:
+        if not 0 < self.tpot_ms < math.inf:
             raise ConfigError(f"slo_tpot_ms is {self.tpot_ms}; it must be above 0 (milliseconds a token)")
         if self.batch is not None and self.batch < 1:
             raise ConfigError(f"batch is {self.batch}; it is a number of sequences of at least 1")
@@ -88,7 +89,8 @@ class Pace:
 
     `cached_s` is for loading a token from the host's memory and reading it while the rest is computed. `error` is the
     half width of the 90 % interval of ln(seconds). `binds` says of the prefill and the decode step which share of the
-    time is bound by memory, compute, link and overhead. `limit` says what keeps the batch from being larger.
+    time is bound by memory, compute, link and overhead. `limit` says what keeps the batch from being larger. `reading`
+    and `writing` are the two steps' batches.
     """
 
     batch: int
@@ -97,7 +99,9 @@ class Pace:
     cached_s: float
     output_s: float
     tpot_s: float
+    reading: Batch
     prefill: Step
+    writing: Batch
     decode: Step
     error: float
     binds: Mapping[str, Mapping[str, float]]
@@ -127,6 +131,7 @@ def pace(
         return decode.seconds / guess.accepted + batch * reading.request_s / traffic.output_tokens
 
     batch, limit = _batch(deployment, promise, room, tpot_s)
+    writing = _decoding(traffic, batch, guess)
     decode = _decode(deployment, traffic, calibration, batch, guess)
     return Pace(
         batch=batch,
@@ -135,14 +140,16 @@ def pace(
         cached_s=reading.cached_s,
         output_s=decode.seconds / batch / guess.accepted,
         tpot_s=tpot_s(batch),
+        reading=reading.batch,
         prefill=reading.step,
+        writing=writing,
         decode=decode,
-        error=calibration.error,
+        error=max(math.log(each.high_s / each.seconds) for each in (reading.step, decode)),
         binds={
             "prefill": bound(deployment, reading.batch, reading.step),
-            "decode": bound(deployment, _decoding(traffic, batch, guess), decode),
+            "decode": bound(deployment, writing, decode),
         },
-        extrapolates=tuple(dict.fromkeys((*reading.step.extrapolates, *decode.extrapolates))),
+        extrapolates=_extrapolates(calibration, reading.step, decode),
     )
 
 
@@ -256,6 +263,11 @@ def _batch(deployment: Deployment, promise: Promise, room: int, tpot_s: Callable
         middle = (low + high) // 2
         low, high = (middle, high) if tpot_s(middle) <= promised_s else (low, middle)
     return low, "the promised time per token"
+
+
+def _extrapolates(calibration: Calibration, *steps: Step) -> tuple[str, ...]:
+    nowhere = ("all of it: a plain roofline, fitted on nothing",) if calibration.chip == "any" else ()
+    return tuple(dict.fromkeys((*nowhere, *(each for one in steps for each in one.extrapolates))))
 
 
 def _held(deployment: Deployment, layer: Layer, tokens: int) -> float:

@@ -1,0 +1,263 @@
+"""`bursar floor`: what a model's tokens must cost on given chips, and which dial moves it most."""
+
+import json as json_text
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from cyclopts import Parameter
+
+from bursar.cli.common import Json, now_us, print_json, print_table
+from bursar.cli.floor_text import Answer, as_json, show
+from bursar.core.errors import ConfigError, OperatorError
+from bursar.core.money import Money, nano_to_usd, usd_to_nano
+from bursar.physics.boards import Habits
+from bursar.physics.config import shape_of
+from bursar.physics.cost import Holding, Owned, Rented, Terms
+from bursar.physics.deployment import Deployment
+from bursar.physics.facts import Facts, load
+from bursar.physics.floor import Plan, Store
+from bursar.physics.serving import Promise, Traffic
+from bursar.physics.shape import Shape
+from bursar.physics.step import ROOFLINE
+from bursar.prices import load as load_book
+
+DEFAULT_PUE: Final = 1.15
+DRAFTED: Final = "deepseek-v4-pro"
+"""Whose measured acceptance stands for speculative decoding: the lowest of those known."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class On:
+    """Hold what the model runs on."""
+
+    chip: Annotated[str | None, Parameter(help="The chip, such as H100; `--list chips` names all.")] = None
+    gpus: Annotated[int, Parameter(help="How many chips one replica takes.")] = 1
+    tensor: Annotated[int | None, Parameter(help="Chips that share each matrix; all of the replica without it.")] = None
+    expert: Annotated[int, Parameter(help="Chips over which whole experts are spread.")] = 1
+    weights: Annotated[str | None, Parameter(help="Format of the weights; as published without it.")] = None
+    cache: Annotated[str, Parameter(help="Format of the cache of keys and values.")] = "bf16"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class For:
+    """Hold what is asked of it."""
+
+    input_tokens: Annotated[int, Parameter(help="Tokens of input of a request.")] = 1_000
+    output_tokens: Annotated[int, Parameter(help="Tokens of output of a request, reasoning included.")] = 300
+    cached_share: Annotated[float, Parameter(help="Share of the input that a prefix cache holds.")] = 0.0
+    slo_tpot_ms: Annotated[float, Parameter(help="Promised mean time per output token.")] = 50.0
+    batch: Annotated[int | None, Parameter(help="Sequences in flight; the most that keep the promise without it.")] = (
+        None
+    )
+    retries: Annotated[float, Parameter(help="Share of requests made once more.")] = 0.05
+    batchable: Annotated[float, Parameter(help="Share of requests that can wait for a batch lane.")] = 0.0
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class At:
+    """Hold the terms."""
+
+    own: Annotated[bool, Parameter(negative="", help="Chips are bought, not rented.")] = False
+    chip_usd_per_hour: Annotated[str | None, Parameter(help="Rent of a chip; a published one without it.")] = None
+    capex_usd: Annotated[str | None, Parameter(help="Price of a chip with its share of the server, for --own.")] = None
+    life_years: Annotated[float, Parameter(help="Years a purchase is paid back in.")] = 5.0
+    interest: Annotated[float, Parameter(help="Interest a year.")] = 0.08
+    power_usd_per_kwh: Annotated[str | None, Parameter(help="Price of power; 0.10 or the region's without it.")] = None
+    region: Annotated[str | None, Parameter(help="Where it stands; `--list regions` names all.")] = None
+    pue: Annotated[float, Parameter(help="The site's power over the machines'.")] = DEFAULT_PUE
+    utilisation: Annotated[float, Parameter(help="Share of paid time in which work is done.")] = 0.4
+    reserve: Annotated[float, Parameter(help="Share of capacity kept free for peaks.")] = 0.0
+    waste: Annotated[float, Parameter(help="Share of work that is thrown away.")] = 0.0
+    training_usd: Annotated[str | None, Parameter(help="What training cost, to be carried by --tokens-served.")] = None
+    tokens_served: Annotated[int, Parameter(help="Tokens the model serves in its life.")] = 0
+
+
+def floor(
+    model: Annotated[str | None, Parameter(help="A model's name, or the path of its config.json.")] = None,
+    /,
+    *,
+    on: On = On(),
+    work: For = For(),
+    at: At = At(),
+    list: Annotated[  # noqa: A002 - the word users type
+        Literal["chips", "models", "prices", "regions"] | None, Parameter(help="List what is known, and stop.")
+    ] = None,
+    plot: Annotated[Path | None, Parameter(help="Draw the cost and the dials into this .svg or .png.")] = None,
+    json: Json = False,
+) -> None:
+    """Say what a model's tokens must cost on given chips: the floor under any price, and the dials that move it.
+
+    Every figure has a 90 % interval, and what lies outside the calibration is named.
+    """
+    facts = load()
+    if list is not None:
+        _list(facts, list, as_json=json)
+        return
+    if model is None:
+        raise OperatorError("name a model or the path of its config.json; `bursar floor --list models` names the known")
+    plan = _plan(facts, _shape(facts, model), on, work, at)
+    training = _training(at)
+    answer = Answer.of(
+        plan, Habits(work.retries, work.batchable), facts.costs.acceptance[DRAFTED], load_book(), now_us(), training
+    )
+    if plot is not None:
+        from bursar.cli.floor_plot import draw
+
+        draw(answer, plot)
+    if json:
+        print_json(as_json(answer))
+    else:
+        show(answer, _assumed(facts, on, at))
+
+
+def _shape(facts: Facts, model: str) -> Shape:
+    path = Path(model)
+    if path.suffix != ".json":
+        return facts.shape(model)
+    try:
+        config = json_text.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{model} is not readable as a model's config.json: {error}") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"{model} holds no JSON object; give the config.json published with the model")
+    return shape_of(path.parent.name or path.stem, config)
+
+
+def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
+    if on.chip is None:
+        raise ConfigError("chip is missing; name one with --chip, such as H100 (`bursar floor --list chips`)")
+    chip = facts.chip(on.chip)
+    weights = on.weights or shape.precision
+    deployment = Deployment(
+        shape=shape,
+        chip=chip,
+        chips=on.gpus,
+        tensor=on.tensor or on.gpus,
+        expert=on.expert,
+        weights=weights,
+        cache=on.cache,
+        compute=weights if weights in chip.flops_per_s else "bf16",
+    )
+    terms = Terms(_holding(facts, chip.name, at), _power(facts, at), at.pue, at.utilisation, at.reserve, at.waste)
+    return Plan(
+        deployment,
+        Traffic(work.input_tokens, work.output_tokens, work.cached_share),
+        Promise(work.slo_tpot_ms, work.batch),
+        terms,
+        Store(facts.costs.memory.nano),
+        ROOFLINE,
+    )
+
+
+def _holding(facts: Facts, chip: str, at: At) -> Holding:
+    if not at.own:
+        known = facts.costs.rents.get(chip)
+        if at.chip_usd_per_hour is None and known is None:
+            raise ConfigError(
+                f"no rent of {chip} is known; give it with --chip-usd-per-hour, or --own with --capex-usd"
+            )
+        return Rented(_usd("--chip-usd-per-hour", at.chip_usd_per_hour) if known is None else _rent(at, known.nano))
+    if at.chip_usd_per_hour is not None:
+        raise ConfigError("chip_usd_per_hour is what renting costs; leave it out with --own, or leave out --own")
+    bought = facts.costs.purchases.get(chip)
+    if at.capex_usd is None and bought is None:
+        raise ConfigError(f"no purchase price of {chip} is known; give it with --capex-usd")
+    capex_nano = _usd("--capex-usd", at.capex_usd) if bought is None or at.capex_usd else _with_server(facts, chip)
+    return Owned(capex_nano, at.life_years, at.interest)
+
+
+def _rent(at: At, known_nano: Money) -> Money:
+    return known_nano if at.chip_usd_per_hour is None else _usd("--chip-usd-per-hour", at.chip_usd_per_hour)
+
+
+def _with_server(facts: Facts, chip: str) -> Money:
+    """Add a chip's share of the server to the price of a bare board."""
+    bought = facts.costs.purchases[chip]
+    return bought.nano + (facts.costs.server.nano if bought.what.startswith("board") else 0)
+
+
+def _power(facts: Facts, at: At) -> Money:
+    if at.power_usd_per_kwh is not None:
+        return _usd("--power-usd-per-kwh", at.power_usd_per_kwh)
+    return facts.costs.electricity_in(at.region).nano if at.region else usd_to_nano("0.10")
+
+
+def _training(at: At) -> tuple[Money, int] | None:
+    return (_usd("--training-usd", at.training_usd), at.tokens_served) if at.training_usd is not None else None
+
+
+def _usd(option: str, text: str | None) -> Money:
+    try:
+        nano = usd_to_nano(text or "")
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from None
+    if nano < 0:
+        raise ConfigError(f"{option} is {text}; it must be at least 0 (USD)")
+    return nano
+
+
+def _assumed(facts: Facts, on: On, at: At) -> str:
+    """Say where the prices are from that were not given."""
+    chip = facts.chip(on.chip or "").name
+    known = facts.costs.purchases.get(chip) if at.own else facts.costs.rents.get(chip)
+    given = at.capex_usd if at.own else at.chip_usd_per_hour
+    if known is None or given is not None:
+        return ""
+    return f"{known.what}, {known.source}, {known.checked}"
+
+
+def _list(facts: Facts, kind: str, *, as_json: bool) -> None:
+    columns, rows = {"chips": _chips, "models": _models, "prices": _prices, "regions": _regions}[kind](facts)
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    figures = tuple(i for i in range(1, len(columns)) if columns[i] not in ("source", "what", "checked", "format"))
+    print_table(columns, [[str(cell) for cell in row] for row in rows], right=figures)
+
+
+def _chips(facts: Facts) -> tuple[list[str], list[list[Any]]]:
+    columns = ["chip", "memory_gb", "tb_per_s", "bf16_tflops", "limit_w", "idle_w", "source", "checked"]
+    return columns, [
+        [
+            chip.name,
+            round(chip.memory_bytes / 1e9),
+            round(chip.memory_bytes_per_s / 1e12, 2),
+            round(chip.flops_per_s["bf16"] / 1e12, 1),
+            chip.power_limit_w,
+            chip.power_idle_w,
+            chip.source,
+            chip.checked,
+        ]
+        for chip in facts.chips.values()
+    ]
+
+
+def _models(facts: Facts) -> tuple[list[str], list[list[Any]]]:
+    columns = ["model", "billion_weights", "billion_active", "cache_elements_per_token", "format"]
+    shapes = [facts.shape(name) for name in facts.configs]
+    return columns, [
+        [
+            shape.name,
+            round(shape.total_weights / 1e9, 1),
+            round(shape.active_weights / 1e9, 1),
+            shape.kv_elements(8_192) // 8_192,
+            shape.precision,
+        ]
+        for shape in shapes
+    ]
+
+
+def _prices(facts: Facts) -> tuple[list[str], list[list[Any]]]:
+    rents = [[name, nano_to_usd(each.nano), "an hour", each] for name, each in facts.costs.rents.items()]
+    bought = [[name, nano_to_usd(each.nano), "a chip", each] for name, each in facts.costs.purchases.items()]
+    rows = [[name, usd, per, each.what, each.source, each.checked] for name, usd, per, each in (*rents, *bought)]
+    return ["chip", "usd", "per", "what", "source", "checked"], rows
+
+
+def _regions(facts: Facts) -> tuple[list[str], list[list[Any]]]:
+    rows = [[name, nano_to_usd(each.nano), each.source, each.checked] for name, each in facts.costs.electricity.items()]
+    return ["region", "usd_per_kwh", "source", "checked"], rows

@@ -1,0 +1,247 @@
+"""Gather what `bursar floor` answers, and write it for people and for machines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bursar.cli.common import console, print_table
+from bursar.core.money import Money, nano_to_usd
+from bursar.physics.asked import Offer, middle, offers
+from bursar.physics.boards import Habits, biggest, machine_board, request_board
+from bursar.physics.cost import Owned, dollars, electricity
+from bursar.physics.dials import Turn
+from bursar.physics.floor import Floor, Plan, Rate, break_even, floor
+from bursar.physics.technique import Saving, savings
+from bursar.physics.training import amortised_nano_per_million
+from bursar.prices.book import Book
+
+MILLION: Final = 1_000_000
+_KINDS: Final = {"fresh": "input", "cached": "cached input", "output": "output"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Hold all that is said of a working point."""
+
+    plan: Plan
+    floor: Floor
+    machine: tuple[Turn, ...]
+    request: tuple[Turn, ...]
+    techniques: tuple[Saving, ...]
+    offers: tuple[Offer, ...]
+    training_nano: Money | None
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        habits: Habits,
+        accepted: Sequence[float],
+        book: Book,
+        at_us: int,
+        training: tuple[Money, int] | None,
+    ) -> "Answer":
+        """Work everything out."""
+        return cls(
+            plan,
+            floor(plan),
+            machine_board(plan),
+            request_board(plan, habits),
+            savings(plan, accepted),
+            offers(book, plan.deployment.shape.name, plan.traffic, at_us),
+            amortised_nano_per_million(*training) if training is not None else None,
+        )
+
+    @property
+    def rates(self) -> Mapping[str, Rate]:
+        """Give the floor's prices by what they are for."""
+        return {"fresh": self.floor.fresh, "cached": self.floor.cached, "output": self.floor.output}
+
+
+def show(answer: Answer, assumed: str) -> None:
+    """Print an answer for people."""
+    out = console()
+    deployment, traffic, found = answer.plan.deployment, answer.plan.traffic, answer.floor
+    out.print(
+        f"[bold]{deployment.shape.name}[/bold] in {deployment.weights} on {deployment.chips} x {deployment.chip.name}; "
+        f"{traffic.input_tokens:,} tokens in ({traffic.cached_share:.0%} cached), {traffic.output_tokens:,} out"
+    )
+    out.print(_terms(answer.plan, assumed))
+    out.print()
+    _show_rates(answer)
+    out.print()
+    for line in (*_serving(answer), *_energy(answer), *_asked(answer)):
+        out.print(line)
+    out.print()
+    out.print(f"A million such requests cost {found.request_dollars * MILLION:,.2f} USD. What dials make of that:")
+    out.print()
+    _show_board(f"The machine's dials; the biggest: {biggest(answer.machine)}", answer.machine)
+    out.print()
+    _show_board(f"The request's dials; the biggest: {biggest(answer.request)}", answer.request)
+    out.print()
+    _show_techniques(answer.techniques)
+    out.print()
+    out.print(_honesty(found))
+
+
+def as_json(answer: Answer) -> dict[str, Any]:
+    """Give an answer for machines: money as decimal text, estimates as numbers."""
+    plan, found, pace = answer.plan, answer.floor, answer.floor.pace
+    return {
+        "model": plan.deployment.shape.name,
+        "chip": plan.deployment.chip.name,
+        "chips": plan.deployment.chips,
+        "weights": plan.deployment.weights,
+        "usd_per_million": {
+            _KINDS[name].replace(" ", "_"): {
+                "floor": nano_to_usd(rate.nano),
+                "low": nano_to_usd(rate.low_nano),
+                "high": nano_to_usd(rate.high_nano),
+                "joules_per_token": found.joules_per_token[name],
+            }
+            for name, rate in answer.rates.items()
+        },
+        "training_usd_per_million": None if answer.training_nano is None else nano_to_usd(answer.training_nano),
+        "request": {
+            "dollars": found.request_dollars,
+            "parts_dollars": dict(found.parts_dollars),
+            "joules": found.joules_per_request,
+        },
+        "break_even_dollars_per_chip_hour": break_even(plan) if isinstance(plan.terms.holding, Owned) else None,
+        "batch": pace.batch,
+        "batch_limit": pace.limit,
+        "tpot_ms": pace.tpot_s * 1_000,
+        "prefill_step_ms": pace.prefill.seconds * 1_000,
+        "decode_step_ms": pace.decode.seconds * 1_000,
+        "binds": {name: dict(shares) for name, shares in pace.binds.items()},
+        "offers": [{"seller": each.seller, "request_dollars": each.request_dollars} for each in answer.offers],
+        "dials": {"machine": _turns(answer.machine), "request": _turns(answer.request)},
+        "techniques": [
+            {"technique": each.technique, "setting": each.setting, "saves": each.share, "status": each.status}
+            for each in answer.techniques
+        ],
+        "interval": "90 %",
+        "error_ln": found.error,
+        "extrapolates": list(found.extrapolates),
+        "calibration": plan.calibration.source,
+    }
+
+
+def _turns(turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "dial": turn.dial.name,
+            "value": turn.dial.value,
+            "low": turn.dial.low,
+            "high": turn.dial.high,
+            "unit": turn.dial.unit,
+            "why": turn.dial.why,
+            "elasticity": turn.elasticity,
+            "best": turn.best,
+            "dollars_per_million_requests": turn.dollars,
+        }
+        for turn in turns
+    ]
+
+
+def _terms(plan: Plan, assumed: str) -> str:
+    terms, source = plan.terms, f" ({assumed})" if assumed else ""
+    power = f"power at {nano_to_usd(terms.power_nano_per_kwh)} USD a kWh, PUE {terms.pue:g}"
+    use = f"{terms.utilisation:.0%} utilised" + (f", {terms.reserve:.0%} kept free" if terms.reserve else "")
+    holding = terms.holding
+    if isinstance(holding, Owned):
+        paid = f"bought at {nano_to_usd(holding.capex_nano)} USD a chip{source}, paid back in {holding.life_years:g} "
+        return f"{paid}years at {holding.interest:.0%}, {holding.upkeep:.0%} a year for upkeep; {power}; {use}"
+    return f"rented at {nano_to_usd(holding.nano_per_hour)} USD a chip-hour, power in it{source}; {use}"
+
+
+def _show_rates(answer: Answer) -> None:
+    rows = [
+        [
+            _KINDS[name],
+            _usd(rate.nano),
+            f"{_usd(rate.low_nano)} to {_usd(rate.high_nano)}",
+            f"{answer.floor.joules_per_token[name]:.3g}",
+        ]
+        for name, rate in answer.rates.items()
+    ]
+    if answer.training_nano is not None:
+        rows.append(["training, on every token", _usd(answer.training_nano), "", ""])
+    print_table(["USD per million tokens", "floor", "90 % interval", "joules a token"], rows, right=(1, 2, 3))
+
+
+def _serving(answer: Answer) -> list[str]:
+    pace, chips = answer.floor.pace, answer.plan.deployment.chips
+    return [
+        f"batch     {pace.batch} sequences, kept from more by {pace.limit}; {pace.tpot_s * 1e3:.1f} ms a token",
+        f"writing   a step of {pace.decode.seconds * 1e3:.1f} ms, {1 / pace.output_s / chips:,.0f} tokens/s a chip; "
+        f"bound by {_bound(pace.binds['decode'])}",
+        f"reading   {1 / pace.fresh_s / chips:,.0f} tokens/s a chip; bound by {_bound(pace.binds['prefill'])}",
+    ]
+
+
+def _energy(answer: Answer) -> list[str]:
+    plan, found = answer.plan, answer.floor
+    busy_w = found.draw.decode_w * plan.terms.busy + found.draw.idle_w * (1 - plan.terms.busy)
+    kwh, day_nano = electricity(busy_w, plan.terms.pue, 24, plan.terms.power_nano_per_kwh)
+    return [
+        f"energy    {found.joules_per_request:,.0f} J a request, idle time and cooling in it; "
+        f"the replica {kwh:,.1f} kWh a day, {nano_to_usd(round(day_nano, -7))} USD",
+    ]
+
+
+def _asked(answer: Answer) -> list[str]:
+    lines: list[str] = []
+    if isinstance(answer.plan.terms.holding, Owned):
+        lines.append(f"rent      owning costs what renting at {break_even(answer.plan):.2f} USD a chip-hour does")
+    if not answer.offers:
+        return [*lines, "sellers   none in the price book under this name"]
+    least, median = answer.offers[0], middle(answer.offers)
+    own = answer.floor.request_dollars
+    return [
+        *lines,
+        f"sellers   {len(answer.offers)} in the price book: the cheapest ({least.seller}) asks "
+        f"{least.request_dollars / own:.2f} times the floor, the middle one {median / own:.2f} times",
+    ]
+
+
+def _show_board(title: str, turns: tuple[Turn, ...]) -> None:
+    rows = [
+        [
+            turn.dial.name,
+            f"{turn.dial.value:.4g} {turn.dial.unit}".rstrip(),
+            f"{turn.dial.low:.4g} to {turn.dial.high:.4g}",
+            f"{turn.elasticity:+.2f}",
+            f"{turn.dollars:,.2f}",
+            turn.dial.why,
+        ]
+        for turn in turns
+    ]
+    columns = ["dial", "now", "range", "elasticity", "USD available", "range from ... to"]
+    print_table(columns, rows, right=(1, 2, 3, 4), title=title)
+
+
+def _show_techniques(found: tuple[Saving, ...]) -> None:
+    rows = [
+        [each.technique, each.setting, f"{each.share:.0%}" if each.share is not None else each.status.split(":")[0]]
+        for each in found
+    ]
+    print_table(["technique", "setting", "saves of a request"], rows, title="What techniques save here")
+
+
+def _honesty(found: Floor) -> str:
+    spread = f"90 % interval: a factor of {2.718281828**found.error:.2f} either way"
+    if not found.extrapolates:
+        return f"{spread}; all within the calibration"
+    return f"{spread}; beyond the calibration: {', '.join(found.extrapolates)}"
+
+
+def _bound(shares: Mapping[str, float]) -> str:
+    ordered = sorted(shares.items(), key=lambda each: -each[1])
+    return ", ".join(f"{name} {share:.0%}" for name, share in ordered if share >= 0.005)
+
+
+def _usd(nano: Money) -> str:
+    """Write a price with as many decimals as its size makes worth reading."""
+    value = dollars(nano)
+    return f"{value:,.2f}" if value >= 10 else f"{value:.3g}" if value < 0.01 else f"{value:.4f}"

@@ -1,0 +1,140 @@
+"""`bursar floor` answers with prices, their interval, what binds, what sellers ask, and the dials."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.outcome import Cli
+
+WORK = ("Meta-Llama-3.1-70B", "--chip", "H100", "--gpus", "4")
+TINY = {
+    "model_type": "llama",
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "tie_word_embeddings": True,
+}
+
+
+def answered(cli: Cli, *arguments: str) -> dict[str, Any]:
+    return cli("floor", *arguments, "--json").json()
+
+
+def test_the_answer_says_all_that_a_buyer_asks(bare_cli: Cli) -> None:
+    outcome = bare_cli("floor", *WORK)
+    assert (outcome.code, outcome.err) == (0, "")
+    for said in (
+        "meta-llama/Meta-Llama-3.1-70B in bf16 on 4 x H100",
+        "rented at 1.30 USD a chip-hour, power in it (three-year rental, SemiAnalysis InferenceX",
+        "90 % interval",
+        "cached input",
+        "bound by memory",
+        "times the floor",
+        "The machine's dials; the biggest: utilisation",
+        "The request's dials; the biggest:",
+        "What techniques save here",
+    ):
+        assert said in outcome.out
+
+
+def test_the_same_as_json_with_money_as_text(bare_cli: Cli) -> None:
+    found = answered(bare_cli, *WORK)
+    for price in found["usd_per_million"].values():
+        assert float(price["low"]) < float(price["floor"]) < float(price["high"])
+        assert price["joules_per_token"] > 0
+    assert found["batch"] >= 1
+    assert found["tpot_ms"] <= 50
+    assert {each["dial"] for each in found["dials"]["machine"]} == {
+        *("power price", "chip cost", "throughput", "overhead (PUE)", "utilisation", "serving waste")
+    }
+    assert {each["dial"] for each in found["dials"]["request"]} == {
+        *("answer length", "cache misses", "retries", "batchable share", "idle capacity")
+    }
+    assert [each["request_dollars"] for each in found["offers"]] == sorted(
+        each["request_dollars"] for each in found["offers"]
+    )
+
+
+def test_what_is_bought_pays_for_power(bare_cli: Cli) -> None:
+    own = answered(bare_cli, *WORK, "--own", "--region", "US-CA")
+    cheap = answered(bare_cli, *WORK, "--own", "--region", "US-TX")
+    assert own["request"]["parts_dollars"]["power"] > cheap["request"]["parts_dollars"]["power"] > 0
+    assert 1 < own["break_even_dollars_per_chip_hour"] < 3
+    rented = answered(bare_cli, *WORK, "--chip-usd-per-hour", f"{own['break_even_dollars_per_chip_hour']:.9f}")
+    assert rented["request"]["dollars"] == pytest.approx(own["request"]["dollars"], rel=1e-6)
+
+
+def test_a_model_may_be_the_path_of_its_config(bare_cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny-of-ours"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(TINY))
+    found = answered(bare_cli, str(folder / "config.json"), "--chip", "L40S")
+    assert found["model"] == "tiny-of-ours"
+    assert found["offers"] == []
+
+
+def test_training_is_carried_by_the_tokens_served(bare_cli: Cli) -> None:
+    found = answered(bare_cli, *WORK, "--training-usd", "5576000", "--tokens-served", "100000000000000")
+    assert found["training_usd_per_million"] == "0.05576"
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "row"),
+    [
+        ("chips", "idle_w", "H100"),
+        ("models", "billion_active", "deepseek-ai/DeepSeek-V3"),
+        ("prices", "source", "B200"),
+        ("regions", "usd_per_kwh", "US-VA"),
+    ],
+)
+def test_what_is_known_is_listed_with_its_source(bare_cli: Cli, kind: str, columns: str, row: str) -> None:
+    shown = bare_cli("floor", "--list", kind).out
+    assert columns in shown
+    assert row in shown
+    found = bare_cli("floor", "--list", kind, "--json").json()
+    assert any(row in each.values() for each in found)
+    assert all(each.get("source", "known") for each in found)
+
+
+@pytest.mark.parametrize("name", ["cost.svg", "cost.png"])
+def test_a_picture_is_drawn(bare_cli: Cli, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("vl_convert")
+    assert bare_cli("floor", *WORK, "--plot", str(tmp_path / name)).code == 0
+    start = (tmp_path / name).read_bytes()[:4]
+    assert start == (b"\x89PNG" if name.endswith("png") else b"<svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("", "name a model or the path of its config.json"),
+        ("Qwen3-8B", "chip is missing; name one with --chip"),
+        ("Qwen3-8B --chip H1000", "no chip 'H1000' is known; near it: H100"),
+        ("Qwen3-9B --chip H100", "no model 'Qwen3-9B' is known; near it: Qwen/Qwen3-8B"),
+        ("Qwen3-8B --chip H100 --pue 0.9", "pue is 0.9; it must be at least 1"),
+        ("Qwen3-8B --chip H100 --utilisation 0", "utilisation is 0.0; it is a share above 0"),
+        ("Qwen3-8B --chip H100 --chip-usd-per-hour=-2", "--chip-usd-per-hour is -2; it must be at least 0"),
+        ("Qwen3-8B --chip H100 --power-usd-per-kwh ten", "--power-usd-per-kwh: expected USD as a decimal"),
+        ("Qwen3-8B --chip H100 --own --chip-usd-per-hour 2", "leave it out with --own"),
+        ("Qwen3-8B --chip LAPTOP-CPU", "no rent of LAPTOP-CPU is known; give it with --chip-usd-per-hour"),
+        ("Qwen3-8B --chip L4 --own", "no purchase price of L4 is known; give it with --capex-usd"),
+        ("Qwen3-8B --chip H100 --weights fp3", "weights is 'fp3'; give one of"),
+        ("DeepSeek-V3 --chip H100 --gpus 4", "give at least 10 chips"),
+        ("Qwen3-8B --chip H100 --slo-tpot-ms 1", "one sequence alone takes"),
+        ("Qwen3-8B --chip H100 --region Mars", "no region 'Mars' is known"),
+        ("Qwen3-8B --chip H100 --plot cost.pdf", "plot is cost.pdf; its name must end in .svg or .png"),
+        ("none.json --chip H100", "none.json is not readable as a model's config.json"),
+        ("Qwen3-8B --chip H100 --training-usd 5", "tokens_served is 0"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_with_the_way_out(bare_cli: Cli, arguments: str, said: str) -> None:
+    outcome = bare_cli("floor", *arguments.split())
+    assert outcome.code == 1
+    assert outcome.out == ""
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
