@@ -18,6 +18,46 @@ from bursar.physics.config import shape_of
 
 TARGET = Path(__file__).parents[1] / "src/bursar/physics/data/models.json"
 
+OWN: Mapping[str, Mapping[str, Any]] = {
+    "Qwen/Qwen3-14B": {
+        "model_type": "qwen3", "hidden_size": 5120, "intermediate_size": 17408, "num_hidden_layers": 40,
+        "num_attention_heads": 40, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936,
+        "tie_word_embeddings": False,
+    },
+    "google/gemma-3-12b-it": {
+        "model_type": "gemma3_text", "hidden_size": 3840, "intermediate_size": 15360, "num_hidden_layers": 48,
+        "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 256, "vocab_size": 262208,
+        "sliding_window": 1024, "sliding_window_pattern": 6, "tie_word_embeddings": True,
+    },
+    "google/gemma-3-27b-it": {
+        "model_type": "gemma3_text", "hidden_size": 5376, "intermediate_size": 21504, "num_hidden_layers": 62,
+        "num_attention_heads": 32, "num_key_value_heads": 16, "head_dim": 128, "vocab_size": 262208,
+        "sliding_window": 1024, "sliding_window_pattern": 6, "tie_word_embeddings": True,
+    },
+    "meta-llama/Llama-2-70b-chat-hf": {
+        "model_type": "llama", "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80,
+        "num_attention_heads": 64, "num_key_value_heads": 8, "vocab_size": 32000, "tie_word_embeddings": False,
+    },
+    "EleutherAI/gpt-j-6b": {
+        "model_type": "gptj", "hidden_size": 4096, "intermediate_size": 16384, "num_hidden_layers": 28,
+        "num_attention_heads": 16, "vocab_size": 50400, "tie_word_embeddings": False,
+    },
+    "nvidia/NVIDIA-Nemotron-Nano-9B-v2": {
+        "model_type": "nemotron_h", "hidden_size": 4480, "intermediate_size": 15680, "num_hidden_layers": 56,
+        "num_attention_heads": 40, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 131072,
+        "mamba_num_heads": 128, "mamba_head_dim": 80, "ssm_state_size": 128, "n_groups": 8,
+        "hybrid_override_pattern": "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-",
+        "tie_word_embeddings": False,
+    },
+    "nvidia/NVIDIA-Nemotron-Nano-12B-v2": {
+        "model_type": "nemotron_h", "hidden_size": 5120, "intermediate_size": 20480, "num_hidden_layers": 62,
+        "num_attention_heads": 40, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 131072,
+        "mamba_num_heads": 128, "mamba_head_dim": 80, "ssm_state_size": 128, "n_groups": 8,
+        "hybrid_override_pattern": "M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M-",
+        "tie_word_embeddings": False,
+    },
+}  # fmt: skip
+
 
 class Watched(Mapping[str, Any]):
     """Remember which keys of a config were read."""
@@ -70,6 +110,7 @@ def main() -> None:
             found[name] = trimmed(name, json.loads(path.read_bytes()))
         except ConfigError as error:
             print(f"left out: {name}: {error}")
+    found |= {name: trimmed(name, config) for name, config in OWN.items()}
     TARGET.write_text(
         json.dumps(found, indent=None, separators=(",", ":"), sort_keys=True).replace('},"', '},\n"') + "\n"
     )

@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-BITS_OF: Final[Mapping[str, float]] = {"fp32": 32, "bf16": 16, "fp8": 8, "int8": 8, "fp4": 4.25, "int4": 4.25}
-"""Bits an element takes in each format; the four-bit ones carry a scale for each block of 32."""
+BITS_OF: Final[Mapping[str, float]] = {
+    "fp32": 32, "bf16": 16, "fp8": 8, "fp8_block": 8, "int8": 8, "fp4": 4.25, "int4": 4.25
+}  # fmt: skip
+"""Bits an element takes in each format; the four-bit ones carry a scale for each block of 32.
+
+`fp8_block` is `fp8` with a scale for each block of 128 by 128 weights, which many engines compute more slowly.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +36,4 @@ class Chip:
 
     def peak_flops_per_s(self, precision: str) -> float:
         """Give the peak in a format; a narrower format the chip has no units for is computed in bf16."""
-        return self.flops_per_s.get(precision) or self.flops_per_s["bf16"]
+        return self.flops_per_s.get(precision.removesuffix("_block")) or self.flops_per_s["bf16"]

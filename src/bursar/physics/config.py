@@ -22,6 +22,7 @@ Config = Mapping[str, Any]
 _EXPERTS: Final = ("n_routed_experts", "num_local_experts", "num_experts")
 _ACTIVE: Final = ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "top_k_experts")
 _LETTERS: Final[Mapping[str, str]] = {"mamba": "M", "attention": "*", "mlp": "-", "moe": "E"}
+_UNGATED: Final = ("gptj", "gpt_neox", "gpt_bigcode", "opt")
 _MISTAKES: Final = "; give the config.json of a decoder-only language model"
 
 
@@ -175,7 +176,8 @@ def _window(text: Config, index: int) -> int | None:
 def _feed(text: Config, hidden: int, index: int) -> Dense | Experts:
     count = _first(text, _EXPERTS)
     if not count or _is_dense(text, index):
-        return Dense(int(text.get("intermediate_size_mlp") or _number(text, "intermediate_size")))
+        size = int(text.get("intermediate_size_mlp") or _number(text, "intermediate_size"))
+        return Dense(size, matrices=2 if text.get("model_type") in _UNGATED else 3)
     size = int(text.get("moe_intermediate_size") or _number(text, "intermediate_size"))
     return Experts(
         count=count,

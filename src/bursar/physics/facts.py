@@ -7,10 +7,14 @@ from difflib import get_close_matches
 from importlib.resources import files
 from typing import Any
 
+import msgspec
+
 from bursar.core.errors import NotThere
 from bursar.core.money import Money, usd_to_nano
 from bursar.physics.chip import Chip
 from bursar.physics.config import shape_of
+from bursar.physics.energy import EnergyCalibration
+from bursar.physics.power import PowerCalibration
 from bursar.physics.shape import Shape
 
 
@@ -60,11 +64,13 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Hold chips by name, models' configs by name, and prices. A shape is built when it is asked for."""
+    """Hold chips and models' configs by name, prices, and what was calibrated. A shape is built when asked for."""
 
     chips: Mapping[str, Chip]
     configs: Mapping[str, Mapping[str, Any]]
     costs: Costs
+    energy: EnergyCalibration
+    power: PowerCalibration
 
     def chip(self, name: str) -> Chip:
         """Give a chip by its name, in any case. Raises `NotThere` with the nearest names."""
@@ -83,7 +89,14 @@ def load() -> Facts:
     chips = json.loads((folder / "chips.json").read_bytes())
     configs = json.loads((folder / "models.json").read_bytes())
     costs = json.loads((folder / "costs.json").read_bytes())
-    return Facts({name: Chip(name, **facts) for name, facts in chips.items()}, configs, _costs(costs))
+    measured = json.loads((folder / "energy.json").read_bytes())
+    return Facts(
+        chips={name: Chip(name, **facts) for name, facts in chips.items()},
+        configs=configs,
+        costs=_costs(costs),
+        energy=msgspec.convert(measured, EnergyCalibration),
+        power=msgspec.convert(measured["power"], PowerCalibration),
+    )
 
 
 def _costs(found: Mapping[str, Any]) -> Costs:
