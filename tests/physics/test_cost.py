@@ -52,6 +52,16 @@ def test_dollars_scale_with_the_price(nano: int, times: int) -> None:
     assert often.dollars_of_power(9, 9, 9) == pytest.approx(times * once.dollars_of_power(9, 9, 9))
 
 
+def test_a_published_replica_costs_what_is_published() -> None:
+    """Llama 70B on 4 x H100 at 6,827 tokens/s (ML.ENERGY), 1.30 USD a chip-hour: 0.21 USD a million tokens. At 1.73 kW
+    a chip (InferenceX) 1.01 J a token, 0.017 USD a million at 0.06 USD a kWh."""
+    terms = Terms(Rented(usd_to_nano("1.30"), pays_power=True), usd_to_nano("0.06"), 1.0, 1.0)
+    second = 1 / 6_827
+    assert terms.dollars_of_time(4, second) * 1e6 == pytest.approx(0.21, abs=0.005)
+    assert terms.site_joules(4 * 1_730 * second, 0.0, second) == pytest.approx(1.01, abs=0.005)
+    assert terms.dollars_of_power(4 * 1_730 * second, 0.0, second) * 1e6 == pytest.approx(0.017, abs=0.0005)
+
+
 @given(st.floats(0.1, 1.0), st.floats(0, 0.9), st.floats(0, 0.9))
 def test_energy_is_conserved_over_busy_and_idle_time(utilisation: float, reserve: float, waste: float) -> None:
     terms = replace(TERMS, utilisation=utilisation, reserve=reserve, waste=waste)

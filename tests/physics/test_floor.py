@@ -38,6 +38,38 @@ def test_the_prices_of_the_tokens_add_up_to_the_request(working: Plan, share: fl
     assert million(found, working.traffic) == pytest.approx(found.request_dollars * 1e6, rel=1e-6)
 
 
+# Measured by ML.ENERGY benchmark v3 (Apache-2.0): model, chip, chips, sequences in flight, tokens out, tokens/s.
+# Chat prompts have about 250 tokens; the set does not say.
+MEASURED = [
+    ("Qwen3-8B", "H100", 1, 8, 647, 962),
+    ("Qwen3-8B", "H100", 1, 64, 645, 4_315),
+    ("Qwen3-8B", "H100", 1, 255, 654, 7_719),
+    ("Qwen3-32B", "H100", 2, 8, 631, 522),
+    ("Qwen3-32B", "H100", 2, 64, 635, 2_654),
+    ("Qwen3-32B", "H100", 2, 256, 634, 5_155),
+    ("Qwen3-32B", "B200", 1, 64, 631, 3_024),
+    ("Qwen3-32B", "B200", 1, 256, 627, 6_444),
+    ("DeepSeek-V3", "B200", 8, 64, 849, 1_776),
+    ("DeepSeek-V3", "B200", 8, 511, 849, 5_588),
+]
+
+
+def test_the_interval_holds_what_measured_speed_costs_nine_times_in_ten() -> None:
+    inside = [low <= measured <= high for low, measured, high in map(measured_and_bounds, MEASURED)]
+    assert sum(inside) >= 0.9 * len(MEASURED)
+
+
+def measured_and_bounds(row: tuple[str, str, int, int, int, float]) -> tuple[float, float, float]:
+    model, chip, chips, batch, output_tokens, tokens_per_s = row
+    working = plan(model, chips, chip)
+    deployment = replace(working.deployment, weights=working.deployment.shape.precision, expert=chips)
+    working = terms(replace(working, deployment=deployment, promise=Promise(batch=batch)), utilisation=1.0)
+    found = floor(replace(working, traffic=Traffic(250, output_tokens)))
+    measured = chips * 1.30 / 3_600 / tokens_per_s * output_tokens
+    spread = math.exp(found.error)
+    return found.request_dollars / spread, measured, found.request_dollars * spread
+
+
 def test_what_a_busy_replica_takes_in_is_what_it_costs() -> None:
     """Serve without a pause for an hour at the floor: what comes in is the rent of the hour."""
     busy = terms(PLAN, utilisation=1.0)
@@ -102,6 +134,13 @@ def test_the_batch_is_the_largest_that_keeps_the_promise() -> None:
     assert found.tpot_s <= 0.050
     larger = replace(PLAN, promise=replace(PLAN.promise, batch=found.batch + 1)).pace
     assert larger.tpot_s > 0.050
+
+
+def test_prompts_read_apart_leave_room_for_a_larger_batch_at_the_same_prices() -> None:
+    apart = replace(PLAN, promise=replace(PLAN.promise, apart=True))
+    assert apart.pace.batch > PLAN.pace.batch
+    assert floor(apart).fresh == floor(PLAN).fresh
+    assert floor(apart).output.nano < floor(PLAN).output.nano
 
 
 def test_the_batch_fits_the_memory() -> None:

@@ -52,6 +52,7 @@ class For:
     batch: Annotated[int | None, Parameter(help="Sequences in flight; the most that keep the promise without it.")] = (
         None
     )
+    prefill_apart: Annotated[bool, Parameter(negative="", help="Prompts are read on other such chips.")] = False
     retries: Annotated[float, Parameter(help="Share of requests made once more.")] = 0.05
     batchable: Annotated[float, Parameter(help="Share of requests that can wait for a batch lane.")] = 0.0
 
@@ -146,7 +147,7 @@ def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
     return Plan(
         deployment,
         Traffic(work.input_tokens, work.output_tokens, work.cached_share),
-        Promise(work.slo_tpot_ms, work.batch),
+        Promise(work.slo_tpot_ms, work.batch, apart=work.prefill_apart),
         terms,
         Store(facts.costs.memory.nano),
         ROOFLINE,

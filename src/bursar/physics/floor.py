@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from bursar.core.money import Money
 from bursar.physics.cost import HOURS_PER_YEAR, Terms, dollars, nano_per_million
 from bursar.physics.deployment import Deployment
-from bursar.physics.serving import Guess, Pace, Promise, Traffic, cache_bytes_per_chip, pace
+from bursar.physics.serving import Guess, Pace, Promise, Traffic, pace
 from bursar.physics.step import Calibration
 
 
@@ -99,7 +99,7 @@ def floor(plan: Plan) -> Floor:
     seconds = {name: each / plan.speed for name, each in seconds.items()}
     watts = {"fresh": drawn.prefill_w, "cached": drawn.prefill_w, "output": drawn.decode_w}
     traffic, terms = plan.traffic, plan.terms
-    kept = cache_bytes_per_chip(plan.deployment, traffic.input_tokens) * plan.deployment.tensor / traffic.input_tokens
+    kept = plan.deployment.shape.kv_elements(traffic.input_tokens) * plan.deployment.cache_bytes / traffic.input_tokens
     time = {name: terms.dollars_of_time(plan.deployment.chips, each) for name, each in seconds.items()}
     power = {name: terms.dollars_of_power(watts[name] * each, drawn.idle_w, each) for name, each in seconds.items()}
     storage = {"fresh": 0.0, "cached": plan.store.dollars_for(kept), "output": 0.0}

@@ -54,11 +54,15 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Hold what is promised: the mean time per output token, or the sequences in flight where `batch` fixes them."""
+    """Hold what is promised: the mean time per output token, or the sequences in flight where `batch` fixes them.
+
+    Where prefill is `apart`, on chips of its own, prompts do not hold up the answers.
+    """
 
     tpot_ms: float = 50.0
     batch: int | None = None
     batch_max: int = 1_024
+    apart: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -118,8 +122,8 @@ def pace(
 ) -> Pace:
     """Find the largest batch that keeps the promise and fits the memory, and say how fast it goes.
 
-    Prompts are read in steps of their own, answers written in others, as where prefill is apart; the time per output
-    token counts both, since in one engine they take turns. Raises `ConfigError` where the chips do not hold the model
+    Prompts are read in steps of their own, answers written in others; in one engine they take turns, so the time per
+    output token counts both unless prefill is apart. Raises `ConfigError` where the chips do not hold the model
     or one sequence alone breaks the promise.
     """
     guess = guess or Guess()
@@ -128,7 +132,8 @@ def pace(
 
     def tpot_s(batch: int) -> float:
         decode = _decode(deployment, traffic, calibration, batch, guess)
-        return decode.seconds / guess.accepted + batch * reading.request_s / traffic.output_tokens
+        between_s = 0.0 if promise.apart else batch * reading.request_s / traffic.output_tokens
+        return decode.seconds / guess.accepted + between_s
 
     batch, limit = _batch(deployment, promise, room, tpot_s)
     writing = _decoding(traffic, batch, guess)
