@@ -69,6 +69,14 @@ def test_what_is_bought_pays_for_power(bare_cli: Cli) -> None:
     assert rented["request"]["dollars"] == pytest.approx(own["request"]["dollars"], rel=1e-6)
 
 
+def test_an_operator_s_published_overhead_is_taken(bare_cli: Cli) -> None:
+    pues = [
+        next(each["value"] for each in answered(bare_cli, *WORK, *given)["dials"]["machine"] if "PUE" in each["dial"])
+        for given in (("--operator", "google"), ("--operator", "google", "--pue", "1.3"), ())
+    ]
+    assert pues == [1.09, 1.3, 1.15]
+
+
 def test_a_model_may_be_the_path_of_its_config(bare_cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "tiny-of-ours"
     folder.mkdir()
@@ -90,6 +98,7 @@ def test_training_is_carried_by_the_tokens_served(bare_cli: Cli) -> None:
         ("models", "billion_active", "deepseek-ai/DeepSeek-V3"),
         ("prices", "source", "B200"),
         ("regions", "usd_per_kwh", "US-VA"),
+        ("operators", "pue", "Google"),
     ],
 )
 def test_what_is_known_is_listed_with_its_source(bare_cli: Cli, kind: str, columns: str, row: str) -> None:
@@ -127,6 +136,7 @@ def test_a_picture_is_drawn(bare_cli: Cli, tmp_path: Path, name: str) -> None:
         ("DeepSeek-V3 --chip H100 --gpus 4", "give at least 10 chips"),
         ("Qwen3-8B --chip H100 --slo-tpot-ms 1", "one sequence alone takes"),
         ("Qwen3-8B --chip H100 --region Mars", "no region 'Mars' is known"),
+        ("Qwen3-8B --chip H100 --operator Gogle", "no operator 'Gogle' is known; near it: Google"),
         ("Qwen3-8B --chip H100 --plot cost.pdf", "plot is cost.pdf; its name must end in .svg or .png"),
         ("none.json --chip H100", "none.json is not readable as a model's config.json"),
         ("Qwen3-8B --chip H100 --training-usd 5", "tokens_served is 0"),

@@ -22,4 +22,5 @@ def plan(model: str = "Meta-Llama-3.1-70B", chips: int = 4, chip: str = "H100", 
         Terms(RENTED, usd_to_nano("0.10"), 1.15, 0.4),
         Store(FACTS.costs.memory.nano),
         ROOFLINE,
+        FACTS.energy,
     )

@@ -69,7 +69,8 @@ class At:
     interest: Annotated[float, Parameter(help="Interest a year.")] = 0.08
     power_usd_per_kwh: Annotated[str | None, Parameter(help="Price of power; 0.10 or the region's without it.")] = None
     region: Annotated[str | None, Parameter(help="Where it stands; `--list regions` names all.")] = None
-    pue: Annotated[float, Parameter(help="The site's power over the machines'.")] = DEFAULT_PUE
+    pue: Annotated[float | None, Parameter(help="The site's power over the machines'; 1.15 without it.")] = None
+    operator: Annotated[str | None, Parameter(help="Whose published PUE to take; `--list operators` names all.")] = None
     utilisation: Annotated[float, Parameter(help="Share of paid time in which work is done.")] = 0.4
     reserve: Annotated[float, Parameter(help="Share of capacity kept free for peaks.")] = 0.0
     waste: Annotated[float, Parameter(help="Share of work that is thrown away.")] = 0.0
@@ -85,7 +86,7 @@ def floor(
     work: For = For(),
     at: At = At(),
     list: Annotated[  # noqa: A002 - the word users type
-        Literal["chips", "models", "prices", "regions"] | None, Parameter(help="List what is known, and stop.")
+        Literal["chips", "models", "prices", "regions", "operators"] | None, Parameter(help="List what is known, and stop.")
     ] = None,
     plot: Annotated[Path | None, Parameter(help="Draw the cost and the dials into this .svg or .png.")] = None,
     json: Json = False,
@@ -143,7 +144,7 @@ def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
         cache=on.cache,
         compute=weights if weights in chip.flops_per_s else "bf16",
     )
-    terms = Terms(_holding(facts, chip.name, at), _power(facts, at), at.pue, at.utilisation, at.reserve, at.waste)
+    terms = Terms(_holding(facts, chip.name, at), _power(facts, at), _pue(facts, at), at.utilisation, at.reserve, at.waste)
     return Plan(
         deployment,
         Traffic(work.input_tokens, work.output_tokens, work.cached_share),
@@ -151,6 +152,7 @@ def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
         terms,
         Store(facts.costs.memory.nano),
         ROOFLINE,
+        facts.energy,
     )
 
 
@@ -187,6 +189,12 @@ def _power(facts: Facts, at: At) -> Money:
     return facts.costs.electricity_in(at.region).nano if at.region else usd_to_nano("0.10")
 
 
+def _pue(facts: Facts, at: At) -> float:
+    if at.pue is not None:
+        return at.pue
+    return facts.costs.pue_of(at.operator) if at.operator else DEFAULT_PUE
+
+
 def _training(at: At) -> tuple[Money, int] | None:
     return (_usd("--training-usd", at.training_usd), at.tokens_served) if at.training_usd is not None else None
 
@@ -212,7 +220,7 @@ def _assumed(facts: Facts, on: On, at: At) -> str:
 
 
 def _list(facts: Facts, kind: str, *, as_json: bool) -> None:
-    columns, rows = {"chips": _chips, "models": _models, "prices": _prices, "regions": _regions}[kind](facts)
+    columns, rows = {"chips": _chips, "models": _models, "prices": _prices, "regions": _regions, "operators": _operators}[kind](facts)
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
@@ -262,3 +270,7 @@ def _prices(facts: Facts) -> tuple[list[str], list[list[Any]]]:
 def _regions(facts: Facts) -> tuple[list[str], list[list[Any]]]:
     rows = [[name, nano_to_usd(each.nano), each.source, each.checked] for name, each in facts.costs.electricity.items()]
     return ["region", "usd_per_kwh", "source", "checked"], rows
+
+
+def _operators(facts: Facts) -> tuple[list[str], list[list[Any]]]:
+    return ["operator", "pue", "source"], [[name, pue, source] for name, (pue, source) in facts.costs.pue.items()]

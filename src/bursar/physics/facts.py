@@ -61,6 +61,10 @@ class Costs:
         """Give the price of a kWh in a region. Raises `NotThere` with the nearest names."""
         return self.electricity[_known("region", region, self.electricity)]
 
+    def pue_of(self, operator: str) -> float:
+        """Give an operator's power usage effectiveness. Raises `NotThere` with the nearest names."""
+        return self.pue[_known("operator", operator, self.pue)][0]
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from bursar.core.money import Money
 from bursar.physics.cost import HOURS_PER_YEAR, Terms, dollars, nano_per_million
-from bursar.physics.deployment import Deployment
+from bursar.physics.deployment import Batch, Deployment
+from bursar.physics.energy import Energy, EnergyCalibration, Site, energy, idle_w
 from bursar.physics.serving import Guess, Pace, Promise, Traffic, pace
 from bursar.physics.step import Calibration
 
@@ -34,7 +35,8 @@ class Store:
 class Plan:
     """Hold a working point: what is served on what, to whom, under which promise and on which terms.
 
-    `speed` divides all times: 1 is what the calibration says.
+    `calibration` is that of time, `energy` that of energy; `server` stands around the chips, its building is in the
+    terms. `speed` divides all times: 1 is what the calibration says.
     """
 
     deployment: Deployment
@@ -43,6 +45,8 @@ class Plan:
     terms: Terms
     store: Store
     calibration: Calibration
+    energy: EnergyCalibration
+    server: Site = field(default_factory=Site)
     guess: Guess = field(default_factory=Guess)
     speed: float = 1.0
 
@@ -72,6 +76,7 @@ class Draw:
     decode_w: float
     idle_w: float
     error: float
+    extrapolates: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Floor:
 def floor(plan: Plan) -> Floor:
     """Price the tokens of a working point at what they must cost."""
     found = plan.pace
-    drawn = draw(plan.deployment, found)
+    drawn = draw(plan, found)
     seconds = {"fresh": found.fresh_s, "cached": found.cached_s, "output": found.output_s}
     seconds = {name: each / plan.speed for name, each in seconds.items()}
     watts = {"fresh": drawn.prefill_w, "cached": drawn.prefill_w, "output": drawn.decode_w}
@@ -124,7 +129,7 @@ def floor(plan: Plan) -> Floor:
         pace=found,
         draw=drawn,
         error=error,
-        extrapolates=found.extrapolates,
+        extrapolates=(*found.extrapolates, *drawn.extrapolates),
     )
 
 
@@ -141,12 +146,22 @@ def break_even(plan: Plan) -> float:
     return (found.request_dollars - found.parts_dollars["storage"]) * hours
 
 
-def draw(deployment: Deployment, found: Pace) -> Draw:
-    """Say what a replica's machines draw."""
-    chip, chips = deployment.chip, deployment.chips
-    busy = 0.8 * chip.power_limit_w * chips
-    # Prompts keep all of a chip at work, answers mostly its memory.
-    return Draw(busy, busy * (1 - 0.2 * found.binds["decode"]["memory"]), chip.power_idle_w * chips, 0.3)
+def draw(plan: Plan, found: Pace) -> Draw:
+    """Say what a replica's machines draw, the building apart."""
+    server = replace(plan.server, pue=1.0)
+
+    def taken(batch: Batch, seconds: float) -> Energy:
+        return energy(plan.deployment, batch, seconds, plan.energy, server)
+
+    reading, writing = taken(found.reading, found.prefill.seconds), taken(found.writing, found.decode.seconds)
+    named = ("prompts read alone" if each == "no new tokens" else each for each in reading.extrapolates)
+    return Draw(
+        prefill_w=reading.total_j / reading.seconds,
+        decode_w=writing.total_j / writing.seconds,
+        idle_w=idle_w(plan.deployment, server),
+        error=max(math.log(writing.high), -math.log(writing.low)),
+        extrapolates=tuple(f"energy: {each}" for each in dict.fromkeys((*named, *writing.extrapolates))),
+    )
 
 
 def settled(plan: Plan) -> Plan:
