@@ -86,7 +86,8 @@ def floor(
     work: For = For(),
     at: At = At(),
     list: Annotated[  # noqa: A002 - the word users type
-        Literal["chips", "models", "prices", "regions", "operators"] | None, Parameter(help="List what is known, and stop.")
+        Literal["chips", "models", "prices", "regions", "operators"] | None,
+        Parameter(help="List what is known, and stop."),
     ] = None,
     plot: Annotated[Path | None, Parameter(help="Draw the cost and the dials into this .svg or .png.")] = None,
     json: Json = False,
@@ -144,7 +145,9 @@ def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
         cache=on.cache,
         compute=weights if weights in chip.flops_per_s else "bf16",
     )
-    terms = Terms(_holding(facts, chip.name, at), _power(facts, at), _pue(facts, at), at.utilisation, at.reserve, at.waste)
+    terms = Terms(
+        _holding(facts, chip.name, at), _power(facts, at), _pue(facts, at), at.utilisation, at.reserve, at.waste
+    )
     return Plan(
         deployment,
         Traffic(work.input_tokens, work.output_tokens, work.cached_share),
@@ -220,7 +223,13 @@ def _assumed(facts: Facts, on: On, at: At) -> str:
 
 
 def _list(facts: Facts, kind: str, *, as_json: bool) -> None:
-    columns, rows = {"chips": _chips, "models": _models, "prices": _prices, "regions": _regions, "operators": _operators}[kind](facts)
+    columns, rows = {
+        "chips": _chips,
+        "models": _models,
+        "prices": _prices,
+        "regions": _regions,
+        "operators": _operators,
+    }[kind](facts)
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
