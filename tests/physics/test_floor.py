@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bursar.core.errors import ConfigError
-from bursar.physics.cost import Rented, dollars
+from bursar.physics.cost import Owned, Rented, dollars
 from bursar.physics.deployment import Deployment
+from bursar.physics.energy import Site
 from bursar.physics.floor import Floor, Plan, break_even, floor, request_dollars, settled
 from bursar.physics.serving import Guess, Promise, Traffic, sequences_max
 from tests.physics.working_point import FACTS, OWNED, RENTED, plan
@@ -103,6 +104,22 @@ def test_owning_and_renting_cost_the_same_at_the_break_even(share: float) -> Non
     rent_nano = round(break_even(own) * 1e9)
     assert 1.0 < dollars(rent_nano) < 3.0
     assert request_dollars(terms(own, holding=Rented(rent_nano))) == pytest.approx(request_dollars(own), rel=1e-6)
+
+
+@pytest.mark.parametrize("chip", ["H100", "H200", "B200", "MI300X"])
+def test_an_hour_of_owning_is_near_what_analysts_say(chip: str) -> None:
+    """What one pays, fully used, lies within 15 % of the range from hyperscaler to smaller cloud."""
+    costs = FACTS.costs
+    bought = costs.purchases[chip]
+    capex_nano = bought.nano + (costs.server.nano if bought.what.startswith("board") else 0)
+    working = terms(plan("Qwen3-8B", 1, chip), holding=Owned(capex_nano), utilisation=1.0)
+    said = costs.ownership[chip]
+    assert 0.85 * dollars(said.hyperscaler_nano) < break_even(working) < 1.15 * dollars(said.neocloud_nano)
+
+
+def test_what_a_site_provides_covers_what_a_chip_can_draw() -> None:
+    for chip, said in FACTS.costs.ownership.items():
+        assert Site(pue=1.15).at_wall(FACTS.chip(chip).power_limit_w, 1) < said.all_in_kw * 1_000
 
 
 def test_power_is_a_small_share_of_what_is_owned() -> None:

@@ -273,6 +273,10 @@ def _prices(facts: Facts) -> tuple[list[str], list[list[Any]]]:
     rents = [[name, nano_to_usd(each.nano), "an hour", each] for name, each in facts.costs.rents.items()]
     bought = [[name, nano_to_usd(each.nano), "a chip", each] for name, each in facts.costs.purchases.items()]
     rows = [[name, usd, per, each.what, each.source, each.checked] for name, usd, per, each in (*rents, *bought)]
+    for name, each in facts.costs.ownership.items():
+        ranged = f"{nano_to_usd(each.hyperscaler_nano)} to {nano_to_usd(each.neocloud_nano)}"
+        what = f"owning, hyperscaler to smaller cloud; {each.all_in_kw} kW a chip provided"
+        rows.append([name, ranged, "an hour", what, each.source, each.checked])
     return ["chip", "usd", "per", "what", "source", "checked"], rows
 
 

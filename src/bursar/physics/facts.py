@@ -29,6 +29,20 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Ownership:
+    """Hold what analysts say owning a chip comes to an hour, power in it, at a hyperscaler and a smaller cloud.
+
+    `all_in_kw` is what a site must provide for a chip: its share of server, network and cooling with it.
+    """
+
+    hyperscaler_nano: Money
+    neocloud_nano: Money
+    all_in_kw: float
+    source: str
+    checked: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """Hold what training a model cost, in nano-USD, with its weights and tokens where its makers say them."""
 
@@ -44,12 +58,14 @@ class Costs:
     """Hold published prices.
 
     `rents` of a chip-hour and `purchases` of a chip by its name, `server` a chip's share of what is around a board,
+    `ownership` analysts' figures to check against,
     `memory` of a gigabyte in the host, `electricity` of a kWh by region, power usage effectiveness (`pue`) by operator,
     `acceptance` tokens a step by how many were drafted, and `training` by model.
     """
 
     rents: Mapping[str, Fact]
     purchases: Mapping[str, Fact]
+    ownership: Mapping[str, Ownership]
     server: Fact
     memory: Fact
     electricity: Mapping[str, Fact]
@@ -107,6 +123,7 @@ def _costs(found: Mapping[str, Any]) -> Costs:
     return Costs(
         rents={name: _fact(each, "usd_per_hour") for name, each in found["rents"].items()},
         purchases={name: _fact(each, "usd") for name, each in found["purchases"].items()},
+        ownership={name: _ownership(each) for name, each in found["ownership"].items()},
         server=_fact(found["server"], "usd"),
         memory=_fact(found["memory"], "usd_per_gb"),
         electricity={name: _fact(each, "usd_per_kwh") for name, each in found["electricity"].items()},
@@ -118,6 +135,11 @@ def _costs(found: Mapping[str, Any]) -> Costs:
 
 def _fact(found: Mapping[str, Any], key: str) -> Fact:
     return Fact(usd_to_nano(found[key]), found.get("what", ""), found["source"], found["checked"])
+
+
+def _ownership(found: Mapping[str, Any]) -> Ownership:
+    nano = (usd_to_nano(found[f"{kind}_usd_per_hour"]) for kind in ("hyperscaler", "neocloud"))
+    return Ownership(*nano, found["all_in_kw"], found["source"], found["checked"])
 
 
 def _trained(found: Mapping[str, Any]) -> Trained:
