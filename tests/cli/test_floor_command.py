@@ -136,6 +136,8 @@ def test_a_picture_is_drawn(bare_cli: Cli, tmp_path: Path, name: str) -> None:
         ("DeepSeek-V3 --chip H100 --gpus 4", "give at least 10 chips"),
         ("Qwen3-8B --chip H100 --slo-tpot-ms 1", "one sequence alone takes"),
         ("Qwen3-8B --chip H100 --region Mars", "no region 'Mars' is known"),
+        ("Qwen3-8B --chip H100 --gpus 0", "gpus is 0; it is how many chips one replica takes"),
+        ("Qwen3-8B --chip H100 --chip-usd-per-hour 0", "the cost is 0, so no dial moves it; give a rent"),
         ("Qwen3-8B --chip H100 --operator Gogle", "no operator 'Gogle' is known; near it: Google"),
         ("Qwen3-8B --chip H100 --plot cost.pdf", "plot is cost.pdf; its name must end in .svg or .png"),
         ("none.json --chip H100", "none.json is not readable as a model's config.json"),

@@ -55,6 +55,16 @@ def test_the_dollars_available_are_what_the_best_end_saves(working) -> None:
     assert turns["utilisation"].dollars == pytest.approx(saved, rel=1e-6)
 
 
+def test_a_dial_at_its_end_is_turned_one_way() -> None:
+    full = replace(OWN, terms=replace(OWN.terms, utilisation=1.0, pue=1.0, reserve=0.0, waste=0.0))
+    found = elasticities(machine_board(full))
+    assert -1 < found["utilisation"] < -0.9
+    assert found["overhead (PUE)"] == pytest.approx(found["power price"], rel=1e-2)
+    assert elasticities(request_board(full, Habits(retries=1.0, batchable=1.0)))["retries"] == pytest.approx(
+        0.5, abs=1e-3
+    )
+
+
 def test_the_biggest_dial_of_the_machine_is_utilisation() -> None:
     turns = machine_board(OWN)
     assert biggest(turns) == "utilisation"
@@ -81,6 +91,8 @@ def test_the_elasticities_of_a_request_are_those_of_its_formula() -> None:
 
 
 def test_ranges_and_shares_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ConfigError, match="dial x is 3; its range is 1 to 2"):
+        Dial("x", 3, 1, 2, "", "")
     with pytest.raises(ConfigError, match="dial x has the range 2 to 1"):
         Dial("x", 1, 2, 1, "", "")
     with pytest.raises(ConfigError, match=r"retries is 1\.5; it is a share"):

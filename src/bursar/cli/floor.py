@@ -133,6 +133,8 @@ def _shape(facts: Facts, model: str) -> Shape:
 def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
     if on.chip is None:
         raise ConfigError("chip is missing; name one with --chip, such as H100 (`bursar floor --list chips`)")
+    if on.gpus < 1:
+        raise ConfigError(f"gpus is {on.gpus}; it is how many chips one replica takes, at least 1")
     chip = facts.chip(on.chip)
     weights = on.weights or shape.precision
     deployment = Deployment(

@@ -11,6 +11,7 @@ from bursar.physics.boards import Habits, biggest, machine_board, request_board
 from bursar.physics.cost import Owned, dollars, electricity
 from bursar.physics.dials import Turn
 from bursar.physics.floor import Floor, Plan, Rate, break_even, floor
+from bursar.physics.request import listed
 from bursar.physics.technique import Saving, savings
 from bursar.physics.training import amortised_nano_per_million
 from bursar.prices.book import Book
@@ -114,7 +115,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "prefill_step_ms": pace.prefill.seconds * 1_000,
         "decode_step_ms": pace.decode.seconds * 1_000,
         "binds": {name: dict(shares) for name, shares in pace.binds.items()},
-        "offers": [{"seller": each.seller, "request_dollars": each.request_dollars} for each in answer.offers],
+        "offers": [_offer(each, plan.traffic.input_tokens) for each in answer.offers],
         "dials": {"machine": _turns(answer.machine), "request": _turns(answer.request)},
         "techniques": [
             {"technique": each.technique, "setting": each.setting, "saves": each.share, "status": each.status}
@@ -124,6 +125,21 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "error_ln": found.error,
         "extrapolates": list(found.extrapolates),
         "calibration": plan.calibration.source,
+    }
+
+
+def _offer(offer: Offer, input_tokens: int) -> dict[str, Any]:
+    asked = listed(offer.card, input_tokens)
+    return {
+        "seller": offer.seller,
+        "request_dollars": offer.request_dollars,
+        "usd_per_million": {
+            "input": nano_to_usd(asked.fresh_nano),
+            "cached_input": nano_to_usd(asked.cached_nano),
+            "output": nano_to_usd(asked.output_nano),
+        },
+        "source": offer.card.source.url,
+        "checked": offer.card.source.checked,
     }
 
 

@@ -27,9 +27,11 @@ class Dial:
     why: str
 
     def __post_init__(self) -> None:
-        """Refuse a range that is none."""
+        """Refuse a range that is none, or that does not hold the value."""
         if not self.low < self.high:
             raise ConfigError(f"dial {self.name} has the range {self.low} to {self.high}; the first must be smaller")
+        if not self.low <= self.value <= self.high:
+            raise ConfigError(f"dial {self.name} is {self.value}; its range is {self.low} to {self.high}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,13 @@ class Turn:
 def board(dials: Sequence[Dial], dollars_at: Callable[[Mapping[str, float]], float]) -> tuple[Turn, ...]:
     """Turn each dial of a board; the one with the most dollars available comes first.
 
-    `dollars_at` gives the cost at values by name, in any unit; the dollars available are in the same.
+    `dollars_at` gives the cost at values by name, in any unit; the dollars available are in the same. Raises
+    `ConfigError` where the cost is 0.
     """
     now = {dial.name: dial.value for dial in dials}
     cost_now = dollars_at(now)
+    if not cost_now > 0:
+        raise ConfigError("the cost is 0, so no dial moves it; give a rent, a purchase or a power price above 0")
 
     def turn(dial: Dial) -> Turn:
         ends = {value: dollars_at({**now, dial.name: value}) for value in (dial.low, dial.high, dial.value)}
@@ -62,5 +67,7 @@ def _elasticity(dial: Dial, now: Mapping[str, float], dollars_at: Callable[[Mapp
     # A dial at 0 cannot be turned by a share of itself: d ln dial has no meaning there, and its share of cost is 0.
     if not dial.value:
         return 0.0
-    up, down = (dollars_at({**now, dial.name: dial.value * (1 + way * STEP)}) for way in (1, -1))
-    return (math.log(up) - math.log(down)) / (math.log1p(STEP) - math.log1p(-STEP))
+    # At an end of its range a dial is turned one way: past a full machine or a building without losses is nothing.
+    up, down = min(dial.value * (1 + STEP), dial.high), max(dial.value * (1 - STEP), dial.low)
+    rise = math.log(dollars_at({**now, dial.name: up})) - math.log(dollars_at({**now, dial.name: down}))
+    return rise / (math.log(up) - math.log(down))
