@@ -147,8 +147,10 @@ def _fact(found: Mapping[str, Any], key: str) -> Fact:
 
 
 def _ownership(found: Mapping[str, Any]) -> Ownership:
-    nano = (usd_to_nano(found[f"{kind}_usd_per_hour"]) for kind in ("hyperscaler", "neocloud"))
-    return Ownership(*nano, found["all_in_kw"], found["source"], found["checked"])
+    hyperscaler_nano, neocloud_nano = (
+        usd_to_nano(found[f"{kind}_usd_per_hour"]) for kind in ("hyperscaler", "neocloud")
+    )
+    return Ownership(hyperscaler_nano, neocloud_nano, found["all_in_kw"], found["source"], found["checked"])
 
 
 def _trained(found: Mapping[str, Any]) -> Trained:
