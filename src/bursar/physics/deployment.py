@@ -1,10 +1,13 @@
 """Say how a model is served: on which chips, split how, in which formats, by which engine."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from bursar.core.errors import ConfigError
 from bursar.physics.chip import BITS_OF, Chip
 from bursar.physics.shape import Shape
+
+_HALF_BYTE_BITS: Final = 5  # four bits and their scales
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,15 @@ class Deployment:
     def weight_bytes(self) -> float:
         """Give the bytes a routed weight or a matrix of a layer takes."""
         return BITS_OF[self.weights] / 8
+
+    @property
+    def keeps_bf16(self) -> bool:
+        """Say whether what every token passes through stays in bf16.
+
+        Published four-bit checkpoints of mixtures of experts quantise the routed experts alone: their `ignore` lists
+        name the mixers and the shared experts (nvidia/*-NVFP4, read 2026-08-21).
+        """
+        return BITS_OF[self.weights] < _HALF_BYTE_BITS and self.shape.expert_weights > 0
 
     @property
     def cache_bytes(self) -> float:

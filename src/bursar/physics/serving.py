@@ -173,7 +173,8 @@ def weight_bytes_per_chip(deployment: Deployment) -> float:
     """Give the bytes of weights each chip holds; tables of words stay in bf16."""
     shape = deployment.shape
     tables = shape.head_weights * (1 if shape.tied else 2)
-    mixed = (shape.everyone_weights - shape.head_weights) * deployment.weight_bytes + tables * 2
+    each = 2 if deployment.keeps_bf16 else deployment.weight_bytes
+    mixed = (shape.everyone_weights - shape.head_weights) * each + tables * 2
     return mixed / deployment.tensor + shape.expert_weights * deployment.weight_bytes / deployment.chips
 
 
@@ -235,17 +236,7 @@ def _decoding(traffic: Traffic, batch: int, guess: Guess) -> Batch:
 
 
 def _decode(deployment: Deployment, traffic: Traffic, calibration: Calibration, batch: int, guess: Guess) -> Step:
-    """Predict a decode step; a drafted token costs what one more layer and head of the model do."""
-    taken = step(deployment, _decoding(traffic, batch, guess), calibration)
-    drafting = 1 + guess.draft / deployment.shape.layer_count
-    parts = {name: seconds * drafting for name, seconds in taken.parts_s.items()}
-    return replace(
-        taken,
-        seconds=taken.seconds * drafting,
-        parts_s=parts,
-        low_s=taken.low_s * drafting,
-        high_s=taken.high_s * drafting,
-    )
+    return step(deployment, _decoding(traffic, batch, guess), calibration)
 
 
 def _batch(deployment: Deployment, promise: Promise, room: int, tpot_s: Callable[[int], float]) -> tuple[int, str]:

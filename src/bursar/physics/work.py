@@ -42,14 +42,17 @@ class Work:
     peers: int = 1
 
 
-def work_of(deployment: Deployment, batch: Batch) -> Iterator[Work]:
+def work_of(deployment: Deployment, batch: Batch, skew: float = 1.0) -> Iterator[Work]:
     """List the work of one step on one chip, the busiest where groups differ.
+
+    `skew` is the share of tokens after the first that choose experts as if at random; the others choose what those
+    chose.
 
     Sources: arithmetic of Kaplan et al., arXiv 2001.08361, app. B; cache and weights of Pope et al., arXiv 2211.05102.
     """
     for layer in deployment.shape.layers:
         yield from _mix(deployment, batch, layer)
-        yield from _feed(deployment, batch, layer)
+        yield from _feed(deployment, batch, layer, skew)
     yield _head(deployment, batch)
 
 
@@ -74,7 +77,7 @@ def _mix(deployment: Deployment, batch: Batch, layer: Layer) -> Iterator[Work]:
         return
     own = _own(deployment, batch)
     weights = layer.mixer.weights(deployment.shape.hidden) / deployment.tensor
-    yield _linear(deployment, layer.count, own.tokens, weights)
+    yield _linear(deployment, layer.count, own.tokens, weights, _kept(deployment, layer))
     if isinstance(layer.mixer, Recurrent):
         yield _state(deployment, layer.count, layer.mixer, own)
     else:
@@ -86,10 +89,15 @@ def _mix(deployment: Deployment, batch: Batch, layer: Layer) -> Iterator[Work]:
         yield _all_reduce(deployment, layer.count, own.tokens)
 
 
-def _linear(deployment: Deployment, count: float, rows: float, weights: float) -> Work:
+def _kept(deployment: Deployment, layer: Layer) -> bool:
+    return deployment.keeps_bf16 and isinstance(layer.feed, Experts)
+
+
+def _linear(deployment: Deployment, count: float, rows: float, weights: float, kept: bool = False) -> Work:
     # A row in and out is about twice the root of the matrix; its exact sizes change little.
-    moved = weights * deployment.weight_bytes + 2 * rows * weights**0.5 * ACTIVATION_BYTES
-    return Work(Kind.LINEAR, count, rows, 2 * rows * weights, moved, deployment.compute)
+    size = ACTIVATION_BYTES if kept else deployment.weight_bytes
+    moved = weights * size + 2 * rows * weights**0.5 * ACTIVATION_BYTES
+    return Work(Kind.LINEAR, count, rows, 2 * rows * weights, moved, "bf16" if kept else deployment.compute)
 
 
 def _decode(deployment: Deployment, count: float, mixer: Attention | Latent | Compressed, own: Batch) -> Work:
@@ -137,7 +145,7 @@ def _cache_split(deployment: Deployment, mixer: Attention | Latent | Compressed)
     return min(deployment.tensor, mixer.kv_heads) if isinstance(mixer, Attention) else 1
 
 
-def _feed(deployment: Deployment, batch: Batch, layer: Layer) -> Iterator[Work]:
+def _feed(deployment: Deployment, batch: Batch, layer: Layer, skew: float) -> Iterator[Work]:
     own, hidden = _own(deployment, batch), deployment.shape.hidden
     if isinstance(layer.feed, Dense):
         weights = layer.feed.matrices * hidden * layer.feed.intermediate / deployment.tensor
@@ -147,23 +155,23 @@ def _feed(deployment: Deployment, batch: Batch, layer: Layer) -> Iterator[Work]:
     elif isinstance(layer.feed, Experts):
         if layer.feed.shared_intermediate:
             weights = layer.feed.matrices * hidden * layer.feed.shared_intermediate / deployment.tensor
-            yield _linear(deployment, layer.count, own.tokens, weights)
-        yield _experts(deployment, layer.count, layer.feed, batch.tokens)
+            yield _linear(deployment, layer.count, own.tokens, weights, _kept(deployment, layer))
+        yield _experts(deployment, layer, layer.feed, batch.tokens, skew)
         if deployment.groups > 1:
             yield _all_to_all(deployment, layer.count, layer.feed, own.tokens)
         elif deployment.tensor > 1:
             yield _all_reduce(deployment, layer.count, own.tokens)
 
 
-def _experts(deployment: Deployment, count: float, feed: Experts, tokens: float) -> Work:
-    touched = experts_touched(feed, tokens)
+def _experts(deployment: Deployment, layer: Layer, feed: Experts, tokens: float, skew: float) -> Work:
+    touched = experts_touched(feed, min(tokens, 1 + (tokens - 1) * skew))
     weights = feed.matrices * feed.width * feed.intermediate
     routed = tokens * feed.active
     moved = (
         touched * weights * deployment.weight_bytes + 2 * routed * feed.width * ACTIVATION_BYTES
     ) / deployment.chips
     rows = routed / max(touched, 1e-9)
-    return Work(Kind.EXPERTS, count, rows, 2 * routed * weights / deployment.chips, moved, deployment.compute)
+    return Work(Kind.EXPERTS, layer.count, rows, 2 * routed * weights / deployment.chips, moved, deployment.compute)
 
 
 def _all_reduce(deployment: Deployment, count: float, rows: float) -> Work:

@@ -1,0 +1,85 @@
+"""Fit the rates of step time on all runs of the silicon sample, and write them as package data.
+
+    python -m bench.calibrate.time [--data DIR]
+
+What ships: for each engine on each generation of chips the rates of `physics.calibration.Rates`, how far the logarithm
+of each base and factor may be off, and the interval that held 90 % of the time per output token of models left out.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from bench.calibrate.score_time import half_widths
+from bench.calibrate.silicon import FILE, sample
+from bench.calibrate.time_fit import Names, fit, spread
+from bench.calibrate.time_priors import SCHEMES
+from bench.calibrate.time_table import ENGINES, Array, Table, table_of
+from bench.figures import arguments
+from bursar.physics.calibration import BLACKWELL, HOPPER
+
+TARGET: Final = Path(__file__).parents[2] / "src/bursar/physics/data/time.json"
+CHECKED: Final = "2026-11-22"
+SOURCE: Final = "aiconfigurator silicon sample at 095f58a (Apache-2.0)"
+DIGITS: Final = 4
+SHIPPED: Final = next(each for each in SCHEMES if each.name == "C")
+
+
+def main() -> None:
+    """Fit, print and write."""
+    found = sample(arguments(__doc__).data)
+    table = table_of(found.runs)
+    names, point = fit(table, SHIPPED, table.fits)
+    error = half_widths(table, SHIPPED)
+    off = spread(table, names, point, table.fits)
+    written: dict[str, Any] = {
+        "source": SOURCE,
+        "checked": CHECKED,
+        "file": FILE,
+        "sha256": found.sha256,
+        "rows": int(table.fits.sum()),
+        "error": _short(error),
+        "range": {
+            generation: {
+                "chips": sorted({run.deployment.chip.name for run in _of(table, generation)}),
+                "sequences": max(run.clients.concurrency for run in _of(table, generation)),
+                "context": max(run.traffic.tokens for run in _of(table, generation)),
+            }
+            for generation in (HOPPER, BLACKWELL)
+        },
+        "rates": {
+            f"{engine} {generation}": _rates(names, point, (engine, generation.lower()))
+            for engine in ENGINES
+            for generation in (HOPPER, BLACKWELL)
+        },
+        "spread": {name: _short(each) for name, each in zip(names.names, off, strict=True)},
+    }
+    TARGET.write_text(json.dumps(written, indent=1) + "\n")
+    print(f"{table.fits.sum()} rows of {FILE} {found.sha256[:12]}; error {error:.3f}; wrote {TARGET.name}")
+
+
+def _of(table: Table, generation: str) -> list[Any]:
+    return [
+        run
+        for run, blackwell in zip(table.runs, table.blackwell, strict=True)
+        if blackwell == (generation == BLACKWELL)
+    ]
+
+
+def _rates(names: Names, point: Array, who: tuple[str, ...]) -> dict[str, float]:
+    """Multiply each base with its factors; what ships is for recipes tuned for serving, not for a laboratory's."""
+    logs = dict(zip(names.names, point, strict=True))
+    return {
+        name: _short(float(np.exp(logs[name] + sum(logs.get(f"{name}@{each}", 0.0) for each in who))))
+        for name in names.base
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+if __name__ == "__main__":
+    main()
