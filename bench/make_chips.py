@@ -32,8 +32,8 @@ NAMES = {
     "l40s": "L40S",
     "rtx_pro_6000_server": "RTXPRO6000",
 }
-# Readings of nvidia-smi and rocm-smi with nothing resident: H100 64 W (NVIDIA's DGX manual, Redfish sample), H200 80 W
-# (serialalice.pt, attested run). Chips without a published reading are set by their limit and generation.
+# Read with nothing resident: H100 64 W in NVIDIA's DGX manual (Redfish sample, cold), H200 80 W in an attested run
+# (serialalice.pt). The others are set by limit and generation, which their source says.
 IDLE_W = {
     "A30": 30,
     "A100-PCIE": 45,
@@ -49,9 +49,10 @@ IDLE_W = {
     "L40S": 35,
     "RTXPRO6000": 40,
 }
+READ = ("H100", "H200")
 OWN: dict[str, dict[str, Any]] = {
     "MI300X": {
-        "memory_bytes": 192 * 10**9,
+        "memory_bytes": 192 * 2**30,
         "memory_bytes_per_s": 5.3e12,
         "flops_per_s": {"bf16": 1307.4e12, "fp8": 2614.9e12},
         "power_limit_w": 750,
@@ -59,11 +60,11 @@ OWN: dict[str, dict[str, Any]] = {
         "link_bytes_per_s": 448e9,
         "host_bytes_per_s": 64e9,
         "chips_per_node": 8,
-        "source": "AMD Instinct MI300X data sheet; peaks as in ROCm's documentation, links 7 x 128 GB/s both ways",
+        "source": "AMD Instinct MI300X data sheet; links 7 x 128 GB/s both ways; idle power by generation",
         "checked": "2026-11-22",
     },
     "MI355X": {
-        "memory_bytes": 288 * 10**9,
+        "memory_bytes": 288 * 2**30,
         "memory_bytes_per_s": 8.0e12,
         "flops_per_s": {"bf16": 2516.6e12, "fp8": 5033.2e12, "fp4": 10066.3e12},
         "power_limit_w": 1400,
@@ -71,7 +72,7 @@ OWN: dict[str, dict[str, Any]] = {
         "link_bytes_per_s": 537.6e9,
         "host_bytes_per_s": 64e9,
         "chips_per_node": 8,
-        "source": "AMD Instinct MI355X data sheet, CDNA 4 white paper; links 7 x 153.6 GB/s both ways",
+        "source": "AMD Instinct MI355X data sheet; links 7 x 153.6 GB/s both ways; idle power by generation",
         "checked": "2026-11-22",
     },
     "RTX4090": {
@@ -87,7 +88,7 @@ OWN: dict[str, dict[str, Any]] = {
         "checked": "2026-11-22",
     },
     "LAPTOP-CPU": {
-        "memory_bytes": 32 * 10**9,
+        "memory_bytes": 32 * 2**30,
         "memory_bytes_per_s": 89.6e9,
         "flops_per_s": {"bf16": 1.5e12},
         "power_limit_w": 45,
@@ -115,7 +116,7 @@ def chip(path: Path) -> dict[str, Any]:
         "link_bytes_per_s": float(node["intra_node_bw"]),
         "host_bytes_per_s": float(node["pcie_bw"]),
         "chips_per_node": node.get("num_gpus_per_rack") or node["num_gpus_per_node"],
-        "source": ORIGIN,
+        "source": ORIGIN if NAMES[path.stem] in READ else f"{ORIGIN}; idle power by generation, nobody's reading",
         "checked": "2026-08-21",
     }
 

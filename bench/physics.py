@@ -1,16 +1,32 @@
-"""Measure how well the physics of a token predicts what was measured: time on models left out.
+"""Measure how right the physics is, on measurements of model families that no fit has seen.
 
-python -m bench.physics [--json] [--data DIR]
+    python -m bench.physics [--json] [--data DIR]
+
+Reads the sets in --data (default ../shared/data); their README says what they are.
 """
 
-from bench.calibrate import score_time
-from bench.figures import arguments, show
+import numpy as np
+
+from bench.calibrate import mlperf, score_energy, score_time
+from bench.figures import Figure, arguments, show
+from bursar.physics.facts import load
 
 
 def main() -> None:
-    """Score each part and show its figures."""
-    args = arguments(__doc__)
-    show("physics", score_time.figures(args.data), as_json=args.json)
+    """Score and show."""
+    options = arguments(__doc__)
+    facts = load()
+    energy, time = score_energy.scores(options.data, facts), score_time.scores(options.data)
+    parts = [*score_energy.figures(energy), *score_time.figures(time)]
+    figures = [*parts, coverage([energy.inside, time.inside]), mlperf.figure(options.data, facts)]
+    show("physics", figures, as_json=options.json)
+
+
+def coverage(inside: list[np.ndarray]) -> Figure:
+    """Give the share of all left-out rows inside the 90 % interval that was stated for each."""
+    rows = np.concatenate(inside)
+    note = f"n {len(rows)}: {', '.join(f'{each.mean() * 100:.1f} of {len(each)}' for each in inside)}"
+    return Figure("physics.interval_coverage_pct", round(float(rows.mean()) * 100, 1), "%", note=note)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ class Run:
     step_s: float
     median_itl_s: float
     token_j: float
+    active_billions: float
 
     @property
     def chip(self) -> str:
@@ -153,6 +154,7 @@ def _run(row: Mapping[str, str], folder: Path, facts: Facts) -> Run:
         step_s=batch / float(row["output_throughput_tokens_per_sec"]),
         median_itl_s=float(row["median_itl_ms"]) / 1e3,
         token_j=token_j,
+        active_billions=float(row["activated_params_billions"]),
     )
 
 

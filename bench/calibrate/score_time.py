@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from bench.calibrate.silicon import FILE, Sample, sample
+from bench.calibrate.silicon import FILE, sample
 from bench.calibrate.time_fit import QUEUED_S, Names, answer, fit, rates
 from bench.calibrate.time_priors import SCHEMES, Scheme
 from bench.calibrate.time_table import Array, Flags, Table, table_of
@@ -36,10 +36,17 @@ class Scored:
     ttft_s: Array
     error: Array
     chosen: Mapping[str, str]
+    sha256: str
+
+    @property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """Say of each run whether its interval held it."""
+        return np.asarray(np.abs(np.log(self.table.tpot_s / self.tpot_s)) <= self.error)
 
 
-def score(found: Sample) -> Scored:
+def scores(data: Path) -> Scored:
     """Leave out each model once."""
+    found = sample(data)
     table = table_of(found.runs)
     models = sorted(set(table.model.tolist()))
     tpot_s, ttft_s, error = np.zeros(len(found.runs)), np.zeros(len(found.runs)), np.zeros(len(found.runs))
@@ -66,7 +73,7 @@ def score(found: Sample) -> Scored:
         names, point = fit(table, SCHEMES[best], table.fits & ~mine)
         tpot_s[mine], ttft_s[mine] = predicted(table, names, point, mine)
         chosen[model] = SCHEMES[best].name
-    return Scored(table, tpot_s, ttft_s, error, chosen)
+    return Scored(table, tpot_s, ttft_s, error, chosen, found.sha256)
 
 
 def half_width(off: Array, model: npt.NDArray[np.str_]) -> float:
@@ -105,18 +112,15 @@ def half_widths(table: Table, scheme: Scheme) -> float:
     return half_width(off, table.model)
 
 
-def figures(data: Path) -> list[Figure]:
+def figures(scored: Scored) -> list[Figure]:
     """Give the figures of step time."""
-    found = sample(data)
-    scored = score(found)
     table = scored.table
     h100 = np.array([run.deployment.chip.name == "H100" for run in table.runs])
     unqueued = table.ttft_s < QUEUED_S
     tpot, ttft = _errors(scored.tpot_s, table.tpot_s), _errors(scored.ttft_s, table.ttft_s)
     bare_tpot, bare_ttft = plain(table, BARE)
     bare, bare_first = _errors(bare_tpot, table.tpot_s), _errors(bare_ttft, table.ttft_s)
-    inside = np.abs(np.log(table.tpot_s / scored.tpot_s)) <= scored.error
-    note = f"{len(table.runs)} rows, 7 models left out in turn, {FILE} {found.sha256[:12]}"
+    note = f"{len(table.runs)} rows, 7 models left out in turn, {FILE} {scored.sha256[:12]}"
     return [
         Figure("physics.tpot_median_pct", _median(tpot), "%",
                {"plain roofline": _median(bare), "aiconfigurator 0.12, 57 rows": AICONFIGURATOR["tpot"]},
@@ -127,7 +131,7 @@ def figures(data: Path) -> list[Figure]:
         Figure("physics.ttft_median_pct", _median(ttft[unqueued]), "%",
                {"plain roofline": _median(bare_first[unqueued]), "aiconfigurator 0.12": AICONFIGURATOR["ttft"]},
                f"{int(unqueued.sum())} rows below {QUEUED_S:.0f} s; with the others {_median(ttft)} %"),
-        Figure("physics.interval_coverage_pct", round(100 * float(np.mean(inside)), 1), "%", {},
+        Figure("physics.tpot_coverage_pct", round(100 * float(np.mean(scored.inside)), 1), "%", {},
                f"half widths {', '.join(_widths(scored))}; chosen {_chosen(scored)}"),
         Figure("physics.tpot_mean_pct", round(100 * float(np.mean(tpot)), 1), "%", {}, "the mean, beside the median"),
     ]  # fmt: skip

@@ -1,6 +1,5 @@
 """`bursar floor`: what a model's tokens must cost on given chips, and which dial moves it most."""
 
-import json as json_text
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -9,35 +8,20 @@ from cyclopts import Parameter
 
 from bursar.cli.common import Json, now_us, print_json, print_table
 from bursar.cli.floor_text import Answer, as_json, show
+from bursar.cli.machines import CALIBRATION, NOWHERE, On, deployment_of, model_shape, usd
 from bursar.core.errors import ConfigError, OperatorError
 from bursar.core.money import Money, nano_to_usd, usd_to_nano
 from bursar.physics.boards import Habits
-from bursar.physics.config import shape_of
 from bursar.physics.cost import Holding, Owned, Rented, Terms
-from bursar.physics.deployment import Deployment
 from bursar.physics.facts import Facts, load
 from bursar.physics.floor import Plan, Store
 from bursar.physics.serving import Promise, Traffic
 from bursar.physics.shape import Shape
-from bursar.physics.step import ROOFLINE
 from bursar.prices import load as load_book
 
 DEFAULT_PUE: Final = 1.15
 DRAFTED: Final = "deepseek-v4-pro"
 """Whose measured acceptance stands for speculative decoding: the lowest of those known."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class On:
-    """Hold what the model runs on."""
-
-    chip: Annotated[str | None, Parameter(help="The chip, such as H100; `--list chips` names all.")] = None
-    gpus: Annotated[int, Parameter(help="How many chips one replica takes.")] = 1
-    tensor: Annotated[int | None, Parameter(help="Chips that share each matrix; all of the replica without it.")] = None
-    expert: Annotated[int, Parameter(help="Chips over which whole experts are spread.")] = 1
-    weights: Annotated[str | None, Parameter(help="Format of the weights; as published without it.")] = None
-    cache: Annotated[str, Parameter(help="Format of the cache of keys and values.")] = "bf16"
 
 
 @Parameter(name="*")
@@ -82,7 +66,7 @@ def floor(
     model: Annotated[str | None, Parameter(help="A model's name, or the path of its config.json.")] = None,
     /,
     *,
-    on: On = On(),
+    on: On = NOWHERE,
     work: For = For(),
     at: At = At(),
     list: Annotated[  # noqa: A002 - the word users type
@@ -102,7 +86,7 @@ def floor(
         return
     if model is None:
         raise OperatorError("name a model or the path of its config.json; `bursar floor --list models` names the known")
-    plan = _plan(facts, _shape(facts, model), on, work, at)
+    plan = _plan(facts, model_shape(facts, model), on, work, at)
     training = _training(at)
     answer = Answer.of(
         plan, Habits(work.retries, work.batchable), facts.costs.acceptance[DRAFTED], load_book(), now_us(), training
@@ -117,38 +101,15 @@ def floor(
         show(answer, _assumed(facts, on, at))
 
 
-def _shape(facts: Facts, model: str) -> Shape:
-    path = Path(model)
-    if path.suffix != ".json":
-        return facts.shape(model)
-    try:
-        config = json_text.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{model} is not readable as a model's config.json: {error}") from None
-    if not isinstance(config, dict):
-        raise ConfigError(f"{model} holds no JSON object; give the config.json published with the model")
-    return shape_of(path.parent.name or path.stem, config)
-
-
 def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
-    if on.chip is None:
-        raise ConfigError("chip is missing; name one with --chip, such as H100 (`bursar floor --list chips`)")
-    if on.gpus < 1:
-        raise ConfigError(f"gpus is {on.gpus}; it is how many chips one replica takes, at least 1")
-    chip = facts.chip(on.chip)
-    weights = on.weights or shape.precision
-    deployment = Deployment(
-        shape=shape,
-        chip=chip,
-        chips=on.gpus,
-        tensor=on.tensor or on.gpus,
-        expert=on.expert,
-        weights=weights,
-        cache=on.cache,
-        compute=weights if weights in chip.flops_per_s else "bf16",
-    )
+    deployment = deployment_of(facts, shape, on)
     terms = Terms(
-        _holding(facts, chip.name, at), _power(facts, at), _pue(facts, at), at.utilisation, at.reserve, at.waste
+        holding=_holding(facts, deployment.chip.name, at),
+        power_nano_per_kwh=_power(facts, at),
+        pue=_pue(facts, at),
+        utilisation=at.utilisation,
+        reserve=at.reserve,
+        waste=at.waste,
     )
     return Plan(
         deployment,
@@ -156,7 +117,7 @@ def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
         Promise(work.slo_tpot_ms, work.batch, apart=work.prefill_apart),
         terms,
         Store(facts.costs.memory.nano),
-        ROOFLINE,
+        CALIBRATION,
         facts.energy,
     )
 
@@ -168,18 +129,18 @@ def _holding(facts: Facts, chip: str, at: At) -> Holding:
             raise ConfigError(
                 f"no rent of {chip} is known; give it with --chip-usd-per-hour, or --own with --capex-usd"
             )
-        return Rented(_usd("--chip-usd-per-hour", at.chip_usd_per_hour) if known is None else _rent(at, known.nano))
+        return Rented(usd("--chip-usd-per-hour", at.chip_usd_per_hour) if known is None else _rent(at, known.nano))
     if at.chip_usd_per_hour is not None:
         raise ConfigError("chip_usd_per_hour is what renting costs; leave it out with --own, or leave out --own")
     bought = facts.costs.purchases.get(chip)
     if at.capex_usd is None and bought is None:
         raise ConfigError(f"no purchase price of {chip} is known; give it with --capex-usd")
-    capex_nano = _usd("--capex-usd", at.capex_usd) if bought is None or at.capex_usd else _with_server(facts, chip)
+    capex_nano = usd("--capex-usd", at.capex_usd) if bought is None or at.capex_usd else _with_server(facts, chip)
     return Owned(capex_nano, at.life_years, at.interest)
 
 
 def _rent(at: At, known_nano: Money) -> Money:
-    return known_nano if at.chip_usd_per_hour is None else _usd("--chip-usd-per-hour", at.chip_usd_per_hour)
+    return known_nano if at.chip_usd_per_hour is None else usd("--chip-usd-per-hour", at.chip_usd_per_hour)
 
 
 def _with_server(facts: Facts, chip: str) -> Money:
@@ -190,7 +151,7 @@ def _with_server(facts: Facts, chip: str) -> Money:
 
 def _power(facts: Facts, at: At) -> Money:
     if at.power_usd_per_kwh is not None:
-        return _usd("--power-usd-per-kwh", at.power_usd_per_kwh)
+        return usd("--power-usd-per-kwh", at.power_usd_per_kwh)
     return facts.costs.electricity_in(at.region).nano if at.region else usd_to_nano("0.10")
 
 
@@ -201,17 +162,7 @@ def _pue(facts: Facts, at: At) -> float:
 
 
 def _training(at: At) -> tuple[Money, int] | None:
-    return (_usd("--training-usd", at.training_usd), at.tokens_served) if at.training_usd is not None else None
-
-
-def _usd(option: str, text: str | None) -> Money:
-    try:
-        nano = usd_to_nano(text or "")
-    except ValueError as error:
-        raise ConfigError(f"{option}: {error}") from None
-    if nano < 0:
-        raise ConfigError(f"{option} is {text}; it must be at least 0 (USD)")
-    return nano
+    return (usd("--training-usd", at.training_usd), at.tokens_served) if at.training_usd is not None else None
 
 
 def _assumed(facts: Facts, on: On, at: At) -> str:

@@ -14,17 +14,22 @@ FORMATS: Final = (".svg", ".png")
 
 def draw(answer: Answer, path: Path) -> None:
     """Write the picture. Raises `ConfigError` for another ending, `OperatorError` where the extra is missing."""
+    altair = altair_module()
+    save(altair.vconcat(_parts(altair, answer), _dials(altair, answer)).resolve_scale(color="independent"), path)
+
+
+def save(chart: Any, path: Path) -> None:
+    """Write a chart. Raises `ConfigError` for another ending, `OperatorError` where it cannot be written."""
     if path.suffix not in FORMATS:
         raise ConfigError(f"plot is {path}; its name must end in {' or '.join(FORMATS)}")
-    altair = _altair()
-    chart = altair.vconcat(_parts(altair, answer), _dials(altair, answer)).resolve_scale(color="independent")
     try:
         chart.save(str(path))
     except OSError as error:
         raise OperatorError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _altair() -> "ModuleType":
+def altair_module() -> "ModuleType":
+    """Load what draws. Raises `OperatorError` where the extra is missing."""
     try:
         import altair as alt
         import vl_convert  # noqa: F401 - what altair writes files with

@@ -15,6 +15,7 @@ from bursar.physics.calibration import Calibration, Calibrations, Range, Rates
 from bursar.physics.chip import Chip
 from bursar.physics.config import shape_of
 from bursar.physics.energy import EnergyCalibration
+from bursar.physics.footprint import Region
 from bursar.physics.power import PowerCalibration
 from bursar.physics.shape import Shape
 
@@ -92,7 +93,13 @@ class Facts:
     costs: Costs
     energy: EnergyCalibration
     power: PowerCalibration
+    regions: Mapping[str, Region]
     times: Calibrations
+
+    def region(self, name: str) -> Region:
+        """Give a country's electricity by its ISO code or its name. Raises `NotThere` with the nearest ones."""
+        places = {region.place: region for region in self.regions.values()}
+        return {**places, **self.regions}[_known("region", name, {**places, **self.regions})]
 
     def chip(self, name: str) -> Chip:
         """Give a chip by its name, in any case. Raises `NotThere` with the nearest names."""
@@ -112,12 +119,14 @@ def load() -> Facts:
     configs = json.loads((folder / "models.json").read_bytes())
     costs = json.loads((folder / "costs.json").read_bytes())
     measured = json.loads((folder / "energy.json").read_bytes())
+    regions = json.loads((folder / "regions.json").read_bytes())
     return Facts(
         chips={name: Chip(name, **facts) for name, facts in chips.items()},
         configs=configs,
         costs=_costs(costs),
         energy=msgspec.convert(measured, EnergyCalibration),
         power=msgspec.convert(measured["power"], PowerCalibration),
+        regions={name: Region(name, **facts) for name, facts in regions.items()},
         times=_times(json.loads((folder / "time.json").read_bytes())),
     )
 
@@ -152,8 +161,10 @@ def _fact(found: Mapping[str, Any], key: str) -> Fact:
 
 
 def _ownership(found: Mapping[str, Any]) -> Ownership:
-    nano = (usd_to_nano(found[f"{kind}_usd_per_hour"]) for kind in ("hyperscaler", "neocloud"))
-    return Ownership(*nano, found["all_in_kw"], found["source"], found["checked"])
+    hyperscaler_nano, neocloud_nano = (
+        usd_to_nano(found[f"{kind}_usd_per_hour"]) for kind in ("hyperscaler", "neocloud")
+    )
+    return Ownership(hyperscaler_nano, neocloud_nano, found["all_in_kw"], found["source"], found["checked"])
 
 
 def _trained(found: Mapping[str, Any]) -> Trained:
