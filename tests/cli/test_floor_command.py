@@ -69,6 +69,20 @@ def test_what_is_bought_pays_for_power(bare_cli: Cli) -> None:
     assert rented["request"]["dollars"] == pytest.approx(own["request"]["dollars"], rel=1e-6)
 
 
+def test_carbon_and_water_need_a_place(bare_cli: Cli) -> None:
+    nowhere = answered(bare_cli, *WORK)["request"]
+    assert nowhere["carbon_g"] is nowhere["water_l"] is None
+    assert "carbon and water are unknown without a --region" in bare_cli("floor", *WORK).out
+    found = answered(bare_cli, *WORK, "--region", "US-VA", "--operator", "Google")["request"]
+    kwh = found["joules"] / 3.6e6
+    assert (found["region"], found["carbon_year"]) == ("USA", 2023)
+    assert found["carbon_g"] == pytest.approx(kwh * 369.5)
+    assert found["water_l"] == pytest.approx(kwh * (1.15 / 1.09 + 3.1321))
+    abroad = answered(bare_cli, *WORK, "--region", "DEU", "--power-usd-per-kwh", "0.2")["request"]
+    assert abroad["carbon_g"] > 0
+    assert abroad["water_l"] is None
+
+
 def test_an_operator_s_published_overhead_is_taken(bare_cli: Cli) -> None:
     pues = [
         next(each["value"] for each in answered(bare_cli, *WORK, *given)["dials"]["machine"] if "PUE" in each["dial"])
@@ -135,6 +149,7 @@ def test_a_picture_is_drawn(bare_cli: Cli, tmp_path: Path, name: str) -> None:
         ("Qwen3-8B --chip H100 --weights fp3", "weights is 'fp3'; give one of"),
         ("DeepSeek-V3 --chip H100 --gpus 4", "give at least 10 chips"),
         ("Qwen3-8B --chip H100 --slo-tpot-ms 1", "one sequence alone takes"),
+        ("Qwen3-8B --chip H100 --region DEU", "no power price of DEU is known; give it with --power-usd-per-kwh"),
         ("Qwen3-8B --chip H100 --region Mars", "no region 'Mars' is known"),
         ("Qwen3-8B --chip H100 --gpus 0", "gpus is 0; it is how many chips one replica takes"),
         ("Qwen3-8B --chip H100 --chip-usd-per-hour 0", "the cost is 0, so no dial moves it; give a rent"),

@@ -114,7 +114,8 @@ def test_every_published_price_says_where_it_stands() -> None:
     found = [*costs.rents.values(), *costs.purchases.values(), *costs.electricity.values(), costs.server, costs.memory]
     assert all(each.nano > 0 and each.source and each.checked.startswith("20") for each in found)
     assert set(costs.rents) | set(costs.purchases) <= set(FACTS.chips)
-    assert all(1 < pue < 2 for pue, _ in costs.pue.values())
+    assert all(1 < each.pue < 2 and 0 < each.wue_l_per_kwh < 2 for each in costs.operators.values())
+    assert set(costs.water_l_per_kwh) <= set(FACTS.regions)
     assert all(list(each) == sorted(each) for each in costs.acceptance.values())
 
 

@@ -55,9 +55,11 @@ MEASURED = [
 ]
 
 
-def test_the_interval_holds_what_measured_speed_costs_nine_times_in_ten() -> None:
-    inside = [low <= measured <= high for low, measured, high in map(measured_and_bounds, MEASURED)]
-    assert sum(inside) >= 0.9 * len(MEASURED)
+def test_the_interval_holds_what_measured_speed_costs() -> None:
+    """Dense models lie within; DeepSeek on B200 with vLLM of that day costs 1.6 and 2 times the floor, never less."""
+    found = {row: measured_and_bounds(row) for row in MEASURED}
+    assert all(low <= measured for low, measured, _ in found.values())
+    assert [row[0] for row, (_, measured, high) in found.items() if measured > high] == ["DeepSeek-V3", "DeepSeek-V3"]
 
 
 def measured_and_bounds(row: tuple[str, str, int, int, int, float]) -> tuple[float, float, float]:
@@ -65,7 +67,8 @@ def measured_and_bounds(row: tuple[str, str, int, int, int, float]) -> tuple[flo
     working = plan(model, chips, chip)
     deployment = replace(working.deployment, weights=working.deployment.shape.precision, expert=chips)
     working = terms(replace(working, deployment=deployment, promise=Promise(batch=batch)), utilisation=1.0)
-    found = floor(replace(working, traffic=Traffic(250, output_tokens)))
+    calibration = FACTS.times.of(deployment)
+    found = floor(replace(working, traffic=Traffic(250, output_tokens), calibration=calibration))
     measured = chips * 1.30 / 3_600 / tokens_per_s * output_tokens
     spread = math.exp(found.error)
     return found.request_dollars / spread, measured, found.request_dollars * spread

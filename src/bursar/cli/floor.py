@@ -7,10 +7,11 @@ from typing import Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from bursar.cli.common import Json, now_us, print_json, print_table
-from bursar.cli.floor_text import Answer, as_json, show
-from bursar.cli.machines import CALIBRATION, NOWHERE, On, deployment_of, model_shape, usd
+from bursar.cli.floor_text import Answer, Place, as_json, show
+from bursar.cli.machines import NOWHERE, On, deployment_of, model_shape, usd
 from bursar.core.errors import ConfigError, OperatorError
 from bursar.core.money import Money, nano_to_usd, usd_to_nano
+from bursar.physics.asked import offers
 from bursar.physics.boards import Habits
 from bursar.physics.cost import Holding, Owned, Rented, Terms
 from bursar.physics.facts import Facts, load
@@ -52,9 +53,11 @@ class At:
     life_years: Annotated[float, Parameter(help="Years a purchase is paid back in.")] = 5.0
     interest: Annotated[float, Parameter(help="Interest a year.")] = 0.08
     power_usd_per_kwh: Annotated[str | None, Parameter(help="Price of power; 0.10 or the region's without it.")] = None
-    region: Annotated[str | None, Parameter(help="Where it stands; `--list regions` names all.")] = None
+    region: Annotated[
+        str | None, Parameter(help="Where it stands: price of power, carbon, water; `--list regions` names all.")
+    ] = None
     pue: Annotated[float | None, Parameter(help="The site's power over the machines'; 1.15 without it.")] = None
-    operator: Annotated[str | None, Parameter(help="Whose published PUE to take; `--list operators` names all.")] = None
+    operator: Annotated[str | None, Parameter(help="Whose PUE and water to take; `--list operators` names all.")] = None
     utilisation: Annotated[float, Parameter(help="Share of paid time in which work is done.")] = 0.4
     reserve: Annotated[float, Parameter(help="Share of capacity kept free for peaks.")] = 0.0
     waste: Annotated[float, Parameter(help="Share of work that is thrown away.")] = 0.0
@@ -89,7 +92,12 @@ def floor(
     plan = _plan(facts, model_shape(facts, model), on, work, at)
     training = _training(at)
     answer = Answer.of(
-        plan, Habits(work.retries, work.batchable), facts.costs.acceptance[DRAFTED], load_book(), now_us(), training
+        plan,
+        Habits(work.retries, work.batchable),
+        facts.costs.acceptance[DRAFTED],
+        offers(load_book(), plan.deployment.shape.name, plan.traffic, now_us()),
+        training,
+        _place(facts, at),
     )
     if plot is not None:
         from bursar.cli.floor_plot import draw
@@ -117,7 +125,7 @@ def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
         Promise(work.slo_tpot_ms, work.batch, apart=work.prefill_apart),
         terms,
         Store(facts.costs.memory.nano),
-        CALIBRATION,
+        facts.times.of(deployment),
         facts.energy,
     )
 
@@ -152,13 +160,26 @@ def _with_server(facts: Facts, chip: str) -> Money:
 def _power(facts: Facts, at: At) -> Money:
     if at.power_usd_per_kwh is not None:
         return usd("--power-usd-per-kwh", at.power_usd_per_kwh)
-    return facts.costs.electricity_in(at.region).nano if at.region else usd_to_nano("0.10")
+    if at.region is None:
+        return usd_to_nano("0.10")
+    if at.region.upper() in facts.regions and at.region.upper() not in facts.costs.electricity:
+        raise ConfigError(f"no power price of {at.region} is known; give it with --power-usd-per-kwh")
+    return facts.costs.electricity_in(at.region).nano
+
+
+def _place(facts: Facts, at: At) -> Place | None:
+    """Give what is known of carbon and water where it stands; a state's power is its country's."""
+    if at.region is None:
+        return None
+    region = facts.region("USA" if at.region.upper().startswith("US-") else at.region)
+    on_site = facts.costs.operator(at.operator).wue_l_per_kwh if at.operator else None
+    return Place(region, facts.costs.water_l_per_kwh.get(region.name), on_site)
 
 
 def _pue(facts: Facts, at: At) -> float:
     if at.pue is not None:
         return at.pue
-    return facts.costs.pue_of(at.operator) if at.operator else DEFAULT_PUE
+    return facts.costs.operator(at.operator).pue if at.operator else DEFAULT_PUE
 
 
 def _training(at: At) -> tuple[Money, int] | None:
@@ -239,4 +260,5 @@ def _regions(facts: Facts) -> tuple[list[str], list[list[Any]]]:
 
 
 def _operators(facts: Facts) -> tuple[list[str], list[list[Any]]]:
-    return ["operator", "pue", "source"], [[name, pue, source] for name, (pue, source) in facts.costs.pue.items()]
+    rows = [[name, each.pue, each.wue_l_per_kwh, each.source] for name, each in facts.costs.operators.items()]
+    return ["operator", "pue", "litres_per_kwh", "source"], rows

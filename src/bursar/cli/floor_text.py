@@ -6,18 +6,40 @@ from typing import Any, Final
 
 from bursar.cli.common import console, print_table
 from bursar.core.money import Money, nano_to_usd
-from bursar.physics.asked import Offer, middle, offers
+from bursar.physics.asked import Offer, middle
 from bursar.physics.boards import Habits, biggest, machine_board, request_board
-from bursar.physics.cost import Owned, dollars, electricity
+from bursar.physics.cost import JOULES_PER_KWH, Owned, dollars, electricity
 from bursar.physics.dials import Turn
 from bursar.physics.floor import Floor, Plan, Rate, break_even, floor
+from bursar.physics.footprint import Region
 from bursar.physics.request import listed
 from bursar.physics.technique import Saving, savings
 from bursar.physics.training import amortised_nano_per_million
-from bursar.prices.book import Book
 
 MILLION: Final = 1_000_000
 _KINDS: Final = {"fresh": "input", "cached": "cached input", "output": "output"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Hold what is known of carbon and water where a replica stands; litres a kWh off and on site, None unknown."""
+
+    region: Region
+    off_site_l: float | None
+    on_site_l: float | None
+
+    def carbon_g(self, joules: float) -> float:
+        """Give the grams of CO2 equivalent of what the site draws."""
+        return joules / JOULES_PER_KWH * self.region.carbon_g_per_kwh
+
+    def water_l(self, joules: float, pue: float) -> float | None:
+        """Give the litres evaporated, on site for the servers' part and where the power is made; None if unknown.
+
+        E_servers x (WUE on site + PUE x WUE off site); Li et al., arXiv 2304.03271.
+        """
+        if self.off_site_l is None or self.on_site_l is None:
+            return None
+        return joules / JOULES_PER_KWH * (self.on_site_l / pue + self.off_site_l)
 
 
 @dataclass(frozen=True)
@@ -31,6 +53,7 @@ class Answer:
     techniques: tuple[Saving, ...]
     offers: tuple[Offer, ...]
     training_nano: Money | None
+    place: Place | None
 
     @classmethod
     def of(
@@ -38,9 +61,9 @@ class Answer:
         plan: Plan,
         habits: Habits,
         accepted: Sequence[float],
-        book: Book,
-        at_us: int,
+        asked: tuple[Offer, ...],
         training: tuple[Money, int] | None,
+        place: Place | None,
     ) -> "Answer":
         """Work everything out."""
         return cls(
@@ -49,8 +72,9 @@ class Answer:
             machine_board(plan),
             request_board(plan, habits),
             savings(plan, accepted),
-            offers(book, plan.deployment.shape.name, plan.traffic, at_us),
+            asked,
             amortised_nano_per_million(*training) if training is not None else None,
+            place,
         )
 
     @property
@@ -107,6 +131,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
             "dollars": found.request_dollars,
             "parts_dollars": dict(found.parts_dollars),
             "joules": found.joules_per_request,
+            **_left_behind(answer),
         },
         "break_even_dollars_per_chip_hour": break_even(plan) if isinstance(plan.terms.holding, Owned) else None,
         "batch": pace.batch,
@@ -125,6 +150,18 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "error_ln": found.error,
         "extrapolates": list(found.extrapolates),
         "calibration": plan.calibration.source,
+    }
+
+
+def _left_behind(answer: Answer) -> dict[str, Any]:
+    place, joules = answer.place, answer.floor.joules_per_request
+    if place is None:
+        return {"carbon_g": None, "water_l": None, "region": None, "carbon_year": None}
+    return {
+        "carbon_g": place.carbon_g(joules),
+        "water_l": place.water_l(joules, answer.plan.terms.pue),
+        "region": place.region.name,
+        "carbon_year": place.region.year,
     }
 
 
@@ -203,7 +240,25 @@ def _energy(answer: Answer) -> list[str]:
     return [
         f"energy    {found.joules_per_request:,.0f} J a request, idle time and cooling in it; "
         f"the replica {kwh:,.1f} kWh a day, {nano_to_usd(round(day_nano, -7))} USD",
+        _left(answer),
     ]
+
+
+def _left(answer: Answer) -> str:
+    """Say what a thousand requests leave behind."""
+    place, joules = answer.place, answer.floor.joules_per_request * 1_000
+    if place is None:
+        return "leaves    carbon and water are unknown without a --region"
+    water = place.water_l(joules, answer.plan.terms.pue)
+    wet = (
+        f"{water:,.2f} litres of water"
+        if water is not None
+        else "water unknown (name an --operator, in a known region)"
+    )
+    return (
+        f"leaves    {place.carbon_g(joules):,.1f} g CO2e a thousand requests "
+        f"({place.region.place}, {place.region.year}), {wet}"
+    )
 
 
 def _asked(answer: Answer) -> list[str]:

@@ -31,6 +31,16 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Operator:
+    """Hold what an operator says of its sites: power usage effectiveness, and litres evaporated on site a kWh."""
+
+    pue: float
+    wue_l_per_kwh: float
+    source: str
+    checked: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ownership:
     """Hold what analysts say owning a chip comes to an hour, power in it, at a hyperscaler and a smaller cloud.
 
@@ -61,8 +71,9 @@ class Costs:
 
     `rents` of a chip-hour and `purchases` of a chip by its name, `server` a chip's share of what is around a board,
     `ownership` analysts' figures to check against,
-    `memory` of a gigabyte in the host, `electricity` of a kWh by region, power usage effectiveness (`pue`) by operator,
-    `acceptance` tokens a step by how many were drafted, and `training` by model.
+    `memory` of a gigabyte in the host, `electricity` of a kWh by region, `operators` by name,
+    `water_l_per_kwh` evaporated where power is made, by country, `acceptance` tokens a step by how many were drafted,
+    and `training` by model.
     """
 
     rents: Mapping[str, Fact]
@@ -71,7 +82,8 @@ class Costs:
     server: Fact
     memory: Fact
     electricity: Mapping[str, Fact]
-    pue: Mapping[str, tuple[float, str]]
+    operators: Mapping[str, Operator]
+    water_l_per_kwh: Mapping[str, float]
     acceptance: Mapping[str, tuple[float, ...]]
     training: Mapping[str, Trained]
 
@@ -79,9 +91,9 @@ class Costs:
         """Give the price of a kWh in a region. Raises `NotThere` with the nearest names."""
         return self.electricity[_known("region", region, self.electricity)]
 
-    def pue_of(self, operator: str) -> float:
-        """Give an operator's power usage effectiveness. Raises `NotThere` with the nearest names."""
-        return self.pue[_known("operator", operator, self.pue)][0]
+    def operator(self, name: str) -> Operator:
+        """Give what an operator says of its sites. Raises `NotThere` with the nearest names."""
+        return self.operators[_known("operator", name, self.operators)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +162,8 @@ def _costs(found: Mapping[str, Any]) -> Costs:
         server=_fact(found["server"], "usd"),
         memory=_fact(found["memory"], "usd_per_gb"),
         electricity={name: _fact(each, "usd_per_kwh") for name, each in found["electricity"].items()},
-        pue={name: (each["pue"], f"{each['source']}, {each['checked']}") for name, each in found["sites"].items()},
+        operators={name: _operator(each) for name, each in found["sites"].items()},
+        water_l_per_kwh={name: each["l_per_kwh"] for name, each in found["water"].items()},
         acceptance={name: tuple(each["tokens"]) for name, each in found["acceptance"].items()},
         training={name: _trained(each) for name, each in found["training"].items()},
     )
@@ -158,6 +171,11 @@ def _costs(found: Mapping[str, Any]) -> Costs:
 
 def _fact(found: Mapping[str, Any], key: str) -> Fact:
     return Fact(usd_to_nano(found[key]), found.get("what", ""), found["source"], found["checked"])
+
+
+def _operator(found: Mapping[str, Any]) -> Operator:
+    source = f"PUE: {found['source']}; water: {found['wue_source']}"
+    return Operator(found["pue"], found["wue_l_per_kwh"], source, found["checked"])
 
 
 def _ownership(found: Mapping[str, Any]) -> Ownership:

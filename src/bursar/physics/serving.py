@@ -154,7 +154,7 @@ def pace(
             "prefill": bound(deployment, reading.batch, reading.step),
             "decode": bound(deployment, writing, decode),
         },
-        extrapolates=_extrapolates(calibration, reading.step, decode),
+        extrapolates=tuple(dict.fromkeys((*reading.step.extrapolates, *decode.extrapolates))),
     )
 
 
@@ -259,11 +259,6 @@ def _batch(deployment: Deployment, promise: Promise, room: int, tpot_s: Callable
         middle = (low + high) // 2
         low, high = (middle, high) if tpot_s(middle) <= promised_s else (low, middle)
     return low, "the promised time per token"
-
-
-def _extrapolates(calibration: Calibration, *steps: Step) -> tuple[str, ...]:
-    nowhere = ("all of it: a plain roofline, fitted on nothing",) if calibration.chip == "any" else ()
-    return tuple(dict.fromkeys((*nowhere, *(each for one in steps for each in one.extrapolates))))
 
 
 def _held(deployment: Deployment, layer: Layer, tokens: int) -> float:
