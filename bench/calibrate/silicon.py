@@ -15,7 +15,7 @@ from typing import Final
 from bursar.physics.deployment import Deployment
 from bursar.physics.facts import Facts, load
 from bursar.physics.loop import Clients
-from bursar.physics.serving import Guess, Traffic
+from bursar.physics.serving import Guess, Traffic, weight_bytes_per_chip
 
 FILE: Final = "aiconfigurator/silicon_sample.csv"
 CHIPS: Final = {
@@ -44,10 +44,13 @@ ACCEPTED: Final = {0: 1.0, 1: 1.79, 2: 2.27, 3: 2.49}
 # Lengths of InferenceX are drawn evenly from 0.8 to 1.0 of the length named.
 DRAWN: Final = 0.9
 NODE_CHIPS: Final = 8
-# Dates from which MiniMax's vLLM recipe keeps its cache in fp8 (image v0.18) and from which sglang's no longer poll.
+# Dates from which vLLM's recipes keep the cache in fp8, sglang's no longer poll, and TensorRT-LLM's draft tokens.
 FP8_CACHE_FROM: Final = "2026-03-20"
 NO_POLLING_FROM: Final = "2026-04-10"
 MTP_FROM: Final = "2026-01-14"
+POLLED: Final = ("b200_sxm", "b300_sxm")
+IMAGES: Final = ("lmsysorg/", "nvcr.io", "vllm/vllm-openai")
+DOUBTFUL: Final = {"nvidia/Llama-3.1-8B-Instruct-FP8": "its concurrency is doubtful (SOURCE.md)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,17 @@ def sample(data: Path) -> Sample:
     with path.open(newline="") as file:
         rows = [_Row(row) for row in csv.DictReader(file)]
     left_out: dict[str, int] = {}
-    twins = {row.key for row in rows if row.dumped}
+    imaged: dict[tuple[str, ...], list[_Row]] = {}
+    for row in rows:
+        if row.image and not row.dumped:
+            imaged.setdefault(row.key, []).append(row)
     runs: list[Run] = []
     for row in rows:
         reason = row.unknown()
         if reason:
             left_out[reason] = left_out.get(reason, 0) + 1
         else:
-            runs.append(_run(row, facts, twins))
+            runs.append(_run(row, facts, imaged))
     return Sample(tuple(runs), left_out, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -110,12 +116,18 @@ class _Row:
         self.dumped = source.startswith("db-dump")
         # Rows of InferenceX bear a date or are one of its files; the others are aiconfigurator's own measurements.
         self.lab = not (self.dumped or source.startswith(("source_file=2026", "source_file=qwen3.5-397b-gap")))
-        self.image = source.rsplit(";", 1)[-1]
+        found = (part.strip().removeprefix("image=") for part in source.split(";"))
+        self.image = next((each for each in found if each.startswith(IMAGES)), "")
         self.model = MODELS[row["model_path"]][0]
 
     def number(self, name: str) -> float:
         """Give a column's number, 0 where it is empty."""
         return float(self.row[name] or 0)
+
+    def same_times(self, other: "_Row") -> bool:
+        """Say whether both times of another row are these, rounded."""
+        names = ("silicon_ttft_ms", "silicon_tpot_ms")
+        return all(math.isclose(self.number(name), other.number(name), rel_tol=2e-3) for name in names)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -141,18 +153,18 @@ def _after(source: str, word: str) -> Iterator[str]:
             yield part.strip()[len(word) :]
 
 
-def _run(row: _Row, facts: Facts, twins: set[tuple[str, ...]]) -> Run:
+def _run(row: _Row, facts: Facts, imaged: Mapping[tuple[str, ...], list[_Row]]) -> Run:
     drawn = 1.0 if row.lab else DRAWN
-    draft = _draft(row, twins)
+    draft, deployment = _draft(row, imaged), _deployment(row, facts)
     return Run(
         id=row.row["id"],
         model=row.model,
-        deployment=_deployment(row, facts),
+        deployment=deployment,
         traffic=Traffic(round(row.number("isl") * drawn), round(row.number("osl") * drawn)),
-        clients=Clients(row.number("concurrency"), row.lab, _wait_steps(row), _sequences_max(row)),
+        clients=Clients(row.number("concurrency"), row.lab, _wait_steps(row)),
         guess=Guess(draft, ACCEPTED[draft]),
         lab=row.lab,
-        doubtful=_doubtful(row),
+        doubtful=_doubtful(row, deployment),
         ttft_s=row.number("silicon_ttft_ms") / 1_000,
         tpot_s=row.number("silicon_tpot_ms") / 1_000,
     )
@@ -190,41 +202,37 @@ def _cache(row: _Row, weights: str) -> str:
     return "fp8" if engine == "trtllm" or recipe else "bf16"
 
 
-def _draft(row: _Row, twins: set[tuple[str, ...]]) -> int:
-    """Say how many tokens are drafted a step, by the recipe; the database dump holds runs without drafts alone."""
-    engine, system = row.row["backend"], row.row["system"]
+def _draft(row: _Row, imaged: Mapping[tuple[str, ...], list["_Row"]]) -> int:
+    """Say how many tokens are drafted a step: what the public recipe of a row's image does, whatever the model.
+
+    The database dump holds runs without drafts alone, aiconfigurator's own runs have none. A row that names no image
+    is the copy of one that does, with its times rounded.
+    """
     if row.lab or row.dumped:
         return 0
-    if row.model == "DeepSeek" and engine == "trtllm":
+    if not row.image:
+        return next((_draft(each, imaged) for each in imaged.get(row.key, ()) if each.same_times(row)), 0)
+    if row.row["backend"] == "trtllm":
         later = "1.1.0rc2.post2" in row.image and row.measured >= MTP_FROM
-        if "rc6.post3" in row.image or later:
-            return 1 if row.number("attention_dp_size") > 1 else 3
-    if row.model == "DeepSeek" and engine == "sglang" and system == "b200_sxm" and row.row["precision"] == "fp8":
-        whole = row.number("gpus") == NODE_CHIPS and row.number("moe_ep_size") == 1 and row.measured == "2026-03-25"
-        # The sweep without drafts ends at 64; where the dump has the same place, this row is the other sweep's.
-        return 2 if whole and (row.key in twins or row.number("concurrency") > 64) else 0
-    narrow = row.row["precision"] == "fp8" and system in ("b200_sxm", "b300_sxm")
-    if row.model == "Qwen3.5-397B" and narrow and row.number("tp_size") == 4 and row.number("moe_ep_size") == 1:
-        return 3
+        apart = row.number("attention_dp_size") > 1
+        return (1 if apart else 3) if "rc6.post3" in row.image or later else 0
+    if row.row["backend"] == "sglang" and row.image.endswith("sglang:v0.5.9-cu130"):
+        # The recipes of this image in fp8 draft where matrices are split over all chips, with whole experts on each.
+        plain = row.row["precision"] == "fp8" and row.number("moe_ep_size") == 1
+        return 3 if plain and row.row["system"] in POLLED else 0
     return 0
 
 
 def _wait_steps(row: _Row) -> float:
     """Say how many steps a request waits to be looked at: sglang's recipes on B200 polled every 10th or 30th step."""
-    polled = not row.lab and row.row["backend"] == "sglang" and row.model in ("DeepSeek", "Qwen3.5-397B")
-    if polled and row.row["system"] in ("b200_sxm", "b300_sxm") and row.measured < NO_POLLING_FROM:
+    polled = not row.lab and row.row["backend"] == "sglang" and row.row["system"] in POLLED
+    if polled and row.measured < NO_POLLING_FROM:
         return 15.0 if row.number("concurrency") >= 16 else 5.0
     return 0.5
 
 
-def _sequences_max(row: _Row) -> float:
-    return 128.0 if row.model == "Qwen3.5-397B" and not row.lab else math.inf
-
-
-def _doubtful(row: _Row) -> str:
+def _doubtful(row: _Row, deployment: Deployment) -> str:
     """Say why a row may not be fitted on; it is predicted and counted all the same."""
-    if row.model == "Llama-3.1-8B":
-        return "its concurrency is doubtful (SOURCE.md)"
-    if row.model == "Qwen3-235B" and row.row["backend"] == "vllm":
-        return "of the same sweep 13 rows name fewer chips than hold the weights"
-    return ""
+    if weight_bytes_per_chip(deployment) > deployment.chip.memory_bytes:
+        return "more weights than the chips named can hold"
+    return DOUBTFUL.get(row.row["model_path"], "")

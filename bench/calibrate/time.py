@@ -24,7 +24,7 @@ TARGET: Final = Path(__file__).parents[2] / "src/bursar/physics/data/time.json"
 CHECKED: Final = "2026-11-22"
 SOURCE: Final = "aiconfigurator silicon sample at 095f58a (Apache-2.0)"
 DIGITS: Final = 4
-SHIPPED: Final = next(each for each in SCHEMES if each.name == "C")
+SHIPPED: Final = next(each for each in SCHEMES if each.name == "E")
 
 
 def main() -> None:

@@ -269,7 +269,7 @@ def _terms(table: Table, found: Answer, train: Flags) -> list[tuple[Array, Array
 def _cost(table: Table, names: Names, point: Array, found: Answer, train: Flags) -> float:
     held = float(np.sum(((point - names.start) / names.held) ** 2))
     for off, _, weight in _terms(table, found, train):
-        held += weight * float(np.sum(2 * (np.sqrt(1 + off * off) - 1)))
+        held += weight * float(np.sum(np.log1p(off * off)))
     return held
 
 
@@ -277,7 +277,7 @@ def _normal(table: Table, names: Names, point: Array, found: Answer, train: Flag
     firm = names.held**-2.0
     curve, slope = np.diag(firm), firm * (point - names.start)
     for off, moves, weight in _terms(table, found, train):
-        tamed = (1 + off * off) ** -0.25 * weight**0.5
+        tamed = (1 + off * off) ** -0.5 * weight**0.5
         bent = moves * tamed[:, None]
         curve, slope = curve + bent.T @ bent, slope + bent.T @ (off * tamed)
     return curve, slope
