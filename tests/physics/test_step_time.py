@@ -78,11 +78,11 @@ def test_steps_of_known_deployments_take_these_milliseconds() -> None:
     }  # fmt: skip
     assert found == snapshot(
         {
-            "meta-llama/Meta-Llama-3.1-8B": [7.56, 12.12, 37.33, 58.76],
-            "Qwen/Qwen3-32B": [6.95, 10.61, 23.22, 69.8],
-            "deepseek-ai/DeepSeek-R1": [13.21, 17.17, 18.27, 39.89],
-            "Qwen/Qwen3.5-397B-A17B": [8.75, 20.13, 21.16, 63.69],
-            "zai-org/GLM-5": [17.12, 30.99, 31.65, 91.36],
+            "meta-llama/Meta-Llama-3.1-8B": [7.25, 12.2, 39.64, 58.15],
+            "Qwen/Qwen3-32B": [7.05, 10.73, 24.45, 68.95],
+            "deepseek-ai/DeepSeek-R1": [13.42, 17.42, 18.5, 38.77],
+            "Qwen/Qwen3.5-397B-A17B": [8.8, 19.91, 21.03, 61.19],
+            "zai-org/GLM-5": [16.96, 29.8, 30.52, 82.71],
         }
     )
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from bursar.core.errors import ConfigError
 from bursar.physics.deployment import Batch, Deployment
 from bursar.physics.facts import load
-from bursar.physics.step import ROOFLINE, step
+from bursar.physics.step import step
 from bursar.simulate.modelled import Modelled, blocks_beside
 
 FACTS = load()
@@ -17,7 +17,8 @@ DEPLOYMENTS = [
     Deployment(FACTS.shape("Qwen3-30B-A3B"), FACTS.chip("A100"), 2, 2, 2),
     Deployment(FACTS.shape("DeepSeek-V3"), FACTS.chip("B200"), 8, 1, 8),
 ]
-MODELLED = [Modelled(each, ROOFLINE) for each in DEPLOYMENTS]
+CALIBRATIONS = [FACTS.times.of(each) for each in DEPLOYMENTS]
+MODELLED = [Modelled(each, rates) for each, rates in zip(DEPLOYMENTS, CALIBRATIONS, strict=True)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -25,7 +26,7 @@ MODELLED = [Modelled(each, ROOFLINE) for each in DEPLOYMENTS]
 def test_a_decode_step_takes_what_physics_says(place: int, decodes: int, context: int) -> None:
     base, slope, until = MODELLED[place].decode(decodes, decodes * context)
     assert decodes * context <= until
-    said = step(DEPLOYMENTS[place], Batch(decodes, context), ROOFLINE).seconds
+    said = step(DEPLOYMENTS[place], Batch(decodes, context), CALIBRATIONS[place]).seconds
     assert base + slope * decodes * context == pytest.approx(said, rel=0.02)
 
 
@@ -38,7 +39,7 @@ def test_a_step_that_reads_prompts_takes_what_physics_says(
     place: int, decodes: int, context: int, chunk: int, chunks: int, past: int
 ) -> None:
     looked_up = MODELLED[place].mixed(decodes, decodes * context, chunk * chunks, chunks, past)
-    said = step(DEPLOYMENTS[place], Batch(decodes, context, chunk * chunks, chunks, past), ROOFLINE).seconds
+    said = step(DEPLOYMENTS[place], Batch(decodes, context, chunk * chunks, chunks, past), CALIBRATIONS[place]).seconds
     assert looked_up == pytest.approx(said, rel=0.03)
 
 

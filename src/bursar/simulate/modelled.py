@@ -11,13 +11,14 @@ from bursar.physics.work import Kind
 from bursar.simulate.engine import BLOCK_TOKENS
 from bursar.simulate.timer import Line
 
-_ATTENTION: Final = (Kind.DECODE, Kind.PREFILL)
+_ASIDE: Final = (Kind.DECODE, Kind.PREFILL, "chunks")
 _CONTEXT: Final = 256
 _TOKENS: Final = 32
 _FEW: Final = 256
 _CHUNK: Final = 64
 _PAST: Final = 256
 _TYPICAL_TOKENS: Final = 4096
+_LEAST: Final = 1e-9
 
 
 class Modelled:
@@ -29,7 +30,17 @@ class Modelled:
     they are lines; the error of that is below two percent of a step.
     """
 
-    __slots__ = ("_attention", "_calibration", "_deployment", "_layers", "_lines", "_prompts", "_sequences")
+    __slots__ = (
+        "_attention",
+        "_calibration",
+        "_chunks",
+        "_deployment",
+        "_layers",
+        "_lines",
+        "_prompts",
+        "_sequences",
+        "_start",
+    )
 
     def __init__(self, deployment: Deployment, calibration: Calibration) -> None:
         self._deployment, self._calibration = deployment, calibration
@@ -38,6 +49,8 @@ class Modelled:
         self._layers: dict[int, float] = {}
         self._sequences: dict[int, float] = {}
         self._prompts: dict[tuple[int, int], float] = {}
+        self._chunks: tuple[float, float] | None = None
+        self._start = self._part(Kind.PREFILL, Batch(0.0, 0.0, _LEAST, 1.0))
 
     def decode(self, decodes: int, context: int) -> Line:
         """Give the line on which steps of `decodes` sequences lie that hold `context` tokens in the cache together."""
@@ -52,7 +65,7 @@ class Modelled:
     def mixed(self, decodes: int, context: int, prefill: int, chunks: int, past: float) -> float:
         """Give the seconds of a step that also reads `prefill` tokens of `chunks` prompts, after `past` each."""
         seconds = self._through(decodes + prefill) + self._upkeep(decodes + chunks)
-        seconds += chunks * self._read(prefill / chunks, past)
+        seconds += chunks * self._read(prefill / chunks, past) + self._begin(prefill)
         if decodes:
             base, slope = self._attend(decodes, _place(context // decodes))
             seconds += base + slope * context
@@ -82,7 +95,7 @@ class Modelled:
 
     def _without_attention(self, batch: Batch) -> float:
         taken = step(self._deployment, batch, self._calibration)
-        return taken.seconds - sum(taken.parts_s.get(kind, 0.0) for kind in _ATTENTION)
+        return taken.seconds - sum(taken.parts_s.get(kind, 0.0) for kind in _ASIDE)
 
     def _attend(self, decodes: int, place: int) -> tuple[float, float]:
         """Predict the attention of decoding sequences, as a line over their context together."""
@@ -101,11 +114,18 @@ class Modelled:
         found = self._prompts.get(place)
         if found is None:
             tokens, before = float(place[0]), float(place[1] * _PAST)
-            seconds = self._part(Kind.PREFILL, Batch(0.0, 0.0, tokens, 1.0, before))
+            seconds = self._part(Kind.PREFILL, Batch(0.0, 0.0, tokens, 1.0, before)) - self._start
             found = self._prompts[place] = seconds / (tokens * (before + tokens / 2))
         return found * chunk * (past + chunk / 2)
 
-    def _part(self, kind: Kind, batch: Batch) -> float:
+    def _begin(self, prefill: int) -> float:
+        """Give what a step takes more because it reads prompts at all, and for each of their tokens: a line."""
+        if self._chunks is None:
+            none, one = (self._part("chunks", Batch(0.0, 0.0, tokens, 1.0)) for tokens in (_LEAST, 1.0))
+            self._chunks = (none + self._start, one - none)
+        return self._chunks[0] + self._chunks[1] * prefill
+
+    def _part(self, kind: str, batch: Batch) -> float:
         return step(self._deployment, batch, self._calibration).parts_s.get(kind, 0.0)
 
 
