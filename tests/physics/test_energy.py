@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
 from bursar.core.errors import ConfigError
-from bursar.physics.demand import demand_of, experts_touched
+from bursar.physics.demand import demand_of, experts_read
 from bursar.physics.deployment import Batch, Deployment
 from bursar.physics.energy import Energy, Site, chip_j, energy, idle_w
 from bursar.physics.facts import load
@@ -158,7 +158,9 @@ def test_prompts_alone_are_all_of_a_step() -> None:
     found = of(LLAMA, Batch(0, prefill=2048, chunks=1))
     assert found.prompt_share == 1
     assert found.energy_j_per_prefill_token * 2048 == pytest.approx(found.total_j)
-    assert math.isnan(found.energy_j_per_token)
+    assert found.request_j(2048, 0) == pytest.approx(found.total_j)
+    with pytest.raises(ConfigError, match="decodes of the batch is 0, so there are no joules for each"):
+        _ = found.energy_j_per_token
     assert "no new tokens" in found.extrapolates
 
 
@@ -183,18 +185,16 @@ def test_a_step_of_no_time_is_refused() -> None:
 
 
 @given(st.integers(2, 256), st.integers(1, 8), st.floats(0.1, 500), st.floats(0, 2))
-def test_experts_touched_grow_with_tokens_and_fall_with_skew(
-    count: int, active: int, tokens: float, skew: float
-) -> None:
+def test_experts_read_grow_with_tokens_and_fall_with_skew(count: int, active: int, tokens: float, skew: float) -> None:
     active = min(active, count)
-    touched = experts_touched(count, active, tokens, skew)
+    touched = experts_read(count, active, tokens, skew)
     assert touched <= min(count, active * max(tokens, 1)) * (1 + 1e-6)
-    assert touched <= experts_touched(count, active, tokens + 1, skew) * (1 + 1e-9)
-    assert tokens < 1 or touched <= experts_touched(count, active, tokens, 0) * (1 + 1e-6)
+    assert touched <= experts_read(count, active, tokens + 1, skew) * (1 + 1e-9)
+    assert tokens < 1 or touched <= experts_read(count, active, tokens, 0) * (1 + 1e-6)
 
 
 def test_even_routing_is_the_closed_form() -> None:
-    assert experts_touched(128, 8, 32, 0) == pytest.approx(128 * (1 - (1 - 8 / 128) ** 32), rel=1e-6)
+    assert experts_read(128, 8, 32, 0) == pytest.approx(128 * (1 - (1 - 8 / 128) ** 32), rel=1e-6)
 
 
 def test_chips_that_share_experts_wait_for_the_busiest() -> None:
@@ -233,3 +233,13 @@ def test_nothing_to_do_is_idle_power() -> None:
 def test_power_that_cannot_be_is_refused(memory: float, cap_w: float | None, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         power(FACTS.chip("H100"), memory, 0.5, FACTS.power, cap_w)
+
+
+def test_an_empty_step_takes_no_less_than_idling() -> None:
+    found = of(LLAMA, Batch(0), 1.0, BARE)
+    assert found.chips_j >= LLAMA.chip.power_idle_w
+
+
+def test_no_joules_are_given_for_a_prompt_that_was_not_read() -> None:
+    with pytest.raises(ConfigError, match="prefill of the batch is 0"):
+        _ = of(LLAMA, Batch(8, context=100)).energy_j_per_prefill_token

@@ -56,7 +56,7 @@ def demand_of(deployment: Deployment, batch: Batch, skew: float) -> Demand:
     return _sum([counts, *shared, *routed])
 
 
-def experts_touched(count: int, active: int, tokens: float, skew: float) -> float:
+def experts_read(count: int, active: int, tokens: float, skew: float) -> float:
     """Give how many of `count` experts at least one of `tokens` is sent to, where some are chosen more often.
 
     Source: 1 - (1 - p) ** tokens for each expert; the p are quantiles of a lognormal law that add up to `active`.
@@ -106,7 +106,7 @@ def _part(deployment: Deployment, work: Work) -> Demand:
 
 def _routed(deployment: Deployment, count: int, feed: Experts, tokens: float, skew: float) -> Demand:
     chip, matrices = deployment.chip, feed.matrices * feed.width * feed.intermediate
-    touched = experts_touched(feed.count, feed.active, tokens, skew)
+    touched = experts_read(feed.count, feed.active, tokens, skew)
     tokens_moved = 2 * tokens * feed.active * feed.width * ACTIVATION_BYTES
     moved = count * (touched * matrices * deployment.weight_bytes + tokens_moved) / deployment.chips
     flops = count * 2 * tokens * feed.active * matrices / deployment.chips

@@ -93,7 +93,8 @@ class Energy:
 
     `seconds` is how long it takes, which a cap may have stretched. `idle_j` the chips would have drawn doing nothing,
     `dynamic_j` is their work. `host_j` is the rest of the server, `losses_j` fans and supplies, `building_j` cooling
-    and losses beyond. `prompt_share` is the part of all of it that reading prompts caused. `low` and `high` are
+    and losses beyond. `prompt_share` is the part of all of it that reading prompts caused. `decode_tokens` is one for
+    each sequence that writes; where tokens are drafted, divide by those accepted in a step. `low` and `high` are
     factors: 90 % of what was measured lies between them. `extrapolates` says where the calibration ends.
     """
 
@@ -122,23 +123,23 @@ class Energy:
 
     @property
     def energy_j_per_token(self) -> float:
-        """Give the joules of the step for each token that came out of it."""
-        return _per(self.total_j, self.decode_tokens)
+        """Give the joules of the step for each token that came out of it. Raises `ConfigError` where none did."""
+        return _per(self.total_j, self.decode_tokens, "decodes")
 
     @property
     def energy_j_per_decode_token(self) -> float:
         """Give the joules a token that is written takes, prompts read beside it left out."""
-        return _per(self.total_j * (1 - self.prompt_share), self.decode_tokens)
+        return _per(self.total_j * (1 - self.prompt_share), self.decode_tokens, "decodes")
 
     @property
     def energy_j_per_prefill_token(self) -> float:
         """Give the joules a token that is read takes."""
-        return _per(self.total_j * self.prompt_share, self.prefill_tokens)
+        return _per(self.total_j * self.prompt_share, self.prefill_tokens, "prefill")
 
     def request_j(self, input_tokens: float, output_tokens: float) -> float:
         """Give the joules of a request whose tokens are read and written in steps like this one."""
         read = self.energy_j_per_prefill_token * input_tokens if input_tokens else 0.0
-        return read + self.energy_j_per_decode_token * output_tokens
+        return read + (self.energy_j_per_decode_token * output_tokens if output_tokens else 0.0)
 
 
 def chip_j(deployment: Deployment, batch: Batch, calibration: EnergyCalibration) -> float:
@@ -179,7 +180,7 @@ def energy(
         losses_j=losses_j,
         building_j=(site.pue - 1) * (chips_j + host_j + losses_j),
         prompt_share=_prompt_share(deployment, batch, calibration, work_j),
-        decode_tokens=batch.decodes * (1 + batch.draft),
+        decode_tokens=batch.decodes,
         prefill_tokens=batch.prefill,
         low=math.exp(calibration.low - wider),
         high=math.exp(calibration.high + wider),
@@ -206,8 +207,10 @@ def _hardware(coefficients: Demand) -> Demand:
     return replace(coefficients, layers=0.0, sequences=0.0, waiting_s=0.0)
 
 
-def _per(joules: float, tokens: float) -> float:
-    return joules / tokens if tokens else math.nan
+def _per(joules: float, tokens: float, field: str) -> float:
+    if not tokens:
+        raise ConfigError(f"{field} of the batch is 0, so there are no joules for each; give the tokens of the step")
+    return joules / tokens
 
 
 def _cap(deployment: Deployment, site: Site) -> float:
