@@ -95,7 +95,9 @@ def trimmed(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     kept.pop("quantization_config", None)
     if "tie_word_embeddings" in config:
         kept["tie_word_embeddings"] = config["tie_word_embeddings"]
-    return kept | {"precision": precision}
+    kept.pop("blocks", None)
+    blocks = {"blocks": True} if shape_of(name, config).blocks else {}
+    return kept | {"precision": precision} | blocks
 
 
 def main() -> None:

@@ -146,6 +146,7 @@ def test_a_picture_is_drawn(bare_cli: Cli, tmp_path: Path, name: str) -> None:
         ("Qwen3-8B --chip H100 --own --chip-usd-per-hour 2", "leave it out with --own"),
         ("Qwen3-8B --chip LAPTOP-CPU", "no rent of LAPTOP-CPU is known; give it with --chip-usd-per-hour"),
         ("Qwen3-8B --chip L4 --own", "no purchase price of L4 is known; give it with --capex-usd"),
+        ("Qwen3-8B --chip H100 --engine sgl", "engine is 'sgl'; step times are known of sglang, trtllm, vllm"),
         ("Qwen3-8B --chip H100 --weights fp3", "weights is 'fp3'; give one of"),
         ("DeepSeek-V3 --chip H100 --gpus 4", "give at least 10 chips"),
         ("Qwen3-8B --chip H100 --slo-tpot-ms 1", "one sequence alone takes"),

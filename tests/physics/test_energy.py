@@ -243,3 +243,15 @@ def test_an_empty_step_takes_no_less_than_idling() -> None:
 def test_no_joules_are_given_for_a_prompt_that_was_not_read() -> None:
     with pytest.raises(ConfigError, match="prefill of the batch is 0"):
         _ = of(LLAMA, Batch(8, context=100)).energy_j_per_prefill_token
+
+
+def test_a_model_published_in_blocks_takes_the_joules_of_blocks() -> None:
+    batch = Batch(64, 1_000)
+    blocks, plain = (
+        Deployment(replace(FACTS.shape("DeepSeek-V3"), blocks=each), FACTS.chip("B200"), 8, 8, 8, "fp8", compute="fp8")
+        for each in (True, False)
+    )
+    said = replace(plain, weights="fp8_block", compute="fp8_block")
+    assert FACTS.shape("DeepSeek-V3").blocks
+    assert chip_j(blocks, batch, FACTS.energy) == pytest.approx(chip_j(said, batch, FACTS.energy))
+    assert chip_j(blocks, batch, FACTS.energy) > chip_j(plain, batch, FACTS.energy)

@@ -30,6 +30,7 @@ class On:
     expert: Annotated[int, Parameter(help="Chips over which whole experts are spread.")] = 1
     weights: Annotated[str | None, Parameter(help="Format of the weights; as published without it.")] = None
     cache: Annotated[str, Parameter(help="Format of the cache of keys and values.")] = "bf16"
+    engine: Annotated[str, Parameter(help="What serves it: vllm, sglang or trtllm.")] = "vllm"
 
 
 NOWHERE: Final = On()
@@ -66,6 +67,7 @@ def deployment_of(facts: Facts, shape: Shape, on: On) -> Deployment:
         expert=on.expert,
         weights=weights,
         cache=on.cache,
+        engine=on.engine,
         compute=weights if weights in chip.flops_per_s else "bf16",
     )
 

@@ -43,6 +43,7 @@ def shape_of(name: str, config: Config, *, precision: str | None = None) -> Shap
         layers=_grouped(_layers(text, hidden)),
         tied=bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", False))),
         precision=precision or _precision(config),
+        blocks=bool(config.get("blocks") or _quantization(config).get("weight_block_size")),
     )
 
 
@@ -236,9 +237,13 @@ def _state_space(text: Config, hidden: int) -> Recurrent:
     return Recurrent(hidden * (2 * inner + 2 * groups * state + heads) + inner * hidden, inner * state)
 
 
-def _precision(config: Config) -> str:
+def _quantization(config: Config) -> Config:
     text: Config = config.get("text_config") or {}
-    quantization: Config = config.get("quantization_config") or text.get("quantization_config") or {}
+    return config.get("quantization_config") or text.get("quantization_config") or {}
+
+
+def _precision(config: Config) -> str:
+    quantization = _quantization(config)
     words = " ".join(str(quantization.get(key, "")) for key in ("quant_method", "quant_algo", "format", "fmt")).lower()
     if "fp4" in words:
         return "fp4"

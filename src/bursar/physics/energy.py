@@ -222,8 +222,10 @@ def _cap(deployment: Deployment, site: Site) -> float:
 
 
 def _in_formats(demand: Demand, deployment: Deployment, calibration: EnergyCalibration) -> Demand:
+    # A model published with a scale for each block is served so, though fp8 is all a deployment says.
+    blocks = deployment.shape.blocks and deployment.weights == "fp8"
     flops = calibration.flops_by_format.get(deployment.compute, 1.0)
-    experts = calibration.expert_bytes_by_format.get(deployment.weights, 1.0)
+    experts = calibration.expert_bytes_by_format.get("fp8_block" if blocks else deployment.weights, 1.0)
     scale = {"linear_flops_s": flops, "expert_flops_s": flops, "expert_bytes_s": experts}
     return Demand(*(getattr(demand, each.name) * scale.get(each.name, 1.0) for each in fields(Demand)))
 

@@ -163,7 +163,8 @@ class Layer:
 class Shape:
     """Hold a model's shape. Norms, biases and towers for images and sound are left out: under 1 % of a text model.
 
-    `precision` is the format its weights are published in: `bf16`, `fp8`, `fp4`.
+    `precision` is the format its weights are published in: `bf16`, `fp8`, `fp4`; `blocks` says that its fp8 has a scale
+    for each block of weights, not for each channel.
     """
 
     name: str
@@ -173,6 +174,7 @@ class Shape:
     layers: tuple[Layer, ...]
     tied: bool = False
     precision: str = "bf16"
+    blocks: bool = False
 
     @property
     def layer_count(self) -> int:
