@@ -77,10 +77,25 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Apart:
+    """Hold one measured run of two pools: deployments, and replicas of each."""
+
+    id: str
+    model: str
+    readers: tuple[Deployment, int]
+    writers: tuple[Deployment, int]
+    traffic: Traffic
+    clients: Clients
+    ttft_s: float
+    tpot_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """Hold the runs that can be predicted, how many cannot by reason, and the file's SHA-256."""
 
     runs: tuple[Run, ...]
+    apart: tuple[Apart, ...]
     left_out: Mapping[str, int]
     sha256: str
 
@@ -97,13 +112,16 @@ def sample(data: Path) -> Sample:
         if row.image and not row.dumped:
             imaged.setdefault(row.key, []).append(row)
     runs: list[Run] = []
+    apart: list[Apart] = []
     for row in rows:
         reason = row.unknown()
-        if reason:
+        if not reason and row.row["mode"] == "disagg":
+            apart.append(_apart(row, facts))
+        elif reason:
             left_out[reason] = left_out.get(reason, 0) + 1
         else:
             runs.append(_run(row, facts, imaged))
-    return Sample(tuple(runs), left_out, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Sample(tuple(runs), tuple(apart), left_out, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 class _Row:
@@ -139,7 +157,8 @@ class _Row:
     def unknown(self) -> str:
         """Say what keeps a row from being predicted."""
         if self.row["mode"] == "disagg":
-            return "disagg"
+            known = self.row["decode_num_workers"] and self.row["prefill_num_workers"] and self.row["concurrency"]
+            return "" if known else "two pools, number of replicas or load unknown"
         if not self.row["gpus"]:
             return "aggregated, number of replicas unknown"
         if self.row["system"] == "gb200" and self.number("gpus") > NODE_CHIPS:
@@ -184,6 +203,39 @@ def _deployment(row: _Row, facts: Facts) -> Deployment:
         compute=weights,
         engine=row.row["backend"],
     )
+
+
+def _apart(row: _Row, facts: Facts) -> Apart:
+    drawn = 1.0 if row.lab else DRAWN
+    return Apart(
+        id=row.row["id"],
+        model=row.model,
+        readers=_pool(row, facts, "prefill"),
+        writers=_pool(row, facts, "decode"),
+        traffic=Traffic(round(row.number("isl") * drawn), round(row.number("osl") * drawn)),
+        clients=Clients(row.number("concurrency"), row.lab),
+        ttft_s=row.number("silicon_ttft_ms") / 1_000,
+        tpot_s=row.number("silicon_tpot_ms") / 1_000,
+    )
+
+
+def _pool(row: _Row, facts: Facts, which: str) -> tuple[Deployment, int]:
+    tensor, groups, expert = (
+        max(1, int(row.number(f"{which}_{name}"))) for name in ("tp_size", "attention_dp_size", "moe_ep_size")
+    )
+    weights = row.row["precision"] or "bf16"
+    held = Deployment(
+        shape=facts.shape(MODELS[row.row["model_path"]][1]),
+        chip=facts.chip(CHIPS[row.row["system"]]),
+        chips=tensor * groups,
+        tensor=tensor,
+        expert=math.gcd(expert, tensor * groups),
+        weights=weights,
+        cache=_cache(row, weights),
+        compute=weights,
+        engine=row.row["backend"],
+    )
+    return held, int(row.number(f"{which}_num_workers"))
 
 
 def _tensor(chips: int, tensor: int, groups: int) -> int:

@@ -10,13 +10,11 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from bench.calibrate.score_time import half_widths
 from bench.calibrate.silicon import FILE, sample
-from bench.calibrate.time_fit import Names, fit, spread
+from bench.calibrate.time_fit import fit, rates_for, spread
 from bench.calibrate.time_priors import SCHEMES
-from bench.calibrate.time_table import ENGINES, Array, Table, table_of
+from bench.calibrate.time_table import ENGINES, Table, table_of
 from bench.figures import arguments
 from bursar.physics.calibration import BLACKWELL, HOPPER
 
@@ -50,7 +48,9 @@ def main() -> None:
             for generation in (HOPPER, BLACKWELL)
         },
         "rates": {
-            f"{engine} {generation}": _rates(names, point, (engine, generation.lower()))
+            f"{engine} {generation}": {
+                name: _short(rate) for name, rate in rates_for(names, point, (engine, generation.lower())).items()
+            }
             for engine in ENGINES
             for generation in (HOPPER, BLACKWELL)
         },
@@ -66,15 +66,6 @@ def _of(table: Table, generation: str) -> list[Any]:
         for run, blackwell in zip(table.runs, table.blackwell, strict=True)
         if blackwell == (generation == BLACKWELL)
     ]
-
-
-def _rates(names: Names, point: Array, who: tuple[str, ...]) -> dict[str, float]:
-    """Multiply each base with its factors; what ships is for recipes tuned for serving, not for a laboratory's."""
-    logs = dict(zip(names.names, point, strict=True))
-    return {
-        name: _short(float(np.exp(logs[name] + sum(logs.get(f"{name}@{each}", 0.0) for each in who))))
-        for name in names.base
-    }
 
 
 def _short(value: float) -> float:

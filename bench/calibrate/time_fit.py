@@ -5,7 +5,8 @@ Bases start from kernel tables and data sheets, factors from 1; a penalty holds 
 engine or a model seen little keeps the pooled value.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -65,6 +66,13 @@ def rates(names: Names, point: Array, runs: int) -> Array:
     for place, (base, who) in enumerate(names.factors, len(names.base)):
         logs[base] += point[place] * who
     return np.asarray(np.exp(logs))
+
+
+def rates_for(names: Names, point: Array, who: Iterable[str]) -> dict[str, float]:
+    """Multiply each base with the factors of an engine, a generation, a laboratory."""
+    logs = dict(zip(names.names, point.tolist(), strict=True))
+    chosen = tuple(who)
+    return {name: math.exp(logs[name] + sum(logs.get(f"{name}@{each}", 0.0) for each in chosen)) for name in names.base}
 
 
 @dataclass
