@@ -18,10 +18,11 @@ class Router(StrEnum):
 
     ROUND_ROBIN = "round-robin"  # each in turn
     LEAST_LOAD = "least-load"  # the one with the fewest requests that are not answered
-    PREFIX = "prefix"  # the one that read the longest start of this prompt, unless it is far busier than the others
+    PREFIX = "prefix"  # the one that read the longest start of this prompt, unless it is far busier; else least load
 
 
-Choose = Callable[[int, Sequence[Replica]], int]
+Choose = Callable[[int, list[int]], int]
+"""Choose a replica for a request by its place in the trace and the requests outstanding at each replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,17 @@ def simulate(fleet: Fleet, trace: Trace, *, samples: int = 200) -> Run:
     journal = Journal(len(trace))
     every_s = trace.span_s / max(samples, 1)
     replicas = [Replica(fleet.engine, fleet.timer, trace, journal, Timeline(every_s)) for _ in range(fleet.replicas)]
-    choose = _chooser(fleet, trace)
-    priority, everyone = trace.priority, fleet.router is not Router.ROUND_ROBIN
+    choose, priority = _chooser(fleet, trace), trace.priority
+    loads, due_s = [0] * fleet.replicas, [inf] * fleet.replicas
     for index, at_s in enumerate(trace.arrival_s):
-        if everyone:
-            for each in replicas:
-                each.advance(at_s)
-        replica = replicas[choose(index, replicas)]
-        replica.advance(at_s)
-        replica.hand_over((priority[index] << RANK_BITS | index) if priority else index, at_s)
+        for place, each_s in enumerate(due_s):
+            if each_s <= at_s:
+                replicas[place].advance(at_s)
+                loads[place], due_s[place] = replicas[place].outstanding, replicas[place].due_s
+        chosen = choose(index, loads)
+        replicas[chosen].advance(at_s)
+        replicas[chosen].hand_over((priority[index] << RANK_BITS | index) if priority else index, at_s)
+        loads[chosen], due_s[chosen] = replicas[chosen].outstanding, replicas[chosen].due_s
     for each in replicas:
         each.advance(inf)
     end_s = max((each.clock_s for each in replicas), default=0.0)
@@ -73,28 +76,22 @@ def simulate(fleet: Fleet, trace: Trace, *, samples: int = 200) -> Run:
 
 
 def _chooser(fleet: Fleet, trace: Trace) -> Choose:
-    if fleet.router is Router.ROUND_ROBIN or (fleet.router is Router.PREFIX and not trace.prefix):
-        return lambda index, replicas: index % len(replicas)
-    if fleet.router is Router.LEAST_LOAD:
-        return lambda _, replicas: _least(replicas)
-    return _by_prefix(trace)
-
-
-def _least(replicas: Sequence[Replica]) -> int:
-    loads = [each.outstanding for each in replicas]
-    return loads.index(min(loads))
+    if fleet.router is Router.ROUND_ROBIN:
+        return lambda index, loads: index % len(loads)
+    if fleet.router is Router.PREFIX and trace.prefix:
+        return _by_prefix(trace)
+    return lambda _, loads: loads.index(min(loads))
 
 
 def _by_prefix(trace: Trace) -> Choose:
     """Follow the longest start of a prompt; a replica with twice the least load and more is not asked."""
     where: dict[int, int] = {}
 
-    def choose(index: int, replicas: Sequence[Replica]) -> int:
+    def choose(index: int, loads: list[int]) -> int:
         pieces = trace.prefix[index]
-        least = _least(replicas)
-        limit = 2 * replicas[least].outstanding + 4
+        limit = 2 * min(loads) + 4
         known = (where[piece] for piece in reversed(pieces) if piece in where)
-        chosen = next((each for each in known if replicas[each].outstanding <= limit), least)
+        chosen = next((each for each in known if loads[each] <= limit), loads.index(min(loads)))
         for piece in pieces:
             where[piece] = chosen
         return chosen

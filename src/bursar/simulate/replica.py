@@ -7,7 +7,7 @@ blocks they take follow from how many sequences stand at each place within a blo
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 from typing import Final
 
 from bursar.simulate.engine import BATCH, BLOCK_TOKENS, Engine, blocks_of
@@ -104,6 +104,13 @@ class Replica:
             + len(self._read)
             + (self._reading is not None)
         )
+
+    @property
+    def due_s(self) -> float:
+        """Give the moment up to which nothing of what is outstanding changes."""
+        if self._plan:
+            return self.plan_end_s
+        return self.clock_s if self.outstanding else inf
 
     def advance(self, until_s: float) -> None:
         """Carry out every plan that ends by a moment, up to which all arrivals are handed over."""
