@@ -100,6 +100,15 @@ def test_a_model_may_be_the_path_of_its_config(bare_cli: Cli, tmp_path: Path) ->
     assert found["offers"] == []
 
 
+def test_a_request_is_told_by_its_parts(bare_cli: Cli) -> None:
+    given = ("--tools-usd", "0.002", "--safety-usd", "0.0001", "--retrieval-usd", "0.001", "--logging-usd", "0.00001")
+    found = answered(bare_cli, *WORK, "--retries", "0", *given)["request"]
+    usd = {name: float(text) for name, text in found["usd_by_part"].items()}
+    assert (usd["tools"], usd["safety"], usd["retrieval"], usd["logging"]) == (0.002, 0.0001, 0.001, 0.00001)
+    assert sum(usd.values()) == pytest.approx(found["dollars"] + 0.00311, rel=1e-4)
+    assert "A thousand requests by their parts" in bare_cli("floor", *WORK).out
+
+
 def test_training_is_carried_by_the_tokens_served(bare_cli: Cli) -> None:
     found = answered(bare_cli, *WORK, "--training-usd", "5576000", "--tokens-served", "100000000000000")
     assert found["training_usd_per_million"] == "0.05576"
@@ -157,6 +166,7 @@ def test_a_picture_is_drawn(bare_cli: Cli, tmp_path: Path, name: str) -> None:
         ("Qwen3-8B --chip H100 --operator Gogle", "no operator 'Gogle' is known; near it: Google"),
         ("Qwen3-8B --chip H100 --plot cost.pdf", "plot is cost.pdf; its name must end in .svg or .png"),
         ("none.json --chip H100", "none.json is not readable as a model's config.json"),
+        ("Qwen3-8B --chip H100 --tools-usd free", "--tools-usd: expected USD as a decimal"),
         ("Qwen3-8B --chip H100 --training-usd 5", "tokens_served is 0"),
     ],
 )

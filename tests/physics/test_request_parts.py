@@ -9,9 +9,13 @@ from inline_snapshot import snapshot
 
 from bursar.core.errors import ConfigError, UnpricedUsage
 from bursar.core.money import usd_to_nano
-from bursar.physics.request import Rates, Request, listed, parts
+from bursar.physics.cost import Holding
+from bursar.physics.floor import request_dollars
+from bursar.physics.request import Rates, Request, at_floor, listed, parts
+from bursar.physics.serving import Traffic
 from bursar.prices import load
 from bursar.prices.price import RateCard, Source
+from tests.physics.working_point import OWNED, RENTED, plan
 
 RATES = Rates(*(usd_to_nano(usd) for usd in ("0.15", "0.075", "0.60", "0.60")))
 REQUEST = Request(
@@ -63,6 +67,17 @@ def test_no_part_is_negative_and_more_of_any_never_costs_less(
 def test_a_machine_that_waits_half_its_time_makes_tokens_cost_twice() -> None:
     found = parts(Request(1_000, 500, idle_ppm=500_000), RATES)
     assert found["idle"] == found["fresh"] + found["output"]
+
+
+@pytest.mark.parametrize("holding", [RENTED, OWNED])
+def test_the_parts_at_a_floor_add_up_to_the_floor(holding: Holding) -> None:
+    working = plan()
+    working = replace(working, terms=replace(working.terms, holding=holding), traffic=Traffic(1_000, 300, 0.4))
+    found = at_floor(working, Request(600, 300, 400))
+    assert sum(found.values()) == pytest.approx(request_dollars(working) * 1e9, abs=5)
+    assert found["idle"] > 0.5 * sum(found.values())  # a machine that waits 60 % of its time
+    twice = at_floor(working, Request(600, 300, 400, retries_ppm=1_000_000))
+    assert sum(twice.values()) == pytest.approx(2 * sum(found.values()), abs=5)
 
 
 def test_a_list_gives_its_rates_for_the_length_asked() -> None:

@@ -16,9 +16,11 @@ from bursar.physics.boards import Habits
 from bursar.physics.cost import Holding, Owned, Rented, Terms
 from bursar.physics.facts import Facts, load
 from bursar.physics.floor import Plan, Store
+from bursar.physics.request import Request
 from bursar.physics.serving import Promise, Traffic
 from bursar.physics.shape import Shape
 from bursar.prices import load as load_book
+from bursar.prices.units import MILLION
 
 DEFAULT_PUE: Final = 1.15
 DRAFTED: Final = "deepseek-v4-pro"
@@ -40,6 +42,10 @@ class For:
     prefill_apart: Annotated[bool, Parameter(negative="", help="Prompts are read on other such chips.")] = False
     retries: Annotated[float, Parameter(help="Share of requests made once more.")] = 0.05
     batchable: Annotated[float, Parameter(help="Share of requests that can wait for a batch lane.")] = 0.0
+    retrieval_usd: Annotated[str, Parameter(help="What retrieval costs a request.")] = "0"
+    tools_usd: Annotated[str, Parameter(help="What tools cost a request.")] = "0"
+    safety_usd: Annotated[str, Parameter(help="What safety checks cost a request.")] = "0"
+    logging_usd: Annotated[str, Parameter(help="What logging costs a request.")] = "0"
 
 
 @Parameter(name="*")
@@ -94,6 +100,7 @@ def floor(
     answer = Answer.of(
         plan,
         Habits(work.retries, work.batchable),
+        _request(work),
         facts.costs.acceptance[DRAFTED],
         offers(load_book(), plan.deployment.shape.name, plan.traffic, now_us()),
         training,
@@ -180,6 +187,20 @@ def _pue(facts: Facts, at: At) -> float:
     if at.pue is not None:
         return at.pue
     return facts.costs.operator(at.operator).pue if at.operator else DEFAULT_PUE
+
+
+def _request(work: For) -> Request:
+    cached = round(work.input_tokens * work.cached_share)
+    return Request(
+        fresh_tokens=work.input_tokens - cached,
+        output_tokens=work.output_tokens,
+        cached_tokens=cached,
+        retrieval_nano=usd("--retrieval-usd", work.retrieval_usd),
+        tools_nano=usd("--tools-usd", work.tools_usd),
+        safety_nano=usd("--safety-usd", work.safety_usd),
+        logging_nano=usd("--logging-usd", work.logging_usd),
+        retries_ppm=round(work.retries * MILLION),
+    )
 
 
 def _training(at: At) -> tuple[Money, int] | None:

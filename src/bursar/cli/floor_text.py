@@ -12,7 +12,7 @@ from bursar.physics.cost import JOULES_PER_KWH, Owned, dollars, electricity
 from bursar.physics.dials import Turn
 from bursar.physics.floor import Floor, Plan, Rate, break_even, floor
 from bursar.physics.footprint import Region
-from bursar.physics.request import listed
+from bursar.physics.request import Request, at_floor, listed
 from bursar.physics.technique import Saving, savings
 from bursar.physics.training import amortised_nano_per_million
 
@@ -52,6 +52,7 @@ class Answer:
     request: tuple[Turn, ...]
     techniques: tuple[Saving, ...]
     offers: tuple[Offer, ...]
+    parts: Mapping[str, Money]
     training_nano: Money | None
     place: Place | None
 
@@ -60,6 +61,7 @@ class Answer:
         cls,
         plan: Plan,
         habits: Habits,
+        request: Request,
         accepted: Sequence[float],
         asked: tuple[Offer, ...],
         training: tuple[Money, int] | None,
@@ -73,6 +75,7 @@ class Answer:
             request_board(plan, habits),
             savings(plan, accepted),
             asked,
+            at_floor(plan, request),
             amortised_nano_per_million(*training) if training is not None else None,
             place,
         )
@@ -106,6 +109,9 @@ def show(answer: Answer, assumed: str) -> None:
     out.print()
     _show_techniques(answer.techniques)
     out.print()
+    out.print("A thousand requests by their parts")
+    _show_parts(answer.parts)
+    out.print()
     out.print(_honesty(found))
 
 
@@ -130,6 +136,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "request": {
             "dollars": found.request_dollars,
             "parts_dollars": dict(found.parts_dollars),
+            "usd_by_part": {name: nano_to_usd(nano) for name, nano in answer.parts.items()},
             "joules": found.joules_per_request,
             **_left_behind(answer),
         },
@@ -298,6 +305,15 @@ def _show_techniques(found: tuple[Saving, ...]) -> None:
         for each in found
     ]
     print_table(["technique", "setting", "saves of a request"], rows, title="What techniques save here")
+
+
+def _show_parts(parts: Mapping[str, Money]) -> None:
+    whole = sum(parts.values())
+    rows = [
+        [name, nano_to_usd(nano * 1_000, 6), f"{nano / whole:.0%}"] for name, nano in parts.items() if nano
+    ]  # float
+    rows.append(["all", nano_to_usd(whole * 1_000, 6), ""])
+    print_table(["part", "USD", "share"], rows, right=(1, 2))
 
 
 def _honesty(found: Floor) -> str:

@@ -5,11 +5,13 @@ half-even once. The rates may be a list's or a floor's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from typing import Final
 
 from bursar.core.errors import ConfigError, UnpricedUsage
-from bursar.core.money import Money, div_half_even
+from bursar.core.money import NANO_PER_USD, Money, div_half_even
+from bursar.physics.floor import Plan, floor, settled
 from bursar.prices.price import RateCard
 from bursar.prices.units import MILLION
 
@@ -87,3 +89,17 @@ def listed(card: RateCard, input_tokens: int) -> Rates:
             raise UnpricedUsage(card.price_id, leaf)
         found.append(rate.at(input_tokens))
     return Rates(*found)
+
+
+def at_floor(plan: Plan, request: Request) -> Mapping[str, Money]:
+    """Give what each part of a request costs at a working point's floor, idle capacity apart.
+
+    Tokens are priced as on machines that never wait; what the working point's idle time adds to them, power with it, is
+    the idle part, whatever the request says of it.
+    """
+    fixed = settled(plan)
+    busy = floor(replace(fixed, terms=replace(plan.terms, utilisation=1.0, reserve=0.0)))
+    rates = Rates(busy.fresh.nano, busy.cached.nano, busy.output.nano, busy.output.nano)
+    idle_dollars = floor(fixed).request_dollars - busy.request_dollars
+    idle_nano = round(Fraction(idle_dollars) * NANO_PER_USD * (MILLION + request.retries_ppm) / MILLION)
+    return {**parts(replace(request, idle_ppm=0), rates), "idle": idle_nano}
