@@ -12,13 +12,16 @@ from bursar.cli.machines import NOWHERE, On, deployment_of, model_shape, usd
 from bursar.core.errors import ConfigError, OperatorError
 from bursar.core.money import Money, nano_to_usd, usd_to_nano
 from bursar.physics.asked import offers
-from bursar.physics.boards import Habits
+from bursar.physics.boards import Habits, machine_board, request_board
 from bursar.physics.cost import Holding, Owned, Rented, Terms
 from bursar.physics.facts import Facts, load
 from bursar.physics.floor import Plan, Store
-from bursar.physics.request import Request
+from bursar.physics.floor import floor as physics_floor
+from bursar.physics.request import Request, at_floor
 from bursar.physics.serving import Promise, Traffic
 from bursar.physics.shape import Shape
+from bursar.physics.technique import savings
+from bursar.physics.training import amortised_nano_per_million
 from bursar.prices import load as load_book
 from bursar.prices.units import MILLION
 
@@ -96,16 +99,7 @@ def floor(
     if model is None:
         raise OperatorError("name a model or the path of its config.json; `bursar floor --list models` names the known")
     plan = _plan(facts, model_shape(facts, model), on, work, at)
-    training = _training(at)
-    answer = Answer.of(
-        plan,
-        Habits(work.retries, work.batchable),
-        _request(work),
-        facts.costs.acceptance[DRAFTED],
-        offers(load_book(), plan.deployment.shape.name, plan.traffic, now_us()),
-        training,
-        _place(facts, at),
-    )
+    answer = _answer(facts, plan, work, at)
     if plot is not None:
         from bursar.cli.floor_plot import draw
 
@@ -114,6 +108,21 @@ def floor(
         print_json(as_json(answer))
     else:
         show(answer, _assumed(facts, on, at))
+
+
+def _answer(facts: Facts, plan: Plan, work: For, at: At) -> Answer:
+    """Work everything out."""
+    return Answer(
+        plan=plan,
+        floor=physics_floor(plan),
+        machine=machine_board(plan),
+        request=request_board(plan, Habits(work.retries, work.batchable)),
+        techniques=savings(plan, facts.costs.acceptance[DRAFTED]),
+        offers=offers(load_book(), plan.deployment.shape.name, plan.traffic, now_us()),
+        parts=at_floor(plan, _request(work)),
+        training_nano=_training(at),
+        place=_place(facts, at),
+    )
 
 
 def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
@@ -203,8 +212,10 @@ def _request(work: For) -> Request:
     )
 
 
-def _training(at: At) -> tuple[Money, int] | None:
-    return (usd("--training-usd", at.training_usd), at.tokens_served) if at.training_usd is not None else None
+def _training(at: At) -> Money | None:
+    if at.training_usd is None:
+        return None
+    return amortised_nano_per_million(usd("--training-usd", at.training_usd), at.tokens_served)
 
 
 def _assumed(facts: Facts, on: On, at: At) -> str:

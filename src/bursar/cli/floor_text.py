@@ -1,20 +1,19 @@
 """Gather what `bursar floor` answers, and write it for people and for machines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bursar.cli.common import console, print_table
-from bursar.core.money import Money, nano_to_usd
+from bursar.core.money import Money, div_half_even, nano_to_usd
 from bursar.physics.asked import Offer, middle
-from bursar.physics.boards import Habits, biggest, machine_board, request_board
+from bursar.physics.boards import biggest
 from bursar.physics.cost import JOULES_PER_KWH, Owned, dollars, electricity
 from bursar.physics.dials import Turn
-from bursar.physics.floor import Floor, Plan, Rate, break_even, floor
+from bursar.physics.floor import Floor, Plan, Rate, break_even
 from bursar.physics.footprint import Region
-from bursar.physics.request import Request, at_floor, listed
-from bursar.physics.technique import Saving, savings
-from bursar.physics.training import amortised_nano_per_million
+from bursar.physics.request import listed
+from bursar.physics.technique import Saving
 
 MILLION: Final = 1_000_000
 _KINDS: Final = {"fresh": "input", "cached": "cached input", "output": "output"}
@@ -55,30 +54,6 @@ class Answer:
     parts: Mapping[str, Money]
     training_nano: Money | None
     place: Place | None
-
-    @classmethod
-    def of(
-        cls,
-        plan: Plan,
-        habits: Habits,
-        request: Request,
-        accepted: Sequence[float],
-        asked: tuple[Offer, ...],
-        training: tuple[Money, int] | None,
-        place: Place | None,
-    ) -> "Answer":
-        """Work everything out."""
-        return cls(
-            plan,
-            floor(plan),
-            machine_board(plan),
-            request_board(plan, habits),
-            savings(plan, accepted),
-            asked,
-            at_floor(plan, request),
-            amortised_nano_per_million(*training) if training is not None else None,
-            place,
-        )
 
     @property
     def rates(self) -> Mapping[str, Rate]:
@@ -308,11 +283,13 @@ def _show_techniques(found: tuple[Saving, ...]) -> None:
 
 
 def _show_parts(parts: Mapping[str, Money]) -> None:
-    whole = sum(parts.values())
+    whole_nano = sum(parts.values())
     rows = [
-        [name, nano_to_usd(nano * 1_000, 6), f"{nano / whole:.0%}"] for name, nano in parts.items() if nano
-    ]  # float
-    rows.append(["all", nano_to_usd(whole * 1_000, 6), ""])
+        [name, nano_to_usd(nano * 1_000, 6), f"{div_half_even(nano * 100, whole_nano)}%"]
+        for name, nano in parts.items()
+        if nano
+    ]
+    rows.append(["all", nano_to_usd(whole_nano * 1_000, 6), ""])
     print_table(["part", "USD", "share"], rows, right=(1, 2))
 
 
