@@ -33,7 +33,6 @@ from bench.figures import Figure, arguments, show
 from bench.profiled import Profiled
 from bursar.physics.deployment import Deployment
 from bursar.physics.facts import load as load_facts
-from bursar.physics.step import ROOFLINE
 from bursar.simulate.engine import Engine
 from bursar.simulate.fleet import Fleet, simulate
 from bursar.simulate.modelled import Modelled, blocks_beside
@@ -127,7 +126,7 @@ def fleet(chip: str, replicas: int) -> Fleet:
     facts = load_facts()
     deployment = Deployment(facts.shape("Meta-Llama-3.1-8B"), facts.chip(chip))
     engine = Engine(blocks=blocks_beside(deployment), sequences=1_024, step_tokens=8_192)
-    return Fleet(engine, Modelled(deployment, ROOFLINE), replicas)
+    return Fleet(engine, Modelled(deployment, facts.times.of(deployment)), replicas)
 
 
 def repeated(trace: Trace, count: int) -> Trace:

@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bursar.cli.common import Json, print_json, print_table
-from bursar.cli.machines import CALIBRATION, On, deployment_of, model_shape
+from bursar.cli.machines import On, deployment_of, model_shape
 from bursar.cli.simulate import DEFAULT_PROMISE, Model, Paid, Promised, Replayed, Seed, rate_of, trace_of
 from bursar.core.errors import ConfigError, OperatorError
 from bursar.core.money import Money, nano_to_usd
 from bursar.physics.deployment import Deployment
 from bursar.physics.facts import Facts, load
 from bursar.physics.shape import Shape
+from bursar.simulate.bill import extrapolates
 from bursar.simulate.capacity import Case, Found, on_chips, smallest_groups, solve
 from bursar.simulate.fleet import Router
 from bursar.simulate.trace import Trace
@@ -34,6 +35,7 @@ class Priced:
 
     found: Found
     hour_nano: Money | None
+    extrapolates: tuple[str, ...] = ()
 
     @property
     def chips(self) -> int:
@@ -65,7 +67,9 @@ def capacity(
     placed = _placed(facts, model_shape(facts, model), chips.split(","), gpus, weights)
     loads = _scales(scale)
     cases = [
-        Case(each, replayed, times, promised.promise, CALIBRATION, router=router) for each in placed for times in loads
+        Case(each, replayed, times, promised.promise, facts.times.of(each), router=router)
+        for each in placed
+        for times in loads
     ]
     found = _by_ray(cases, ray) if ray is not None else _by_processes(cases, jobs)
     priced = sorted((_price(facts, each) for each in found), key=_order)
@@ -161,10 +165,11 @@ def _progress() -> Progress:
 
 
 def _price(facts: Facts, found: Found) -> Priced:
-    if found.replicas is None:
+    if found.replicas is None or found.report is None:
         return Priced(found, None)
     placed = found.case.deployment
-    return Priced(found, rate_of(facts, placed, Paid()).hour_nano * found.replicas * placed.chips)
+    hour_nano = rate_of(facts, placed, Paid()).hour_nano * found.replicas * placed.chips
+    return Priced(found, hour_nano, extrapolates(found.report, placed, found.case.calibration, facts.energy))
 
 
 def _order(priced: Priced) -> tuple[float, int, str, int]:
@@ -185,6 +190,7 @@ def _row_json(priced: Priced) -> dict[str, Any]:
         "guess": found.guess,
         "tried": list(found.tried),
         "reason": found.reason,
+        "extrapolates": list(priced.extrapolates),
         "figures": None if found.report is None else dict(found.report.figures()),
     }
 
@@ -209,8 +215,9 @@ def _show(priced: Sequence[Priced], trace: Trace, promised: Promised) -> None:
     )
     for line in refused:
         print(line)
-    if CALIBRATION.chip == "any":
-        print("extrapolates: step times, on no measured chip")
+    beyond = dict.fromkeys(what for each in priced for what in each.extrapolates)
+    if beyond:
+        print(f"extrapolates: {'; '.join(beyond)}")
 
 
 def _row(priced: Priced, *, best: bool) -> list[str]:

@@ -13,10 +13,6 @@ from bursar.physics.config import shape_of
 from bursar.physics.deployment import Deployment
 from bursar.physics.facts import Facts
 from bursar.physics.shape import Shape
-from bursar.physics.step import ROOFLINE, Calibration
-
-CALIBRATION: Final[Calibration] = ROOFLINE
-"""What step times are predicted with."""
 
 
 @Parameter(name="*")

@@ -8,14 +8,15 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from bursar.cli.common import Json, print_json
-from bursar.cli.machines import CALIBRATION, NOWHERE, On, deployment_of, model_shape, usd
+from bursar.cli.machines import NOWHERE, On, deployment_of, model_shape, usd
 from bursar.cli.simulate_text import Answer, as_json, show
 from bursar.core.errors import ConfigError, OperatorError
 from bursar.core.money import Money
 from bursar.physics.deployment import Deployment
 from bursar.physics.energy import Site
 from bursar.physics.facts import Facts, load
-from bursar.simulate.bill import Rate, bill
+from bursar.physics.step import Calibration
+from bursar.simulate.bill import Rate, bill, extrapolates
 from bursar.simulate.engine import Engine
 from bursar.simulate.fleet import Fleet, Router, simulate
 from bursar.simulate.modelled import Modelled, blocks_beside
@@ -98,17 +99,19 @@ def simulate_command(
     """
     facts = load()
     deployment = deployment_of(facts, model_shape(facts, model), on)
-    fleet = fleet_of(deployment, serving, replicas)
+    calibration = facts.times.of(deployment)
+    fleet = fleet_of(deployment, calibration, serving, replicas)
     replayed = trace_of(trace, seed, scale)
     run = simulate(fleet, replayed)
     found = report(run, promised.promise)
     paid_for = bill(found, replicas, deployment, facts.energy, rate_of(facts, deployment, paid))
     ends = tuple(
         report(simulate(_at(fleet, factor), replayed), promised.promise)
-        for factor in (math.exp(-CALIBRATION.error), math.exp(CALIBRATION.error))
+        for factor in (math.exp(-calibration.error), math.exp(calibration.error))
         if interval
     )
-    answer = Answer(deployment, fleet, replayed, promised.promise, found, paid_for, ends, seed)
+    beyond = extrapolates(found, deployment, calibration, facts.energy)
+    answer = Answer(deployment, fleet, replayed, promised.promise, found, paid_for, ends, seed, beyond)
     if plot is not None:
         from bursar.cli.simulate_plot import draw
 
@@ -119,11 +122,11 @@ def simulate_command(
         show(answer)
 
 
-def fleet_of(deployment: Deployment, serving: Serving, replicas: int) -> Fleet:
+def fleet_of(deployment: Deployment, calibration: Calibration, serving: Serving, replicas: int) -> Fleet:
     """Put an engine on a deployment, as often as there are replicas."""
     blocks = serving.kv_blocks if serving.kv_blocks is not None else blocks_beside(deployment)
     engine = Engine(blocks, serving.step_tokens, serving.sequences, prefix_cache=serving.prefix_cache)
-    return Fleet(engine, Modelled(deployment, CALIBRATION), replicas, serving.router)
+    return Fleet(engine, Modelled(deployment, calibration), replicas, serving.router)
 
 
 def trace_of(text: str, seed: int, scale: float = 1.0) -> Trace:

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bursar.cli.common import print_table
-from bursar.cli.machines import CALIBRATION
 from bursar.core.money import Money, nano_to_usd
-from bursar.physics.deployment import Batch, Deployment
-from bursar.physics.step import step
+from bursar.physics.deployment import Deployment
 from bursar.simulate.bill import Bill
 from bursar.simulate.fleet import Fleet
 from bursar.simulate.report import Promise, Report, Spread
@@ -31,15 +29,7 @@ class Answer:
     bill: Bill
     ends: Sequence[Report]
     seed: int
-
-    @property
-    def extrapolates(self) -> tuple[str, ...]:
-        """Say where step times and energy lie outside their calibration."""
-        work = self.report.work
-        mean = Batch(work.decode_tokens / work.steps, work.context_tokens / max(work.decode_tokens, 1))
-        timed = step(self.deployment, mean, CALIBRATION).extrapolates
-        times = ("step times, on no measured chip",) if CALIBRATION.chip == "any" else ()
-        return tuple(dict.fromkeys((*times, *timed, *(f"energy: {each}" for each in self.bill.extrapolates))))
+    extrapolates: tuple[str, ...]
 
 
 def show(answer: Answer) -> None:
@@ -138,7 +128,7 @@ def _lines(answer: Answer) -> list[list[str]]:
             "energy",
             f"{paid.energy_kwh:,.3f} kWh ({_kwh(paid)}), {paid.energy_j_per_output_token:,.2f} J an output token",
         ],
-        ["cost", f"{nano_to_usd(paid.million_tokens_nano)} USD per million tokens, {_output(paid)}"],
+        ["cost", f"{_usd(paid.million_tokens_nano)} USD per million tokens, {_output(paid)}"],
     ]
 
 
