@@ -64,7 +64,7 @@ def deployment_of(facts: Facts, shape: Shape, on: On) -> Deployment:
         weights=weights,
         cache=on.cache,
         engine=on.engine,
-        compute=weights if weights in chip.flops_per_s else "bf16",
+        compute=weights if weights.removesuffix("_block") in chip.flops_per_s else "bf16",
     )
 
 

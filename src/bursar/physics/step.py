@@ -15,7 +15,7 @@ __all__ = ["ROOFLINE", "Calibration", "Step", "overheads", "piece_s", "seconds_o
 
 _SHARPNESS: Final = 4.0
 _FORMATS: Final = ("fp8", "fp4")
-_NARROW: Final[Mapping[str, str]] = {"int8": "fp8", "int4": "fp4"}
+_NARROW: Final[Mapping[str, str]] = {"fp8_block": "fp8", "int8": "fp8", "int4": "fp4"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def _layers_s(deployment: Deployment, rates: Rates) -> float:
     seconds += rates.latent_layer_s * _count(shape, lambda mixer: isinstance(mixer, Latent))
     seconds += rates.index_layer_s * _count(shape, lambda mixer: isinstance(mixer, Latent) and bool(mixer.selected))
     seconds += rates.state_layer_s * _count(shape, lambda mixer: isinstance(mixer, Recurrent))
-    if deployment.weights == "fp8":
+    if deployment.weights in ("fp8", "fp8_block"):
         return seconds + 2 * rates.fp8_layer_s * shape.layer_count + rates.fp8_expert_layer_s * routed
     if deployment.weights == "fp4":
         return seconds + 2 * rates.fp4_layer_s * (shape.layer_count - routed) + rates.fp4_expert_layer_s * routed
@@ -123,4 +123,4 @@ def _shares(chip: Chip, work: Work, rates: Rates) -> tuple[float, float, float, 
 def format_of(chip: Chip, precision: str) -> str:
     """Say in which format a chip computes what is asked for in another: bf16 where it has no units for it."""
     narrow = _NARROW.get(precision, precision)
-    return narrow if narrow in _FORMATS and precision in chip.flops_per_s else "bf16"
+    return narrow if narrow in _FORMATS and precision.removesuffix("_block") in chip.flops_per_s else "bf16"
