@@ -109,6 +109,14 @@ def test_a_request_is_told_by_its_parts(bare_cli: Cli) -> None:
     assert "A thousand requests by their parts" in bare_cli("floor", *WORK).out
 
 
+def test_a_laptop_is_no_server(bare_cli: Cli) -> None:
+    given = ("Qwen3-0.6B", "--chip", "LAPTOP-CPU", "--own", "--capex-usd", "1500", "--slo-tpot-ms", "500")
+    found = answered(bare_cli, *given)
+    seconds = found["tpot_ms"] / 1_000 / found["batch"] * 300
+    assert found["request"]["joules"] / 1.15 < 2.5 * seconds * 80  # what a laptop can draw, idle time with it
+    assert any("plain roofline" in each for each in found["extrapolates"])
+
+
 def test_training_is_carried_by_the_tokens_served(bare_cli: Cli) -> None:
     found = answered(bare_cli, *WORK, "--training-usd", "5576000", "--tokens-served", "100000000000000")
     assert found["training_usd_per_million"] == "0.05576"

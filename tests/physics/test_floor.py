@@ -188,6 +188,17 @@ def test_the_interval_holds_the_price_and_widens_with_the_error() -> None:
     assert surer.output.high_nano - surer.output.low_nano < found.output.high_nano - found.output.low_nano
 
 
+def test_the_interval_is_wider_on_a_chip_that_was_not_measured() -> None:
+    found = {}
+    for chip in ("H100", "MI300X", "LAPTOP-CPU"):
+        working = replace(plan("Qwen3-8B", 1, chip), promise=Promise(2_000.0))
+        found[chip] = floor(replace(working, calibration=FACTS.times.of(working.deployment)))
+    assert found["MI300X"].error >= 2 * found["H100"].error > 0
+    assert any("MI300X was not measured" in each for each in found["MI300X"].extrapolates)
+    assert any("plain roofline" in each for each in found["LAPTOP-CPU"].extrapolates)
+    assert not any("chip" in each for each in found["H100"].extrapolates)
+
+
 def test_shares_of_what_binds_add_up() -> None:
     found = PLAN.pace
     assert all(sum(shares.values()) == pytest.approx(1) for shares in found.binds.values())

@@ -13,7 +13,9 @@ from bursar.core.errors import ConfigError, OperatorError
 from bursar.core.money import Money, nano_to_usd, usd_to_nano
 from bursar.physics.asked import offers
 from bursar.physics.boards import Habits, machine_board, request_board
+from bursar.physics.chip import Chip
 from bursar.physics.cost import Holding, Owned, Rented, Terms
+from bursar.physics.energy import Site
 from bursar.physics.facts import Facts, load
 from bursar.physics.floor import Plan, Store
 from bursar.physics.floor import floor as physics_floor
@@ -26,6 +28,7 @@ from bursar.prices import load as load_book
 from bursar.prices.units import MILLION
 
 DEFAULT_PUE: Final = 1.15
+LAPTOP: Final = Site(host_w=10.0, fans=0.02, supply=0.9)
 DRAFTED: Final = "deepseek-v4-pro"
 """Whose measured acceptance stands for speculative decoding: the lowest of those known."""
 
@@ -143,7 +146,13 @@ def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
         Store(facts.costs.memory.nano),
         facts.times.of(deployment),
         facts.energy,
+        _server(deployment.chip),
     )
+
+
+def _server(chip: Chip) -> Site:
+    """Say what stands around a chip; one that is a machine by itself has a small one's memory, disk and fan."""
+    return Site() if chip.chips_per_node > 1 else LAPTOP
 
 
 def _holding(facts: Facts, chip: str, at: At) -> Holding:

@@ -11,6 +11,8 @@ from bursar.physics.shape import Compressed
 
 HOPPER: Final = "Hopper"
 BLACKWELL: Final = "Blackwell"
+ACCELERATOR_FLOPS_PER_BYTE: Final = 50.0
+"""What every accelerator of the facts computes for each byte it can read, by far; processors compute about 10."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +116,13 @@ class Calibrations:
     by: Mapping[tuple[str, str], Calibration]
 
     def of(self, deployment: Deployment) -> Calibration:
-        """Give the calibration of a deployment's engine on its chip. Raises `ConfigError` for an unknown engine."""
+        """Give the calibration of a deployment's engine on its chip, the plain roofline for what is no accelerator.
+
+        Raises `ConfigError` for an unknown engine.
+        """
+        chip = deployment.chip
+        if chip.flops_per_s["bf16"] < ACCELERATOR_FLOPS_PER_BYTE * chip.memory_bytes_per_s:
+            return ROOFLINE
         found = self.by.get((deployment.engine, generation_of(deployment.chip)))
         if found is None:
             engines = ", ".join(sorted({engine for engine, _ in self.by}))
