@@ -253,7 +253,7 @@ def _asked(answer: Answer) -> list[str]:
     own = answer.floor.request_dollars
     return [
         *lines,
-        f"sellers   {len(answer.offers)} in the price book: the cheapest ({least.seller}) asks "
+        f"sellers   {len(answer.offers)} in the price book: {least.seller} asks least, "
         f"{least.request_dollars / own:.2f} times the floor, the middle one {median / own:.2f} times",
     ]
 
