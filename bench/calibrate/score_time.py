@@ -126,14 +126,19 @@ def plain(table: Table, calibration: Calibration) -> tuple[Array, Array]:
     return np.array([each.tpot_s for each in told]), np.array([each.ttft_s for each in told])
 
 
-def half_widths(table: Table, scheme: Scheme) -> float:
-    """Give the half width for a model nobody has seen: from each model's errors in a fit without it."""
-    off = np.zeros(len(table.runs))
+def half_widths(table: Table, scheme: Scheme) -> tuple[float, float]:
+    """Give the half width for a model nobody has seen, and for one on a generation of chips nobody has seen.
+
+    From each model's errors in a fit without it, or without it and without all chips of the runs' generation.
+    """
+    off = np.zeros((2, len(table.runs)))
+    everywhere = np.ones_like(table.blackwell)
     for model in set(table.model.tolist()):
-        mine = table.model == model
-        names, point = fit(table, scheme, table.fits & ~mine)
-        off[mine] = np.log(table.tpot_s / answer(table, names, point).tpot_s)[mine]
-    return half_width(off, table.model)
+        for row, away in ((0, ~everywhere), (1, table.blackwell), (1, ~table.blackwell)):
+            mine = (table.model == model) & (away if row else everywhere)
+            names, point = fit(table, scheme, table.fits & (table.model != model) & ~away)
+            off[row, mine] = np.log(table.tpot_s / answer(table, names, point).tpot_s)[mine]
+    return half_width(off[0], table.model), half_width(off[1], table.model)
 
 
 def figures(scored: Scored) -> list[Figure]:

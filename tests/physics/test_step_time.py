@@ -124,6 +124,12 @@ def test_a_step_outside_of_what_was_measured_says_so(deployment: Deployment, bat
     assert any(each.startswith(said) for each in step(deployment, batch, of(deployment)).extrapolates)
 
 
+def test_the_interval_is_wider_on_a_chip_nobody_measured() -> None:
+    calibration = of(DEPLOYMENTS[0])
+    known, unknown = (calibration.error_on(FACTS.chip(name)) for name in ("H200", "A100"))
+    assert known == calibration.error < unknown == calibration.error_elsewhere
+
+
 def test_a_step_within_says_nothing_and_the_plain_roofline_that_it_rests_on_nothing() -> None:
     assert step(DEPLOYMENTS[0], Batch(64, 1_000), of(DEPLOYMENTS[0])).extrapolates == ()
     (said,) = step(DEPLOYMENTS[0], Batch(64, 1_000), ROOFLINE).extrapolates

@@ -52,7 +52,7 @@ def loop_apart(readers: Pool, writers: Pool, traffic: Traffic, clients: Clients,
         share = min(room, clients.concurrency * writing_s / (writing_s + ttft_s))
         decoding = (decoding + share) / 2
     ttft_s += max(0.0, clients.concurrency / room - 1) * writing_s
-    error = max(readers.calibration.error, writers.calibration.error)
+    error = max(pool.calibration.error_on(pool.deployment.chip) for pool in (readers, writers))
     return Loop(ttft_s, writing_s / traffic.output_tokens, decoding, clients.concurrency > room, error)
 
 

@@ -93,7 +93,8 @@ class Calibration:
     """Hold what was fitted for one engine on one generation of chips.
 
     `error` is the half width of the 90 % interval of ln(measured / predicted) on model families that were left out of
-    the fit. `range` is None where nothing was measured.
+    the fit, `error_elsewhere` where all chips of their generation were left out too. `range` is None where nothing was
+    measured.
     """
 
     engine: str
@@ -102,6 +103,12 @@ class Calibration:
     error: float
     source: str
     range: Range | None = None
+    error_elsewhere: float = 0.0
+
+    def error_on(self, chip: Chip) -> float:
+        """Give the half width on a chip: wider on one that was not measured."""
+        measured = self.range is not None and chip.name in self.range.chips
+        return self.error if measured else max(self.error, self.error_elsewhere)
 
 
 def generation_of(chip: Chip) -> str:

@@ -150,7 +150,8 @@ def _times(found: Mapping[str, Any]) -> Calibrations:
     for who, rates in found["rates"].items():
         engine, generation = who.split()
         held = msgspec.convert(rates, Rates)
-        by[engine, generation] = Calibration(engine, generation, held, found["error"], source, ranges[generation])
+        errors = found["error"], found["error_elsewhere"]
+        by[engine, generation] = Calibration(engine, generation, held, errors[0], source, ranges[generation], errors[1])
     return Calibrations(by)
 
 

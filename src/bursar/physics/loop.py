@@ -85,7 +85,8 @@ def loop(
         decoding = (decoding + at_once * writing_s / (writing_s + waiting_s)) / 2
     ttft_s = rates.first_token_s + rates.first_token_share * read_s + wave * others_s + clients.wait_steps * decode_s
     ttft_s += (clients.concurrency / at_once - 1) * (writing_s + ttft_s)
-    return Loop(ttft_s, writing_s / traffic.output_tokens, decoding, clients.concurrency > room, calibration.error)
+    error = calibration.error_on(deployment.chip)
+    return Loop(ttft_s, writing_s / traffic.output_tokens, decoding, clients.concurrency > room, error)
 
 
 def _reading_s(

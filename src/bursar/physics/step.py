@@ -33,7 +33,7 @@ def step(deployment: Deployment, batch: Batch, calibration: Calibration) -> Step
     """Predict one step of a replica; one without tokens takes no time."""
     parts = _parts(deployment, batch, calibration.rates)
     seconds = sum(parts.values())
-    spread = math.exp(calibration.error)
+    spread = math.exp(calibration.error_on(deployment.chip))
     outside = leaves(deployment, batch.decodes, max(batch.context, batch.past), calibration)
     return Step(seconds, parts, seconds / spread, seconds * spread, outside)
 
