@@ -39,7 +39,6 @@ def main() -> None:
         "sha256": found.sha256,
         "rows": int(table.fits.sum()),
         "error": _short(error),
-        "error_elsewhere": _short(elsewhere),
         "range": {
             generation: {
                 "chips": sorted({run.deployment.chip.name for run in _of(table, generation)}),

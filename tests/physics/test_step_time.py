@@ -1,5 +1,6 @@
 """A step takes longer for more work, never for faster chips, and the sum of its parts."""
 
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -127,7 +128,11 @@ def test_a_step_outside_of_what_was_measured_says_so(deployment: Deployment, bat
 def test_the_interval_is_wider_on_a_chip_nobody_measured() -> None:
     calibration = of(DEPLOYMENTS[0])
     known, unknown = (calibration.error_on(FACTS.chip(name)) for name in ("H200", "A100"))
-    assert known == calibration.error < unknown == calibration.error_elsewhere
+    assert known == calibration.error
+    assert unknown == 2 * calibration.error
+    chip = replace(DEPLOYMENTS[0], chip=FACTS.chip("A100"))
+    taken = step(chip, Batch(1, 1_000), calibration)
+    assert math.log(taken.high_s / taken.seconds) == pytest.approx(unknown)
 
 
 def test_a_step_within_says_nothing_and_the_plain_roofline_that_it_rests_on_nothing() -> None:

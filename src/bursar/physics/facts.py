@@ -150,8 +150,7 @@ def _times(found: Mapping[str, Any]) -> Calibrations:
     for who, rates in found["rates"].items():
         engine, generation = who.split()
         held = msgspec.convert(rates, Rates)
-        errors = found["error"], found["error_elsewhere"]
-        by[engine, generation] = Calibration(engine, generation, held, errors[0], source, ranges[generation], errors[1])
+        by[engine, generation] = Calibration(engine, generation, held, found["error"], source, ranges[generation])
     return Calibrations(by)
 
 

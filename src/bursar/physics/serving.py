@@ -17,9 +17,6 @@ OTHER_BYTES: Final = 3_758_096_384
 """What else lies in it beside weights and cache: activations, graphs, buffers (aiconfigurator's system files)."""
 PREFILL_TOKENS: Final = 8_192
 """How many tokens of prompts are read in one step, as vLLM does unless told otherwise."""
-ELSEWHERE: Final = 2.0
-"""How much wider an interval is on a chip that was not measured: the best published simulator errs 1.3 to 2.6 times as
-much on chips that it was not fitted on (BLIS: A100 and L40S against H100)."""
 _LINKS: Final = (Kind.ALL_REDUCE, Kind.ALL_TO_ALL)
 
 
@@ -152,7 +149,7 @@ def pace(
         prefill=reading.step,
         writing=writing,
         decode=decode,
-        error=_error(deployment, calibration, (reading.step, decode)),
+        error=max(math.log(each.high_s / each.seconds) for each in (reading.step, decode)),
         binds={
             "prefill": bound(deployment, reading.batch, reading.step),
             "decode": bound(deployment, writing, decode),
@@ -262,13 +259,6 @@ def _batch(deployment: Deployment, promise: Promise, room: int, tpot_s: Callable
         middle = (low + high) // 2
         low, high = (middle, high) if tpot_s(middle) <= promised_s else (low, middle)
     return low, "the promised time per token"
-
-
-def _error(deployment: Deployment, calibration: Calibration, steps: tuple[Step, ...]) -> float:
-    """Give the half width of the interval of ln(seconds), wider on a chip that was not measured."""
-    stated = max(math.log(each.high_s / each.seconds) for each in steps)
-    measured = calibration.range is None or deployment.chip.name in calibration.range.chips
-    return stated if measured else max(stated, ELSEWHERE * calibration.error)
 
 
 def _held(deployment: Deployment, layer: Layer, tokens: int) -> float:
