@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -203,3 +204,12 @@ def test_a_request_without_an_answer_ends_when_its_prompt_is_read() -> None:
     run = simulate(Fleet(Engine(blocks=10), Straight()), Trace([1.0], [32], [0]))
     assert run.journal.first_s == [NEVER]
     assert run.journal.end_s == [pytest.approx(1.01 + 32 * 3e-5)]
+
+
+def test_the_timeline_has_a_sample_at_most_every_so_often() -> None:
+    trace = Trace([each / 10 for each in range(200)], [64] * 200, [20] * 200)
+    samples = simulate(Fleet(Engine(blocks=60), Straight()), trace, samples=50).timelines[0].samples
+    assert 40 <= len(samples) <= 51 + 20
+    gaps = [later.at_s - sooner.at_s for sooner, later in pairwise(samples)]
+    assert min(gaps) >= trace.span_s / 50
+    assert max(each.blocks for each in samples) <= 60

@@ -263,11 +263,13 @@ class Replica:
             held.append(piece)
 
     def _admit(self, chunks: _Chunks) -> None:
-        """Let requests into the batch, in order, while there are seats, tokens and blocks."""
+        """Let requests into the batch, in order, while there are seats, tokens and blocks.
+
+        Where a prompt is read in part, it has taken all tokens of the step, so that nobody comes in beside it.
+        """
         waiting = self._waiting
         budget = self._engine.step_tokens - len(self._running) - chunks.tokens
         seats = self._engine.sequences - len(self._running) - len(self._leaving) - len(self._read)
-        seats -= self._reading is not None
         while waiting and budget > 0 and seats > 0:
             before = chunks.tokens
             if not self._enter(waiting[0], budget, chunks):
