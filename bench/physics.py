@@ -8,13 +8,19 @@ Reads the sets in --data (default ../shared/data); their README says what they a
 import numpy as np
 
 from bench.calibrate import mlperf, score_energy, score_time
+from bench.calibrate.silicon import FILE
 from bench.figures import Figure, arguments, show
 from bursar.physics.facts import load
+
+NEEDED = (FILE, "mlenergy_v3/llm_runs_flat.csv", *(f"mlperf_inference/{name}" for name in mlperf.FILES))
 
 
 def main() -> None:
     """Score and show."""
     options = arguments(__doc__)
+    missing = [str(options.data / name) for name in NEEDED if not (options.data / name).exists()]
+    if missing:
+        raise SystemExit(f"bench.physics misses {', '.join(missing)}: name the folder with --data")
     facts = load()
     energy, time = score_energy.scores(options.data, facts), score_time.scores(options.data)
     parts = [*score_energy.figures(energy), *score_time.figures(time)]
