@@ -78,9 +78,7 @@ class Watched(Mapping[str, Any]):
 
 
 def precision_of(name: str, config: Mapping[str, Any]) -> str:
-    """Read the format from the config; some repositories say it in their name alone, or of the experts alone."""
-    if config.get("expert_dtype"):
-        return str(config["expert_dtype"])
+    """Read the format from the config; some repositories say it in their name alone."""
     stated = shape_of(name, config).precision
     by_name = {"-NVFP4": "fp4", "-FP8": "fp8"}
     return next((found for word, found in by_name.items() if word in name), stated) if stated == "bf16" else stated
@@ -92,7 +90,16 @@ def trimmed(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     text = Watched(config.get("text_config") or config)
     shape_of(name, text)
     kept = {key: value for key, value in text.config.items() if key in text.read and value is not None}
-    kept.pop("quantization_config", None)
+    for key in (
+        "quantization_config",
+        "architectures",
+        "is_encoder_decoder",
+        "dtype",
+        "torch_dtype",
+        "text_config",
+        "expert_dtype",
+    ):
+        kept.pop(key, None)
     if "tie_word_embeddings" in config:
         kept["tie_word_embeddings"] = config["tie_word_embeddings"]
     kept.pop("blocks", None)

@@ -40,6 +40,8 @@ def model_shape(facts: Facts, model: str) -> Shape:
         return facts.shape(model)
     try:
         config = json.loads(path.read_bytes())
+    except RecursionError:
+        raise ConfigError(f"{model} is nested too deep for a model's config.json") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{model} is not readable as a model's config.json: {error}") from None
     if not isinstance(config, dict):

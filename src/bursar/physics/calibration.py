@@ -141,9 +141,11 @@ class Calibrations:
 def leaves(deployment: Deployment, sequences: float, context: float, calibration: Calibration) -> tuple[str, ...]:
     """Say in words where a step lies outside of what was measured."""
     measured = calibration.range
-    if measured is None:
-        return (f"step time on {deployment.chip.name}: a plain roofline, nothing was measured",)
     found: list[str] = []
+    if not deployment.shape.known:
+        found.append(f"model kind: {deployment.shape.family} is not known, it is read as a plain decoder")
+    if measured is None:
+        return (*found, f"step time on {deployment.chip.name}: a plain roofline, nothing was measured")
     if deployment.chip.name not in measured.chips:
         found.append(f"chip: {deployment.chip.name} was not measured, rates of {', '.join(measured.chips)} are used")
     if any(isinstance(layer.mixer, Compressed) for layer in deployment.shape.layers):

@@ -164,7 +164,8 @@ class Shape:
     """Hold a model's shape. Norms, biases and towers for images and sound are left out: under 1 % of a text model.
 
     `precision` is the format its weights are published in: `bf16`, `fp8`, `fp4`; `blocks` says that its fp8 has a scale
-    for each block of weights, not for each channel.
+    for each block of weights, not for each channel. `known` is false of a family nobody looked at, which is
+    read as a plain decoder.
     """
 
     name: str
@@ -175,6 +176,7 @@ class Shape:
     tied: bool = False
     precision: str = "bf16"
     blocks: bool = False
+    known: bool = True
 
     @property
     def layer_count(self) -> int:
