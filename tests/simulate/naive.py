@@ -108,7 +108,7 @@ class Naive:
         found, blocks = self.find(each)
         busy = sum(block.users > 0 for block in blocks)
         needed = -(-each.known // 16) - busy
-        reserve = self.engine.reserve if each.priority >= BATCH else 0
+        reserve = self.engine.reserve if each.priority >= BATCH and len(self.free) < self.engine.blocks else 0
         if needed > len(self.free) - reserve:
             return False
         for block in blocks:

@@ -213,3 +213,11 @@ def test_the_timeline_has_a_sample_at_most_every_so_often() -> None:
     gaps = [later.at_s - sooner.at_s for sooner, later in pairwise(samples)]
     assert min(gaps) >= trace.span_s / 50
     assert max(each.blocks for each in samples) <= 60
+
+
+def test_a_request_of_the_batch_lane_that_needs_its_reserve_runs_when_nobody_else_does() -> None:
+    trace = Trace([0.0, 0.0], [150, 40], [90, 20], priority=[BATCH, 0])
+    run = simulate(Fleet(Engine(blocks=15, reserve_share=0.3), Straight()), trace)
+    assert NEVER not in run.journal.end_s
+    assert run.journal.end_s[1] < run.journal.end_s[0]
+    assert run.work[0].blocks_max == 15

@@ -285,7 +285,7 @@ class Replica:
         tokens = aside.tokens if aside is not None else self._input[index]
         pieces, used, done, again = self._remembered(index, aside) if self._pieces or aside else ((), 0, 0, 0)
         needed = blocks_of(tokens) - used * pool.piece_blocks
-        if needed > pool.free or (rank >> RANK_BITS >= BATCH and needed > pool.free - self._engine.reserve):
+        if needed > pool.free - self._kept_from(rank):
             return False
         if pieces:
             pool.share(pieces)
@@ -302,6 +302,15 @@ class Replica:
         chunks.add(chunk, done)
         self._has_read(_Reading(rank, tokens, done + chunk))
         return True
+
+    def _kept_from(self, rank: int) -> int:
+        """Count the free blocks a request may not take: the batch lane's reserve, unless nobody else has any.
+
+        Without that exception a request of the batch lane that needs more than the rest would wait for ever.
+        """
+        if rank >> RANK_BITS < BATCH or self._pool.free == self._engine.blocks:
+            return 0
+        return self._engine.reserve
 
     def _remembered(self, index: int, aside: _Aside | None) -> tuple[tuple[int, ...], int, int, int]:
         """Find what the cache has of a prompt: pieces, how many are in use, tokens in all, own blocks among them."""
