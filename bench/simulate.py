@@ -10,10 +10,10 @@ each one's own error. The anchor is the same of what the data's own simulator sa
 RTX 4090's engine logged, less the one vLLM never gives out; of the RTX PRO 6000, whose log lacks them, those beside the
 weights in 0.9 of 96 GB, where they do not bind.
 
-Speed: `simulate.rps_1core` replays Azure's hour of conversations on H100s running Llama-3.1-8B, sped up until the cache
-is at least 70 % in use: the mean while replicas work, over their blocks. It is the best of several rounds on one core,
-with the trace in memory; the first round fills the tables of step times. `simulate.sweep_s` is 16 fleets of 100,000
-requests each on 2 processes.
+Speed: `simulate.rps_1core` replays Azure's hour of conversations on H100s running Llama-3.1-8B, ten times its requests, so
+that the cache is at least 70 % in use: the mean while replicas work, over their blocks. It is the best of several rounds on
+one core, with the trace in memory; the first round fills the tables of step times. `simulate.sweep_s` is 16 fleets of
+100,000 requests each, the busiest stretch of the same, on 2 processes.
 """
 
 import csv
@@ -35,6 +35,7 @@ from bursar.physics.deployment import Deployment
 from bursar.physics.facts import load as load_facts
 from bursar.simulate.engine import Engine
 from bursar.simulate.fleet import Fleet, simulate
+from bursar.simulate.load import Stretch, multiplied
 from bursar.simulate.modelled import Modelled, blocks_beside
 from bursar.simulate.report import Promise, report
 from bursar.simulate.trace import Trace
@@ -129,18 +130,9 @@ def fleet(chip: str, replicas: int) -> Fleet:
     return Fleet(engine, Modelled(deployment, facts.times.of(deployment)), replicas)
 
 
-def repeated(trace: Trace, count: int) -> Trace:
-    """Play a trace again and again, until there are `count` requests."""
-    hour_s = trace.span_s + 1
-    rounds = -(-count // len(trace))
-    arrival_s = [at_s + hour_s * each for each in range(rounds) for at_s in trace.arrival_s]
-    inputs, outputs = (list(column) * rounds for column in (trace.input_tokens, trace.output_tokens))
-    return Trace(arrival_s[:count], inputs[:count], outputs[:count], name=trace.name)
-
-
 def speed(rounds: int) -> Figure:
     """Measure simulated requests a second on one core, with the cache in use."""
-    trace, work = load("azure-conv").scaled(10), fleet("H100", 2)
+    trace, work = multiplied(load("azure-conv"), 10), fleet("H100", 2)
     taken = []
     for _ in range(rounds):
         before = time.perf_counter()
@@ -158,7 +150,7 @@ def speed(rounds: int) -> Figure:
 
 def _one(case: tuple[str, int, int]) -> tuple[int, float]:
     chip, replicas, count = case
-    run = simulate(fleet(chip, replicas), repeated(load("azure-conv"), count).scaled(10))
+    run = simulate(fleet(chip, replicas), multiplied(load("azure-conv"), 10, Stretch(count)))
     return len(run.trace), report(run, Promise()).kv_use
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from bench.profiled import Profiled
-from bench.simulate import error_pct, repeated
-from bursar.simulate.trace import Trace
+from bench.simulate import error_pct
 
 SIZES = [16 << power for power in range(11)]
 LAYERS = ("layernorm", "qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn", "down_proj", "embedding")
@@ -53,8 +52,3 @@ def test_an_error_is_the_mean_of_four() -> None:
     assert error_pct(was, was) == 0
     assert error_pct(was * 0.9, was) == pytest.approx(10)
     assert error_pct(np.array([1.0, 2.0, 3.0, 14.0]), was) > 15
-
-
-def test_a_trace_is_played_again_until_there_are_enough() -> None:
-    trace = repeated(Trace([0.0, 4.0], [1, 2], [3, 4]), 5)
-    assert (trace.arrival_s, trace.input_tokens) == ([0.0, 4.0, 5.0, 9.0, 10.0], [1, 2, 1, 2, 1])

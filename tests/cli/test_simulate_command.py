@@ -101,10 +101,14 @@ def test_the_timeline_is_drawn(bare_cli: Cli, tmp_path: Path) -> None:
         ),
         ((*ON, "--trace", "poisson:5"), "poisson:5 has 1 values; give poisson:RATE,IN,OUT,SECONDS"),
         ((*SMALL, "--kv-blocks", "30"), "has 500 tokens in and 100 out, 38 blocks of cache; a replica has 30"),
+        ((*ON, "--trace", "azure-conv", "--scale", "inf"), "scale is inf; give a number above 0"),
+        ((*SMALL, "--seed", "-1"), "seed is -1; give a whole number of at least 0"),
+        ((*SMALL, "--pue", "inf"), "pue is inf; give a plain number"),
+        ((*SMALL, "--slo-ttft-ms", "inf"), "slo_ttft_ms is inf; give milliseconds above 0"),
         ((*SMALL, "--replicas", "0"), "replicas is 0; give a whole number of at least 1"),
         ((*SMALL, "--slo-ttft-ms", "0"), "slo_ttft_ms is 0.0; give milliseconds above 0"),
         ((*SMALL, "--step-tokens", "100"), "step_tokens is 100, fewer than the 256 sequences"),
-        ((*SMALL, "--scale", "0"), "the scale is 0.0; give a number above 0"),
+        ((*SMALL, "--scale", "0"), "scale is 0.0; give a number above 0"),
         ((*SMALL, "--chip-usd-per-hour", "dear"), "--chip-usd-per-hour"),
         ((*SMALL, "--plot", "queue.gif"), "plot is queue.gif; its name must end in .svg or .png"),
         (("--model", "Meta-Llama-3.1-70B", "--chip", "H100", "--trace", "azure-conv"), "give more chips with --gpus"),
@@ -120,3 +124,23 @@ def test_what_cannot_be_is_refused_with_a_way_out(bare_cli: Cli, arguments: tupl
 def test_a_file_that_is_no_text_is_refused(bare_cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "trace.csv").write_bytes(b"\xff\xfe\x00")
     assert "trace trace.csv is not text in UTF-8" in bare_cli("simulate", *ON, "--trace", "trace.csv").err
+
+
+def test_a_token_served_costs_no_more_because_it_was_found_in_the_cache(bare_cli: Cli, tmp_path: Path) -> None:
+    lines = [{"at_s": at / 5, "input_tokens": 2048, "output_tokens": 20, "prefix": [1, 2, 3]} for at in range(40)]
+    (tmp_path / "shared.jsonl").write_text("\n".join(json.dumps(each) for each in lines))
+    on, off = (
+        answered(bare_cli, *ON, "--trace", "shared.jsonl", "--no-interval", *more)
+        for more in ((), ("--no-prefix-cache",))
+    )
+    assert on["hit_share"] > 0.7 > off["hit_share"]
+    assert float(on["usd_per_million_tokens"]) <= float(off["usd_per_million_tokens"])
+
+
+def test_requests_without_output_have_no_price_of_output(bare_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").write_text('{"at_s": 0, "input_tokens": 10, "output_tokens": 0}')
+    found = answered(bare_cli, *ON, "--trace", "none.jsonl")
+    assert (found["usd_per_million_output_tokens"], found["energy_j_per_output_token"]) == (None, None)
+    said = bare_cli("simulate", *ON, "--trace", "none.jsonl").out
+    assert "per million of output" not in said
+    assert "J an output token" not in said

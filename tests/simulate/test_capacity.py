@@ -18,6 +18,10 @@ ONE = Deployment(FACTS.shape("Meta-Llama-3.1-8B"), FACTS.chip("H100"))
 TRACE = poisson("20,500,100,30", 1)
 
 
+def asked(scale: float) -> Case:
+    return Case(ONE, poisson("20,500,100,30", 1, scale), scale, Promise(300, 30), ROOFLINE)
+
+
 def answered(enough: int, guess: int, most: int) -> tuple[int | None, list[int]]:
     """Answer a search for `enough`; give what it found and what it asked."""
     search, asked = least(guess, most), []
@@ -49,7 +53,7 @@ def test_no_more_are_asked_for_than_there_can_be() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 6.0, 30.0])
 def test_the_fleet_found_keeps_the_promise_and_the_one_below_does_not(scale: float) -> None:
-    found = solve(Case(ONE, TRACE, scale, Promise(300, 30), ROOFLINE))
+    found = solve(asked(scale))
     assert found.replicas is not None
     assert found.report is not None
     assert found.report.kept_share >= 0.99
@@ -58,7 +62,7 @@ def test_the_fleet_found_keeps_the_promise_and_the_one_below_does_not(scale: flo
 
 
 def test_more_load_takes_no_fewer_replicas() -> None:
-    found = [solve(Case(ONE, TRACE, scale, Promise(300, 30), ROOFLINE)).replicas or 0 for scale in (1, 4, 16)]
+    found = [solve(asked(scale)).replicas or 0 for scale in (1, 4, 16)]
     assert found == sorted(found)
     assert found[-1] > found[0]
 
@@ -67,9 +71,7 @@ def test_the_guess_follows_the_busiest_minute() -> None:
     trace = Trace([0.0] * 60 + [float(each) for each in range(100, 200)], [10] * 160, [10] * 160)
     assert busiest(trace) == 1.0
     assert busiest(Trace([3.0], [1], [1])) == 1.0
-    assert first_guess(Case(ONE, TRACE, 40.0, Promise(), ROOFLINE)) > first_guess(
-        Case(ONE, TRACE, 10.0, Promise(), ROOFLINE)
-    )
+    assert first_guess(asked(40.0)) > first_guess(asked(10.0))
 
 
 def test_a_replica_has_the_fewest_chips_that_hold_the_model_or_twice_as_many() -> None:

@@ -9,7 +9,7 @@ from bursar.simulate.fleet import Fleet, Run, simulate
 from bursar.simulate.journal import Journal, Sample, Timeline, Work
 from bursar.simulate.report import Promise, report
 from bursar.simulate.trace import Trace
-from tests.simulate.test_fleet import busy
+from tests.simulate.test_fleet import busy, faster
 from tests.simulate.test_replica import Straight
 
 
@@ -57,7 +57,7 @@ def test_requests_without_an_answer_have_no_first_token_and_no_further_one() -> 
 
 
 def test_a_replica_that_works_all_the_time_is_busy_all_the_time() -> None:
-    found = report(simulate(Fleet(Engine(blocks=60), Straight()), busy(1).scaled(50)), Promise())
+    found = report(simulate(Fleet(Engine(blocks=60), Straight()), faster(busy(1), 50)), Promise())
     assert found.busy_share == pytest.approx(1.0, abs=1e-3)
     assert 0.7 < found.kv_use <= found.kv_use_max <= 1
     assert found.queue_max > 50

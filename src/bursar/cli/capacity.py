@@ -24,6 +24,7 @@ from bursar.physics.shape import Shape
 from bursar.simulate.bill import extrapolates
 from bursar.simulate.capacity import Case, Found, on_chips, smallest_groups, solve
 from bursar.simulate.fleet import Router
+from bursar.simulate.load import Stretch
 from bursar.simulate.trace import Trace
 
 _ANSWER_S: Final = 5.0
@@ -49,9 +50,10 @@ def capacity(
     trace: Replayed,
     chips: Annotated[str, Parameter(help="Chips to choose from, by commas.")] = "H100,H200,B200",
     gpus: Annotated[int | None, Parameter(help="Chips of a replica; the fewest that hold it, and twice that.")] = None,
-    scale: Annotated[str, Parameter(help="How many times as fast requests arrive, by commas.")] = "1,10,100",
+    scale: Annotated[str, Parameter(help="Times the requests, in the same time, by commas.")] = "1,10,100",
     weights: Annotated[str | None, Parameter(help="Format of the weights; as published without it.")] = None,
     promised: Promised = DEFAULT_PROMISE,
+    requests: Annotated[int, Parameter(help="Most requests replayed: of more, the busiest stretch.")] = 200_000,
     router: Annotated[Router, Parameter(help="How a replica is chosen.")] = Router.LEAST_LOAD,
     jobs: Annotated[int | None, Parameter(help="Processes to work in; as many as there are cores without it.")] = None,
     ray: Annotated[str | None, Parameter(help="Address of a Ray cluster to work on instead, or local.")] = None,
@@ -63,20 +65,22 @@ def capacity(
     A first guess by throughput, then simulations that halve the gap. Rents are the published ones.
     """
     facts = load()
-    replayed = trace_of(trace, seed)
-    placed = _placed(facts, model_shape(facts, model), chips.split(","), gpus, weights)
-    loads = _scales(scale)
+    placed = list(_placed(facts, model_shape(facts, model), chips.split(","), gpus, weights))
+    loads = [(times, trace_of(trace, seed, times, Stretch(requests))) for times in _scales(scale)]
     cases = [
         Case(each, replayed, times, promised.promise, facts.times.of(each), router=router)
         for each in placed
-        for times in loads
+        for times, replayed in loads
     ]
     found = _by_ray(cases, ray) if ray is not None else _by_processes(cases, jobs)
     priced = sorted((_price(facts, each) for each in found), key=_order)
     if json:
-        print_json({"model": model, "trace": replayed.name, "fleets": [_row_json(each) for each in priced]})
+        replays = [{"scale": times, "requests": len(each), "seconds": round(each.span_s, 3)} for times, each in loads]
+        fleets = [_row_json(each) for each in priced]
+        print_json({"model": model, "trace": loads[0][1].name, "replayed": replays, "fleets": fleets})
     else:
-        _show(priced, replayed, promised)
+        _promise(loads, requests, promised)
+        _show(priced)
 
 
 def _scales(text: str) -> list[float]:
@@ -195,11 +199,15 @@ def _row_json(priced: Priced) -> dict[str, Any]:
     }
 
 
-def _show(priced: Sequence[Priced], trace: Trace, promised: Promised) -> None:
-    print(
-        f"{len(trace):,} requests of {trace.name} in {trace.span_s:,.0f} s; {promised.slo_share:.2%} should keep TTFT "
-        f"{promised.slo_ttft_ms:g} ms and TPOT {promised.slo_tpot_ms:g} ms"
-    )
+def _promise(loads: Sequence[tuple[float, Trace]], requests: int, promised: Promised) -> None:
+    """Say what is promised, and what is replayed at each load."""
+    print(f"{promised.slo_share:.2%} should keep TTFT {promised.slo_ttft_ms:g} ms and TPOT {promised.slo_tpot_ms:g} ms")
+    for times, trace in loads:
+        stretch = ", the busiest stretch" if len(trace) >= requests else ""
+        print(f"{times:g}x: {len(trace):,} requests of {trace.name} in {trace.span_s:,.0f} s{stretch}")
+
+
+def _show(priced: Sequence[Priced]) -> None:
     rows, seen = [], set[float]()
     for each in priced:
         best = each.hour_nano is not None and each.found.case.scale not in seen

@@ -19,6 +19,7 @@ from bursar.physics.step import Calibration
 from bursar.simulate.bill import Rate, bill, extrapolates
 from bursar.simulate.engine import Engine
 from bursar.simulate.fleet import Fleet, Router, simulate
+from bursar.simulate.load import Stretch, multiplied
 from bursar.simulate.modelled import Modelled, blocks_beside
 from bursar.simulate.report import Promise, report
 from bursar.simulate.timer import Scaled
@@ -87,7 +88,7 @@ def simulate_command(
     serving: Serving = DEFAULT_SERVING,
     promised: Promised = DEFAULT_PROMISE,
     paid: Paid = DEFAULT_PAID,
-    scale: Annotated[float, Parameter(help="Arrivals this many times as fast.")] = 1.0,
+    scale: Annotated[float, Parameter(help="How many times the requests, in the same time.")] = 1.0,
     interval: Annotated[bool, Parameter(help="Also with the step times of the 90 % interval's ends.")] = True,
     seed: Seed = 1,
     plot: Annotated[Path | None, Parameter(help="Draw the timeline into this .svg or .png.")] = None,
@@ -105,9 +106,10 @@ def simulate_command(
     run = simulate(fleet, replayed)
     found = report(run, promised.promise)
     paid_for = bill(found, replicas, deployment, facts.energy, rate_of(facts, deployment, paid))
+    error = calibration.error_on(deployment.chip)
     ends = tuple(
         report(simulate(_at(fleet, factor), replayed), promised.promise)
-        for factor in (math.exp(-calibration.error), math.exp(calibration.error))
+        for factor in (math.exp(-error), math.exp(error))
         if interval
     )
     beyond = extrapolates(found, deployment, calibration, facts.energy)
@@ -129,22 +131,29 @@ def fleet_of(deployment: Deployment, calibration: Calibration, serving: Serving,
     return Fleet(engine, Modelled(deployment, calibration), replicas, serving.router)
 
 
-def trace_of(text: str, seed: int, scale: float = 1.0) -> Trace:
-    """Read the trace an option names. Raises `ConfigError`, naming the line, or `OperatorError` for no such file."""
-    if text in SHIPPED:
-        found = load_trace(text)
-    elif text.startswith("poisson:"):
-        found = poisson(text.removeprefix("poisson:"), seed)
-    else:
-        try:
-            with Path(text).open(encoding="utf-8") as lines:
-                found = parse(lines, text)
-        except OSError as error:
-            known = ", ".join((*SHIPPED, "poisson:RATE,IN,OUT,SECONDS"))
-            raise OperatorError(f"trace {text} cannot be read: {error.strerror}; give a file, or {known}") from None
-        except UnicodeDecodeError:
-            raise OperatorError(f"trace {text} is not text in UTF-8; give CSV or JSON lines") from None
-    return found if scale == 1 else found.scaled(scale)
+def trace_of(text: str, seed: int, times: float = 1.0, stretch: Stretch | None = None) -> Trace:
+    """Read the trace an option names, and multiply its requests.
+
+    Raises `ConfigError`, naming the line, or `OperatorError` for no such file.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}; give a whole number of at least 0")
+    if text.startswith("poisson:"):
+        found = poisson(text.removeprefix("poisson:"), seed, times)
+        return found if stretch is None else multiplied(found, 1.0, stretch)
+    found = load_trace(text) if text in SHIPPED else _file(text)
+    return found if times == 1 and stretch is None else multiplied(found, times, stretch)
+
+
+def _file(text: str) -> Trace:
+    try:
+        with Path(text).open(encoding="utf-8") as lines:
+            return parse(lines, text)
+    except OSError as error:
+        known = ", ".join((*SHIPPED, "poisson:RATE,IN,OUT,SECONDS"))
+        raise OperatorError(f"trace {text} cannot be read: {error.strerror}; give a file, or {known}") from None
+    except UnicodeDecodeError:
+        raise OperatorError(f"trace {text} is not text in UTF-8; give CSV or JSON lines") from None
 
 
 def rate_of(facts: Facts, deployment: Deployment, paid: Paid) -> Rate:

@@ -74,10 +74,10 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "interval": ends,
         "energy_kwh": round(paid.energy_kwh, 6),
         "energy_kwh_interval": [round(paid.energy_low_kwh, 6), round(paid.energy_high_kwh, 6)],
-        "energy_j_per_output_token": round(paid.energy_j_per_output_token, 4),
+        "energy_j_per_output_token": _rounded(paid.energy_j_per_output_token),
         "chip_hours": round(paid.chip_hours, 4),
         "usd_per_million_tokens": nano_to_usd(paid.million_tokens_nano),
-        "usd_per_million_output_tokens": nano_to_usd(paid.million_output_tokens_nano),
+        "usd_per_million_output_tokens": _exactly(paid.million_output_tokens_nano),
         "extrapolates": list(answer.extrapolates),
         "timeline": [_moment(each) for each in found.moments],
     }
@@ -124,11 +124,8 @@ def _lines(answer: Answer) -> list[list[str]]:
         ["replicas", f"work {found.busy_share:.0%} of the time; cache {found.kv_use:.0%} in use while they do"],
         ["queue", f"{found.queue:,.1f} requests on average; {found.preemptions:,} preemptions"],
         ["prefix cache", f"{found.hit_share:.1%} of the input read from it"],
-        [
-            "energy",
-            f"{paid.energy_kwh:,.3f} kWh ({_kwh(paid)}), {paid.energy_j_per_output_token:,.2f} J an output token",
-        ],
-        ["cost", f"{_usd(paid.million_tokens_nano)} USD per million tokens, {_output(paid)}"],
+        ["energy", f"{paid.energy_kwh:,.3f} kWh ({_kwh(paid)}){_joules(paid)}"],
+        ["cost", f"{_usd(paid.million_tokens_nano)} USD per million tokens in and out{_output(paid)}"],
     ]
 
 
@@ -141,11 +138,22 @@ def _kwh(paid: Bill) -> str:
 
 
 def _output(paid: Bill) -> str:
-    return f"{_usd(paid.million_output_tokens_nano)} per million of output; {paid.chip_hours:,.2f} chip-hours"
+    nano = paid.million_output_tokens_nano
+    output = "" if nano is None else f", {_usd(nano)} per million of output"
+    return f"{output}; {paid.chip_hours:,.2f} chip-hours"
 
 
 def _joules(paid: Bill) -> str:
-    return f"{paid.energy_j_per_output_token:,.2f} J a token of output"
+    joules = paid.energy_j_per_output_token
+    return "" if joules is None else f", {joules:,.2f} J an output token"
+
+
+def _rounded(joules: float | None) -> float | None:
+    return None if joules is None else round(joules, 4)
+
+
+def _exactly(nano: Money | None) -> str | None:
+    return None if nano is None else nano_to_usd(nano)
 
 
 def _usd(nano: Money) -> str:

@@ -75,7 +75,7 @@ class Site:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        if not self.pue >= 1:
+        if not 1 <= self.pue < math.inf:
             raise ConfigError(f"pue is {self.pue!r}; give {_PUE}")
         if not 0 < self.supply <= 1:
             raise ConfigError(f"supply is {self.supply!r}; give the efficiency as a share, such as 0.94")

@@ -14,17 +14,19 @@ from bursar.simulate.report import Report
 class Bill:
     """Hold what the fleet drew and cost from the first arrival to the last answer, idle time included.
 
-    `energy_low_kwh` and `energy_high_kwh` bound the 90 % interval of what work took, with idle power as it is.
+    A token is one that a request brought or got: what is read again, or found in the cache, changes none of them.
+    Without a token of output there is no figure for one. `energy_low_kwh` and `energy_high_kwh` bound the 90 % interval
+    of what work took, with idle power as it is.
     """
 
     energy_kwh: float
     energy_low_kwh: float
     energy_high_kwh: float
-    energy_j_per_output_token: float
+    energy_j_per_output_token: float | None
     chip_hours: float
     dollars: float
     million_tokens_nano: Money
-    million_output_tokens_nano: Money
+    million_output_tokens_nano: Money | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,7 @@ class Rate:
 def bill(found: Report, replicas: int, deployment: Deployment, calibration: EnergyCalibration, rate: Rate) -> Bill:
     """Price a run: every chip is paid for all the time; a step's energy is that of the mean step."""
     work = found.work
-    output = work.decode_tokens + found.requests
-    tokens = work.prefill_tokens + output
+    output = found.output_tokens
     taken = energy(deployment, mean_step(found), work.busy_s / work.steps, calibration, rate.site)
     busy_j = taken.total_j * work.steps
     waiting_j = idle_w(deployment, rate.site) * max(replicas * found.seconds - work.busy_s, 0.0)
@@ -49,11 +50,11 @@ def bill(found: Report, replicas: int, deployment: Deployment, calibration: Ener
         energy_kwh=(busy_j + waiting_j) / JOULES_PER_KWH,
         energy_low_kwh=(busy_j * taken.low + waiting_j) / JOULES_PER_KWH,
         energy_high_kwh=(busy_j * taken.high + waiting_j) / JOULES_PER_KWH,
-        energy_j_per_output_token=(busy_j + waiting_j) / output,
+        energy_j_per_output_token=(busy_j + waiting_j) / output if output else None,
         chip_hours=chip_hours,
         dollars=paid,
-        million_tokens_nano=nano_per_million(paid / tokens),
-        million_output_tokens_nano=nano_per_million(paid / output),
+        million_tokens_nano=nano_per_million(paid / (found.input_tokens + output)),
+        million_output_tokens_nano=nano_per_million(paid / output) if output else None,
     )
 
 

@@ -21,7 +21,7 @@ _BUSIEST_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Hold what is looked for: replicas of a deployment for a trace that arrives `scale` times as fast."""
+    """Hold what is looked for: replicas of a deployment for a trace, which is `scale` times another."""
 
     deployment: Deployment
     trace: Trace
@@ -52,7 +52,7 @@ def solve(case: Case) -> Found:
     """Find the smallest fleet of a case; it and the one below it were simulated."""
     try:
         guess, fleet = first_guess(case), _fleet(case)
-        trace = case.trace.scaled(case.scale)
+        trace = case.trace
         trace.must_fit(fleet.engine)
     except ConfigError as refused:
         return Found(case, None, 0, (), None, str(refused))
@@ -108,7 +108,7 @@ def first_guess(case: Case) -> int:
     traffic = Traffic(inputs, outputs)
     promised = Pace(tpot_ms=case.promise.tpot_ms, batch_max=case.sequences)
     seconds = pace(case.deployment, traffic, promised, case.calibration).request_s(traffic)
-    return max(math.ceil(busiest(trace) * case.scale * seconds), 1)
+    return max(math.ceil(busiest(trace) * seconds), 1)
 
 
 def busiest(trace: Trace) -> float:

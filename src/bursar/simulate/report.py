@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ class Promise:
     def __post_init__(self) -> None:
         """Refuse what cannot be kept or measured."""
         for name, value in (("slo_ttft_ms", self.ttft_ms), ("slo_tpot_ms", self.tpot_ms)):
-            if not value > 0:
-                raise ConfigError(f"{name} is {value}; give milliseconds above 0")
+            if not 0 < value < inf:
+                raise ConfigError(f"{name} is {value}; give milliseconds above 0, such as 1000000 for no promise")
         if not 0 < self.share <= 1:
             raise ConfigError(f"slo_share is {self.share}; give a share above 0, up to 1")
 
@@ -69,9 +70,12 @@ class Report:
     Times are from a request's arrival. `kv_use` is the mean use of the cache while a replica works, `kv_use_max` the
     most of any replica. `busy_share` is the share of the replicas' time in which they work. `queue` is the mean number
     of requests that wait over the moments sampled. `hit_share` is the share of input tokens read from the prefix cache.
+    `input_tokens` and `output_tokens` are those of the requests, however often they were computed.
     """
 
     requests: int
+    input_tokens: int
+    output_tokens: int
     seconds: float
     ttft_ms: Spread | None
     tpot_ms: Spread | None
@@ -113,14 +117,17 @@ def report(run: Run, promise: Promise) -> Report:
     work = _together(run.work)
     blocks, replicas = run.fleet.engine.blocks, len(run.work)
     moments = _moments(run.timelines, blocks)
+    given, made = sum(run.trace.input_tokens), sum(run.trace.output_tokens)
     return Report(
         requests=count,
+        input_tokens=given,
+        output_tokens=made,
         seconds=round(seconds, 3),
         ttft_ms=Spread.of(times.ttft_s[times.answered]),
         tpot_ms=Spread.of(times.tpot_s[times.further]),
         e2e_ms=Spread.of(times.e2e_s),
         requests_per_s=round(count / seconds, 3),
-        output_tokens_per_s=round(sum(run.trace.output_tokens) / seconds, 1),
+        output_tokens_per_s=round(made / seconds, 1),
         kept_share=round(float(kept.mean()), 6),
         goodput_per_s=round(float(kept.sum()) / seconds, 3),
         queue=round(float(np.mean([each.waiting for each in moments])), 2) if moments else 0.0,
@@ -129,7 +136,7 @@ def report(run: Run, promise: Promise) -> Report:
         kv_use_max=round(work.blocks_max / blocks, 4),
         busy_share=round(work.busy_s / (seconds * replicas), 4),
         preemptions=work.preemptions,
-        hit_share=round(sum(run.journal.hit_tokens) / sum(run.trace.input_tokens), 4),
+        hit_share=round(sum(run.journal.hit_tokens) / given, 4),
         work=work,
         moments=moments,
     )

@@ -1,7 +1,7 @@
 """Hold the requests that are replayed, in the order in which they arrive."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bursar.core.errors import ConfigError
 from bursar.simulate.engine import Engine, blocks_of
@@ -52,12 +52,6 @@ class Trace:
     def span_s(self) -> float:
         """Give the seconds from the first arrival to the last."""
         return self.arrival_s[-1] - self.arrival_s[0] if self.arrival_s else 0.0
-
-    def scaled(self, times: float) -> "Trace":
-        """Give the same requests in the same order, arriving `times` as fast."""
-        if not times > 0:
-            raise ConfigError(f"the scale is {times}; give a number above 0")
-        return replace(self, arrival_s=[at_s / times for at_s in self.arrival_s])
 
     def must_fit(self, engine: Engine) -> None:
         """Refuse a request that no replica could hold alone. Raises `ConfigError`, naming the first."""

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Meta
 
 from bursar.core.errors import ConfigError, NotThere
+from bursar.simulate.load import REQUESTS_MAX
 from bursar.simulate.trace import Trace
 
 SHIPPED: Final[Mapping[str, str]] = {
@@ -78,8 +79,15 @@ def parse(lines: Iterable[str], name: str) -> Trace:
     return _parse_csv(_with(first, rows), name)
 
 
-def poisson(text: str, seed: int) -> Trace:
-    """Make requests that arrive at random: `RATE,IN,OUT,SECONDS`, each with that many tokens in and out."""
+def poisson(text: str, seed: int, times: float = 1.0) -> Trace:
+    """Make requests that arrive at random: `RATE,IN,OUT,SECONDS`, each with that many tokens in and out.
+
+    `times` multiplies the rate.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}; give a whole number of at least 0")
+    if not 0 < times < float("inf"):
+        raise ConfigError(f"scale is {times}; give a number above 0, such as 10 for ten times the requests")
     parts = text.split(",")
     names = ("RATE", "IN", "OUT", "SECONDS")
     if len(parts) != len(names):
@@ -89,9 +97,12 @@ def poisson(text: str, seed: int) -> Trace:
     values: dict[str, float] = {}
     for field, part in zip(names, parts, strict=True):
         values[field] = _number(part, f"poisson:{text}", field)
-    count = values["RATE"] * values["SECONDS"]
-    if not 0 < count <= 1e7:
-        raise ConfigError(f"poisson:{text} makes {count:g} requests; give a RATE and SECONDS that make 1 to 10 million")
+    count = values["RATE"] * values["SECONDS"] * times
+    if not 1 <= count <= REQUESTS_MAX:
+        scaled = "" if times == 1 else f" at a scale of {times:g}"
+        raise ConfigError(
+            f"poisson:{text} makes {count:g} requests{scaled}; give a RATE and SECONDS that make 1 to 10 million"
+        )
     random = np.random.default_rng(seed)
     arrival_s = np.sort(random.uniform(0, values["SECONDS"], max(int(random.poisson(count)), 1)))
     size = len(arrival_s)
