@@ -350,9 +350,10 @@ async def meet(connection: Connection, other: Connection, key: Key, number: int)
     await transaction.start()
     await other.fetch(lock, names[1])
     charging = asyncio.create_task(charge(connection, key, tool(f"{number}", 1), NOW_US))
-    async with asyncio.timeout(10):
-        while not await other.fetchval("select exists (select from pg_locks where not granted)"):
-            await asyncio.sleep(0.01)
+    for _ in range(1_000):
+        if await other.fetchval("select exists (select from pg_locks where not granted)"):
+            break
+        await asyncio.sleep(0.01)
     try:
         await other.fetch(lock, names[0])
     except asyncpg.DeadlockDetectedError:
