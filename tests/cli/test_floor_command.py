@@ -1,6 +1,8 @@
 """`bursar floor` answers with prices, their interval, what binds, what sellers ask, and the dials."""
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,12 @@ def test_the_answer_says_all_that_a_buyer_asks(bare_cli: Cli) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     for said in (
         "meta-llama/Meta-Llama-3.1-70B in bf16 on 4 x H100",
-        "rented at 1.30 USD a chip-hour, power in it (three-year rental, SemiAnalysis InferenceX",
+        "rented at 1.30 USD a chip-hour, power in it; 40% utilised",
+        "priced by three-year rental, SemiAnalysis InferenceX",
         "90 % interval",
         "cached input",
         "bound by memory",
-        "times the floor",
+        "asks least",
         "The machine's dials; the biggest: utilisation",
         "The request's dials; the biggest:",
         "What techniques save here",
@@ -66,7 +69,7 @@ def test_what_is_bought_pays_for_power(bare_cli: Cli) -> None:
     assert own["request"]["parts_dollars"]["power"] > cheap["request"]["parts_dollars"]["power"] > 0
     assert 1 < own["break_even_dollars_per_chip_hour"] < 3
     rented = answered(bare_cli, *WORK, "--chip-usd-per-hour", f"{own['break_even_dollars_per_chip_hour']:.9f}")
-    assert rented["request"]["dollars"] == pytest.approx(own["request"]["dollars"], rel=1e-6)
+    assert rented["request"]["tokens_dollars"] == pytest.approx(own["request"]["tokens_dollars"], rel=1e-6)
 
 
 def test_carbon_and_water_need_a_place(bare_cli: Cli) -> None:
@@ -105,7 +108,8 @@ def test_a_request_is_told_by_its_parts(bare_cli: Cli) -> None:
     found = answered(bare_cli, *WORK, "--retries", "0", *given)["request"]
     usd = {name: float(text) for name, text in found["usd_by_part"].items()}
     assert (usd["tools"], usd["safety"], usd["retrieval"], usd["logging"]) == (0.002, 0.0001, 0.001, 0.00001)
-    assert sum(usd.values()) == pytest.approx(found["dollars"] + 0.00311, rel=1e-4)
+    assert sum(usd.values()) == pytest.approx(found["dollars"], abs=1e-12)
+    assert found["dollars"] == pytest.approx(found["tokens_dollars"] + 0.00311, rel=1e-4)
     assert "A thousand requests by their parts" in bare_cli("floor", *WORK).out
 
 
@@ -120,6 +124,95 @@ def test_a_laptop_is_no_server(bare_cli: Cli) -> None:
 def test_training_is_carried_by_the_tokens_served(bare_cli: Cli) -> None:
     found = answered(bare_cli, *WORK, "--training-usd", "5576000", "--tokens-served", "100000000000000")
     assert found["training_usd_per_million"] == "0.05576"
+    without = answered(bare_cli, *WORK)
+    assert float(found["request"]["usd_by_part"]["training"]) == pytest.approx(1_300 * 0.05576e-6)
+    more = found["request"]["dollars"] - without["request"]["dollars"]
+    assert more == pytest.approx(1.05 * 1_300 * 0.05576e-6, rel=1e-3)
+    for dearer, cheaper in zip(found["offers"], without["offers"], strict=True):
+        assert dearer["times_floor"] < cheaper["times_floor"]
+
+
+def test_the_text_s_million_is_a_thousand_times_its_parts(bare_cli: Cli) -> None:
+    given = (
+        "--tools-usd",
+        "0.002",
+        "--batchable",
+        "0.3",
+        "--training-usd",
+        "5576000",
+        "--tokens-served",
+        "10" + "0" * 13,
+    )
+    found = answered(bare_cli, *WORK, *given)["request"]
+    text = bare_cli("floor", *WORK, *given).out
+    assert f"A million such requests cost {found['dollars'] * 1e6:,.2f} USD in all" in text
+    assert re.search(rf"^all +{found['dollars'] * 1e3:.6f} *$", text, re.MULTILINE)
+    assert re.search(r"^batch lane +-", text, re.MULTILINE)
+
+
+def test_an_offer_says_whether_the_floor_excludes_it_and_which_utilisation_meets_it(bare_cli: Cli) -> None:
+    own = ("--own", "--training-usd", "5576000", "--tokens-served", "100000000000000")
+    for given in ((), own):
+        found = answered(bare_cli, *WORK, *given)
+        least = found["offers"][0]
+        assert least["met_at_utilisation"] > 0.4 > found["offers"][-1]["met_at_utilisation"]
+        tokens, training = found["request"]["tokens_dollars"], float(found["request"]["usd_by_part"]["training"])
+        low = tokens * math.exp(-found["error_ln"]) + training
+        assert least["inside_interval"] == (low <= least["request_dollars"]) == (not given)
+        assert found["offers"][-1]["inside_interval"] is False
+        met = answered(bare_cli, *WORK, *given, "--utilisation", repr(least["met_at_utilisation"]))
+        assert met["offers"][0]["times_floor"] == pytest.approx(1, rel=1e-6)
+        assert least["seller"] == met["offers"][0]["seller"]
+    text = " ".join(bare_cli("floor", *WORK).out.split())
+    assert "times the floor at 40% utilised (inside its 90 % interval; 45% utilised meets it)" in text
+
+
+def test_full_use_may_not_be_enough_for_an_offer(bare_cli: Cli) -> None:
+    given = (*WORK, "--chip-usd-per-hour", "9")
+    assert answered(bare_cli, *given)["offers"][0]["met_at_utilisation"] is None
+    assert "outside its 90 % interval; no utilisation meets it" in " ".join(bare_cli("floor", *given).out.split())
+
+
+def test_what_is_true_of_every_floor_is_no_warning(bare_cli: Cli) -> None:
+    assert answered(bare_cli, *WORK)["extrapolates"] == []
+    assert "all within the calibration" in bare_cli("floor", *WORK).out
+
+
+@pytest.mark.parametrize("given", [(), ("--input-tokens", "8000", "--output-tokens", "99", "--waste", "0.1", "--own")])
+def test_a_day_s_power_is_that_of_its_requests(bare_cli: Cli, given: tuple[str, ...]) -> None:
+    found = answered(bare_cli, *WORK, *given)
+    day = found["replica"]
+    assert day["kwh_per_day"] == pytest.approx(day["requests_per_day"] * found["request"]["joules"] / 3.6e6)
+    text = " ".join(bare_cli("floor", *WORK, *given).out.split())
+    assert f"{day['requests_per_day']:,.0f} requests a day take the replica {day['kwh_per_day']:,.1f} kWh" in text
+    assert (day["power_usd_per_day"] is None) == (not given)
+
+
+def test_rent_that_holds_the_power_shows_no_second_bill(bare_cli: Cli) -> None:
+    rented, own = (bare_cli("floor", *WORK, *given).out for given in ((), ("--own",)))
+    assert "paid with the rent" in rented
+    assert "power price" not in rented.replace("its price", "")
+    assert "The rent holds the power" in rented
+    assert "power price" in own
+    assert "The rent holds the power" not in own
+
+
+@pytest.mark.parametrize("given", [(), ("--own", "--region", "US-VA", "--operator", "Google")])
+def test_no_line_is_wider_than_a_terminal(bare_cli: Cli, given: tuple[str, ...]) -> None:
+    lines = bare_cli("floor", *WORK, *given).out.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 100
+    heads = ("USD per million tokens", "dial ", "technique ", "part ")
+    tables = [block for block in "\n".join(lines).split("\n\n") if any(f"\n{head}" in f"\n{block}" for head in heads)]
+    rows = [line.rstrip() for block in tables for line in block.splitlines() if ": " not in line]
+    assert len(tables) == 5
+    assert max(map(len, rows)) <= 80
+
+
+def test_why_a_technique_saves_nothing_stands_below_its_table(bare_cli: Cli) -> None:
+    text = bare_cli("floor", "DeepSeek-V3", "--chip", "H200", "--gpus", "8").out
+    assert re.search(r"^quantised weights +fp8 for bf16 +none *$", text, re.MULTILINE)
+    assert "quantised weights: 8 x H200 do not hold deepseek-ai/DeepSeek-V3 in bf16" in text
+    assert "as measured on deepseek-v4-pro, coding prompts" in text
 
 
 @pytest.mark.parametrize(

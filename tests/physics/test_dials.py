@@ -10,6 +10,7 @@ from bursar.core.errors import ConfigError
 from bursar.physics.boards import Habits, biggest, machine_board, request_board
 from bursar.physics.dials import Dial, board
 from bursar.physics.floor import request_dollars
+from bursar.physics.request import Request, at_floor
 from bursar.physics.serving import Traffic
 from tests.physics.working_point import OWNED, plan
 
@@ -88,6 +89,24 @@ def test_the_elasticities_of_a_request_are_those_of_its_formula() -> None:
     assert found["batchable share"] == pytest.approx(-0.1 / 0.9, abs=1e-5)
     assert found["idle capacity"] == pytest.approx(0.6 / 0.4, abs=1e-4)
     assert 0 < found["answer length"] < 1
+
+
+@pytest.mark.parametrize("working", [PLAN, OWN])
+def test_both_boards_start_at_what_the_parts_of_a_request_add_up_to(working) -> None:
+    """A dial's elasticity times the whole is what a share of it moves, so the whole can be read off it."""
+    request = Request(
+        1_000, 300, retrieval_nano=90_000, tools_nano=2_000_000, safety_nano=10_000, training_nano=70_000,
+        retries_ppm=50_000, batchable_ppm=200_000,
+    )  # fmt: skip
+    habits = Habits(0.05, 0.2, training_dollars=7e-5 / 1_300, again_dollars=0.00209, once_dollars=0.00001)
+    whole = sum(at_floor(working, request).values()) / 1e3
+    tokens = request_dollars(working) * 1e6 * 1.05 * 0.9
+    machine, asked = ({turn.dial.name: turn for turn in each} for each in (
+        machine_board(working, habits), request_board(working, habits),
+    ))  # fmt: skip
+    assert -tokens / machine["throughput"].elasticity == pytest.approx(whole, rel=1e-4)
+    assert asked["retries"].dollars == pytest.approx((whole - 10) * 0.05 / 1.05, rel=1e-4)
+    assert asked["retries"].elasticity * whole == pytest.approx(asked["retries"].dollars, rel=1e-3)
 
 
 def test_ranges_and_shares_that_cannot_be_are_refused() -> None:

@@ -44,7 +44,9 @@ def test_every_part_of_the_formula_is_there() -> None:
             "retries": 107500,
             "safety": 20000,
             "logging": 10000,
+            "training": 0,
             "idle": 275625,
+            "batch lane": 0,
         }
     )
 
@@ -78,6 +80,17 @@ def test_the_parts_at_a_floor_add_up_to_the_floor(holding: Holding) -> None:
     assert found["idle"] > 0.5 * sum(found.values())  # a machine that waits 60 % of its time
     twice = at_floor(working, Request(600, 300, 400, retries_ppm=1_000_000))
     assert sum(twice.values()) == pytest.approx(2 * sum(found.values()), abs=5)
+
+
+def test_training_is_part_of_every_try_and_the_batch_lane_takes_off_tokens_alone() -> None:
+    waiting = replace(REQUEST, training_nano=40_000, batchable_ppm=500_000)
+    before, after = parts(REQUEST, RATES), parts(waiting, RATES)
+    assert after["training"] == 40_000
+    assert after["retries"] - before["retries"] == 2_000
+    tokens_nano = sum(before[name] for name in ("fresh", "cached", "output", "reasoning"))
+    assert after["batch lane"] == -round((tokens_nano * 1.05 + before["idle"]) / 4)
+    at = at_floor(plan(), Request(1_000, 300, retries_ppm=50_000, batchable_ppm=1_000_000, tools_nano=7))
+    assert -at["batch lane"] == pytest.approx(request_dollars(plan()) * 1e9 * 1.05 / 2, abs=5)
 
 
 def test_a_list_gives_its_rates_for_the_length_asked() -> None:

@@ -146,19 +146,21 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(columns: list[str], rows: list[list[str]], *, right: tuple[int, ...] = (), title: str = "") -> None:
-    """Print rows as a table; `right` are the columns aligned to the right."""
+def print_table(
+    columns: list[str], rows: list[list[str]], *, right: tuple[int, ...] = (), title: str = "", width: int = 140
+) -> None:
+    """Print rows as a table; `right` are the columns aligned to the right, `width` what is taken without a terminal."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
         table.add_column(name, justify="right" if index in right else "left", no_wrap=index in right)
     for row in rows:
         table.add_row(*row)
-    console().print(table)
+    console(width).print(table)
 
 
-def console() -> Console:
-    """Return the console to print on; where no terminal is, wide enough not to fold a table."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+def console(width: int = 140) -> Console:
+    """Return the console to print on; where no terminal is, it is `width` wide: enough not to fold a table."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else width)
 
 
 def revoke_named(

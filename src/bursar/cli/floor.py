@@ -10,11 +10,11 @@ from bursar.cli.common import Json, now_us, print_json, print_table
 from bursar.cli.floor_text import Answer, Place, as_json, show
 from bursar.cli.machines import NOWHERE, On, deployment_of, model_shape, usd
 from bursar.core.errors import ConfigError, OperatorError
-from bursar.core.money import Money, nano_to_usd, usd_to_nano
+from bursar.core.money import Money, div_half_even, nano_to_usd, usd_to_nano
 from bursar.physics.asked import offers
 from bursar.physics.boards import Habits, machine_board, request_board
 from bursar.physics.chip import Chip
-from bursar.physics.cost import Holding, Owned, Rented, Terms
+from bursar.physics.cost import Holding, Owned, Rented, Terms, dollars
 from bursar.physics.energy import Site
 from bursar.physics.facts import Facts, load
 from bursar.physics.floor import Plan, Store
@@ -115,16 +115,20 @@ def floor(
 
 def _answer(facts: Facts, plan: Plan, work: For, at: At) -> Answer:
     """Work everything out."""
+    training_nano = _training(at)
+    asked = _request(work, training_nano or 0)
+    habits = _habits(work, asked)
     return Answer(
         plan=plan,
         floor=physics_floor(plan),
-        machine=machine_board(plan),
-        request=request_board(plan, Habits(work.retries, work.batchable)),
+        machine=machine_board(plan, habits),
+        request=request_board(plan, habits),
         techniques=savings(plan, facts.costs.acceptance[DRAFTED]),
         offers=offers(load_book(), plan.deployment.shape.name, plan.traffic, now_us()),
-        parts=at_floor(plan, _request(work)),
-        training_nano=_training(at),
+        parts=at_floor(plan, asked),
+        training_nano=training_nano,
         place=_place(facts, at),
+        drafted=DRAFTED,
     )
 
 
@@ -207,7 +211,9 @@ def _pue(facts: Facts, at: At) -> float:
     return facts.costs.operator(at.operator).pue if at.operator else DEFAULT_PUE
 
 
-def _request(work: For) -> Request:
+def _request(work: For, training_nano: Money) -> Request:
+    """Set up the work of a request; `training_nano` is what a million tokens carry of the training."""
+    habits = Habits(work.retries, work.batchable)
     cached = round(work.input_tokens * work.cached_share)
     return Request(
         fresh_tokens=work.input_tokens - cached,
@@ -217,7 +223,20 @@ def _request(work: For) -> Request:
         tools_nano=usd("--tools-usd", work.tools_usd),
         safety_nano=usd("--safety-usd", work.safety_usd),
         logging_nano=usd("--logging-usd", work.logging_usd),
-        retries_ppm=round(work.retries * MILLION),
+        training_nano=div_half_even(training_nano * (work.input_tokens + work.output_tokens), MILLION),
+        retries_ppm=round(habits.retries * MILLION),
+        batchable_ppm=round(habits.batchable * MILLION),
+    )
+
+
+def _habits(work: For, asked: Request) -> Habits:
+    """Say the same of a request's surroundings as an estimate, for the dials."""
+    return Habits(
+        work.retries,
+        work.batchable,
+        training_dollars=dollars(asked.training_nano) / (work.input_tokens + work.output_tokens),
+        again_dollars=dollars(asked.retrieval_nano + asked.tools_nano),
+        once_dollars=dollars(asked.safety_nano + asked.logging_nano),
     )
 
 

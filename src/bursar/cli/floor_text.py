@@ -1,6 +1,8 @@
 """Gather what `bursar floor` answers, and write it for people and for machines."""
 
-from collections.abc import Mapping
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,12 +12,15 @@ from bursar.physics.asked import Offer, middle
 from bursar.physics.boards import biggest
 from bursar.physics.cost import JOULES_PER_KWH, Owned, dollars, electricity
 from bursar.physics.dials import Turn
-from bursar.physics.floor import Floor, Plan, Rate, break_even
+from bursar.physics.floor import Floor, Plan, Rate, break_even, meeting_utilisation, requests_per_s
 from bursar.physics.footprint import Region
 from bursar.physics.request import listed
 from bursar.physics.technique import Saving
 
 MILLION: Final = 1_000_000
+WIDTH: Final = 100
+"""How wide lines may be where no terminal says it."""
+OF_POWER: Final = ("power price", "overhead (PUE)")
 _KINDS: Final = {"fresh": "input", "cached": "cached input", "output": "output"}
 
 
@@ -54,40 +59,75 @@ class Answer:
     parts: Mapping[str, Money]
     training_nano: Money | None
     place: Place | None
+    drafted: str
 
     @property
     def rates(self) -> Mapping[str, Rate]:
         """Give the floor's prices by what they are for."""
         return {"fresh": self.floor.fresh, "cached": self.floor.cached, "output": self.floor.output}
 
+    @property
+    def request_nano(self) -> Money:
+        """Give what a request costs in all: the sum of its parts."""
+        return sum(self.parts.values())
+
+    @property
+    def training_dollars(self) -> float:
+        """Give what the tokens of one try carry of the training."""
+        return dollars(self.parts["training"])
+
+    @property
+    def sold_dollars(self) -> float:
+        """Give what sellers ask for in one sum: the tokens of one try, training with them."""
+        return self.floor.request_dollars + self.training_dollars
+
+    def holds(self, asked_dollars: float) -> bool:
+        """Say whether what is asked for a request lies inside the 90 % interval of `sold_dollars`."""
+        spread, tokens = math.exp(self.floor.error), self.floor.request_dollars
+        low, high = (each + self.training_dollars for each in (tokens / spread, tokens * spread))
+        return low <= asked_dollars <= high
+
+    def met_at(self, asked_dollars: float) -> float | None:
+        """Give the utilisation at which the floor is what is asked for a request; None where none is enough."""
+        return meeting_utilisation(self.plan, asked_dollars - self.training_dollars)
+
 
 def show(answer: Answer, assumed: str) -> None:
     """Print an answer for people."""
-    out = console()
+    out = console(WIDTH)
     deployment, traffic, found = answer.plan.deployment, answer.plan.traffic, answer.floor
     out.print(
         f"[bold]{deployment.shape.name}[/bold] in {deployment.weights} on {deployment.chips} x {deployment.chip.name}; "
         f"{traffic.input_tokens:,} tokens in ({traffic.cached_share:.0%} cached), {traffic.output_tokens:,} out"
     )
-    out.print(_terms(answer.plan, assumed))
+    _print_lines(_terms(answer.plan, assumed))
     out.print()
     _show_rates(answer)
     out.print()
-    for line in (*_serving(answer), *_energy(answer), *_asked(answer)):
-        out.print(line)
+    _print_lines((*_serving(answer), *_energy(answer), *_asked(answer)))
     out.print()
-    out.print(f"A million such requests cost {found.request_dollars * MILLION:,.2f} USD. What dials make of that:")
+    whole = dollars(answer.request_nano * MILLION)
+    out.print(f"A million such requests cost {whole:,.2f} USD in all. What dials make of that:")
     out.print()
-    _show_board(f"The machine's dials; the biggest: {biggest(answer.machine)}", answer.machine)
+    _show_machine(answer)
     out.print()
     _show_board(f"The request's dials; the biggest: {biggest(answer.request)}", answer.request)
     out.print()
-    _show_techniques(answer.techniques)
+    _show_techniques(answer.techniques, answer.drafted)
     out.print()
     out.print("A thousand requests by their parts")
     _show_parts(answer.parts)
     out.print()
-    out.print(_honesty(found))
+    _print_lines([_honesty(found)])
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    """Print lines, folded under their text where they are wider than the terminal."""
+    out = console(WIDTH)
+    for line in lines:
+        indent = " " * 10 if line[8:10] == "  " else ""
+        for part in textwrap.wrap(line, out.width, subsequent_indent=indent, break_on_hyphens=False):
+            out.print(part, markup=False)
 
 
 def as_json(answer: Answer) -> dict[str, Any]:
@@ -109,12 +149,14 @@ def as_json(answer: Answer) -> dict[str, Any]:
         },
         "training_usd_per_million": None if answer.training_nano is None else nano_to_usd(answer.training_nano),
         "request": {
-            "dollars": found.request_dollars,
+            "dollars": dollars(answer.request_nano),
+            "tokens_dollars": found.request_dollars,
             "parts_dollars": dict(found.parts_dollars),
             "usd_by_part": {name: nano_to_usd(nano) for name, nano in answer.parts.items()},
             "joules": found.joules_per_request,
             **_left_behind(answer),
         },
+        "replica": _replica(answer),
         "break_even_dollars_per_chip_hour": break_even(plan) if isinstance(plan.terms.holding, Owned) else None,
         "batch": pace.batch,
         "batch_limit": pace.limit,
@@ -122,12 +164,13 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "prefill_step_ms": pace.prefill.seconds * 1_000,
         "decode_step_ms": pace.decode.seconds * 1_000,
         "binds": {name: dict(shares) for name, shares in pace.binds.items()},
-        "offers": [_offer(each, plan.traffic.input_tokens) for each in answer.offers],
+        "offers": [_offer(answer, each) for each in answer.offers],
         "dials": {"machine": _turns(answer.machine), "request": _turns(answer.request)},
         "techniques": [
             {"technique": each.technique, "setting": each.setting, "saves": each.share, "status": each.status}
             for each in answer.techniques
         ],
+        "acceptance_measured_on": answer.drafted,
         "interval": "90 %",
         "error_ln": found.error,
         "extrapolates": list(found.extrapolates),
@@ -147,11 +190,29 @@ def _left_behind(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _offer(offer: Offer, input_tokens: int) -> dict[str, Any]:
-    asked = listed(offer.card, input_tokens)
+def _replica(answer: Answer) -> dict[str, Any]:
+    a_day, kwh, day_nano = _day(answer)
+    paid = nano_to_usd(day_nano) if answer.plan.terms.holding.pays_power else None
+    return {"requests_per_day": a_day, "kwh_per_day": kwh, "power_usd_per_day": paid}
+
+
+def _day(answer: Answer) -> tuple[float, float, Money]:
+    """Give a replica's requests a day, its kWh at the meter of the building, and what they cost."""
+    plan = answer.plan
+    per_s = requests_per_s(plan)
+    machines_w = answer.floor.joules_per_request * per_s / plan.terms.pue
+    kwh, day_nano = electricity(machines_w, plan.terms.pue, 24, plan.terms.power_nano_per_kwh)
+    return per_s * 86_400, kwh, day_nano
+
+
+def _offer(answer: Answer, offer: Offer) -> dict[str, Any]:
+    asked = listed(offer.card, answer.plan.traffic.input_tokens)
     return {
         "seller": offer.seller,
         "request_dollars": offer.request_dollars,
+        "times_floor": offer.request_dollars / answer.sold_dollars,
+        "inside_interval": answer.holds(offer.request_dollars),
+        "met_at_utilisation": answer.met_at(offer.request_dollars),
         "usd_per_million": {
             "input": nano_to_usd(asked.fresh_nano),
             "cached_input": nano_to_usd(asked.cached_nano),
@@ -179,15 +240,19 @@ def _turns(turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def _terms(plan: Plan, assumed: str) -> str:
-    terms, source = plan.terms, f" ({assumed})" if assumed else ""
+def _terms(plan: Plan, assumed: str) -> list[str]:
+    return [_paid(plan), *([f"priced by {assumed}"] if assumed else [])]
+
+
+def _paid(plan: Plan) -> str:
+    terms = plan.terms
     power = f"power at {nano_to_usd(terms.power_nano_per_kwh)} USD a kWh, PUE {terms.pue:g}"
     use = f"{terms.utilisation:.0%} utilised" + (f", {terms.reserve:.0%} kept free" if terms.reserve else "")
     holding = terms.holding
     if isinstance(holding, Owned):
-        paid = f"bought at {nano_to_usd(holding.capex_nano)} USD a chip{source}, paid back in {holding.life_years:g} "
+        paid = f"bought at {nano_to_usd(holding.capex_nano)} USD a chip, paid back in {holding.life_years:g} "
         return f"{paid}years at {holding.interest:.0%}, {holding.upkeep:.0%} a year for upkeep; {power}; {use}"
-    return f"rented at {nano_to_usd(holding.nano_per_hour)} USD a chip-hour, power in it{source}; {use}"
+    return f"rented at {nano_to_usd(holding.nano_per_hour)} USD a chip-hour, power in it; {use}"
 
 
 def _show_rates(answer: Answer) -> None:
@@ -202,7 +267,9 @@ def _show_rates(answer: Answer) -> None:
     ]
     if answer.training_nano is not None:
         rows.append(["training, on every token", _usd(answer.training_nano), "", ""])
-    print_table(["USD per million tokens", "floor", "90 % interval", "joules a token"], rows, right=(1, 2, 3))
+    print_table(
+        ["USD per million tokens", "floor", "90 % interval", "joules a token"], rows, right=(1, 2, 3), width=WIDTH
+    )
 
 
 def _serving(answer: Answer) -> list[str]:
@@ -216,12 +283,11 @@ def _serving(answer: Answer) -> list[str]:
 
 
 def _energy(answer: Answer) -> list[str]:
-    plan, found = answer.plan, answer.floor
-    busy_w = found.draw.decode_w * plan.terms.busy + found.draw.idle_w * (1 - plan.terms.busy)
-    kwh, day_nano = electricity(busy_w, plan.terms.pue, 24, plan.terms.power_nano_per_kwh)
+    a_day, kwh, day_nano = _day(answer)
+    paid = f"{dollars(day_nano):,.2f} USD" if answer.plan.terms.holding.pays_power else "paid with the rent"
     return [
-        f"energy    {found.joules_per_request:,.0f} J a request, idle time and cooling in it; "
-        f"the replica {kwh:,.1f} kWh a day, {nano_to_usd(round(day_nano, -7))} USD",
+        f"energy    {answer.floor.joules_per_request:,.0f} J a request, idle time and cooling in it; "
+        f"{a_day:,.0f} requests a day take the replica {kwh:,.1f} kWh, {paid}",
         _left(answer),
     ]
 
@@ -250,12 +316,29 @@ def _asked(answer: Answer) -> list[str]:
     if not answer.offers:
         return [*lines, "sellers   none in the price book under this name"]
     least, median = answer.offers[0], middle(answer.offers)
-    own = answer.floor.request_dollars
+    own, use = answer.sold_dollars, answer.plan.terms.utilisation
     return [
         *lines,
         f"sellers   {len(answer.offers)} in the price book: {least.seller} asks least, "
-        f"{least.request_dollars / own:.2f} times the floor, the middle one {median / own:.2f} times",
+        f"{least.request_dollars / own:.2f} times the floor at {use:.0%} utilised ({_met(answer, least)}); "
+        f"the middle one {median / own:.2f} times",
     ]
+
+
+def _met(answer: Answer, offer: Offer) -> str:
+    """Say what an offer means beside the floor: the interval's word, and the utilisation that would meet it."""
+    found = "inside its 90 % interval" if answer.holds(offer.request_dollars) else "outside its 90 % interval"
+    met = answer.met_at(offer.request_dollars)
+    return f"{found}; {'no utilisation meets it' if met is None else f'{met:.0%} utilised meets it'}"
+
+
+def _show_machine(answer: Answer) -> None:
+    title = f"The machine's dials; the biggest: {biggest(answer.machine)}"
+    if answer.plan.terms.holding.pays_power:
+        _show_board(title, answer.machine)
+        return
+    _show_board(title, tuple(turn for turn in answer.machine if turn.dial.name not in OF_POWER))
+    console(WIDTH).print("The rent holds the power: its price and the overhead (PUE) move nothing.")
 
 
 def _show_board(title: str, turns: tuple[Turn, ...]) -> None:
@@ -266,31 +349,30 @@ def _show_board(title: str, turns: tuple[Turn, ...]) -> None:
             f"{turn.dial.low:.4g} to {turn.dial.high:.4g}",
             f"{turn.elasticity:+.2f}",
             f"{turn.dollars:,.2f}",
-            turn.dial.why,
         ]
         for turn in turns
     ]
-    columns = ["dial", "now", "range", "elasticity", "USD available", "range from ... to"]
-    print_table(columns, rows, right=(1, 2, 3, 4), title=title)
+    columns = ["dial", "now", "range", "elasticity", "USD available"]
+    print_table(columns, rows, right=(1, 2, 3, 4), title=title, width=WIDTH)
 
 
-def _show_techniques(found: tuple[Saving, ...]) -> None:
-    rows = [
-        [each.technique, each.setting, f"{each.share:.0%}" if each.share is not None else each.status.split(":")[0]]
-        for each in found
-    ]
-    print_table(["technique", "setting", "saves of a request"], rows, title="What techniques save here")
+def _show_techniques(found: tuple[Saving, ...], drafted: str) -> None:
+    rows = [[each.technique, each.setting, "none" if each.share is None else f"{each.share:.0%}"] for each in found]
+    columns = ["technique", "setting", "saves of a request's tokens"]
+    print_table(columns, rows, title="What techniques save here", width=WIDTH)
+    _print_lines(f"{each.technique}: {each.status}" for each in found if each.share is None)
+    _print_lines([f"speculative decoding: drafts are taken as often as measured on {drafted}, coding prompts"])
 
 
 def _show_parts(parts: Mapping[str, Money]) -> None:
     whole_nano = sum(parts.values())
-    rows = [
-        [name, nano_to_usd(nano * 1_000, 6), f"{div_half_even(nano * 100, whole_nano)}%"]
-        for name, nano in parts.items()
-        if nano
-    ]
+    rows = [[name, nano_to_usd(nano * 1_000, 6), _percent(nano, whole_nano)] for name, nano in parts.items() if nano]
     rows.append(["all", nano_to_usd(whole_nano * 1_000, 6), ""])
-    print_table(["part", "USD", "share"], rows, right=(1, 2))
+    print_table(["part", "USD", "share"], rows, right=(1, 2), width=WIDTH)
+
+
+def _percent(nano: Money, whole_nano: Money) -> str:
+    return f"{'-' if nano < 0 else ''}{div_half_even(abs(nano) * 100, whole_nano)}%"
 
 
 def _honesty(found: Floor) -> str:

@@ -12,18 +12,24 @@ from bursar.core.money import NANO_PER_USD, Money
 from bursar.physics.cost import Owned, Rented, Terms, dollars
 from bursar.physics.dials import Dial, Turn, board
 from bursar.physics.floor import Plan, Rate, floor, request_dollars, settled
+from bursar.physics.request import BATCH_DISCOUNT
 
 MILLION: Final = 1_000_000
-BATCH_DISCOUNT: Final = 0.5
-"""What lists take off for work that can wait: OpenAI, Anthropic and Google alike in 2026."""
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """Hold what users and their programs do beyond one call: shares of requests."""
+    """Hold what users and their programs do beyond one call, and what a request costs beside its tokens' machines.
+
+    `retries` and `batchable` are shares of requests. `training_dollars` is what each token carries of a training;
+    `again_dollars` is paid with every try, as retrieval and tools are, `once_dollars` for the answer that counts.
+    """
 
     retries: float = 0.05
     batchable: float = 0.0
+    training_dollars: float = 0.0
+    again_dollars: float = 0.0
+    once_dollars: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -31,8 +37,18 @@ class Habits:
             if not 0 <= share <= 1:
                 raise ConfigError(f"{name} is {share}; it is a share of the requests, from 0 to 1")
 
+    def dollars_with(self, tokens_dollars: float, tokens: float) -> float:
+        """Give what a request costs in all, whose `tokens` take machines of `tokens_dollars`."""
+        lane = 1 - self.batchable * float(BATCH_DISCOUNT)
+        each_try = tokens_dollars * lane + self.training_dollars * tokens + self.again_dollars
+        return each_try * (1 + self.retries) + self.once_dollars
 
-def machine_board(plan: Plan) -> tuple[Turn, ...]:
+
+ONCE: Final = Habits(retries=0.0)
+"""A request that is made once, and nothing around it."""
+
+
+def machine_board(plan: Plan, habits: Habits = ONCE) -> tuple[Turn, ...]:
     """Turn the dials of the machine: power price, chip cost, throughput, overhead, utilisation, waste.
 
     The batch stays what it is. Where rent holds the power, its price and the overhead move nothing.
@@ -59,7 +75,8 @@ def machine_board(plan: Plan) -> tuple[Turn, ...]:
             utilisation=values["utilisation"],
             waste=values["serving waste"],
         )
-        return request_dollars(replace(fixed, terms=turned, speed=plan.speed * values["throughput"])) * MILLION
+        tokens = request_dollars(replace(fixed, terms=turned, speed=plan.speed * values["throughput"]))
+        return habits.dollars_with(tokens, plan.traffic.tokens) * MILLION
 
     return board(dials, dollars_at)
 
@@ -89,8 +106,8 @@ def request_board(plan: Plan, habits: Habits) -> tuple[Turn, ...]:
         tokens += _dollars(found.output) * values["answer length"]
         # The floor holds the idle time of the working point; what waits more or less scales the time of the machines.
         busy = (1 - idle) / (1 - values["idle capacity"])
-        lane = 1 - values["batchable share"] * BATCH_DISCOUNT
-        return tokens * busy * (1 + values["retries"]) * lane * MILLION
+        turned = replace(habits, retries=values["retries"], batchable=values["batchable share"])
+        return turned.dollars_with(tokens * busy, traffic.input_tokens + values["answer length"]) * MILLION
 
     return board(dials, dollars_at)
 

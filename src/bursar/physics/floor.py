@@ -146,6 +146,28 @@ def break_even(plan: Plan) -> float:
     return (found.request_dollars - found.parts_dollars["storage"]) * hours
 
 
+def requests_per_s(plan: Plan) -> float:
+    """Give the requests a replica answers a second on average, idle time and waste counted."""
+    return plan.terms.busy * (1 - plan.terms.waste) * plan.speed / plan.pace.request_s(plan.traffic)
+
+
+def meeting_utilisation(plan: Plan, dollars_asked: float) -> float | None:
+    """Give the utilisation at which a request costs what somebody asks for it; None where full use costs more.
+
+    Of a request's cost one part is divided by utilisation, the rest does not know it.
+    """
+
+    def at(utilisation: float) -> float:
+        return request_dollars(replace(plan, terms=replace(plan.terms, utilisation=utilisation)))
+
+    full, half = at(1.0), at(0.5)
+    divided = half - full
+    if dollars_asked < full:
+        return None
+    rest = full - divided
+    return divided / (dollars_asked - rest)
+
+
 def draw(plan: Plan, found: Pace) -> Draw:
     """Say what a replica's machines draw, the building apart."""
     server = replace(plan.server, pue=1.0)
@@ -154,7 +176,8 @@ def draw(plan: Plan, found: Pace) -> Draw:
         return energy(plan.deployment, batch, seconds, plan.energy, server)
 
     reading, writing = taken(found.reading, found.prefill.seconds), taken(found.writing, found.decode.seconds)
-    named = ("prompts read alone" if each == "no new tokens" else each for each in reading.extrapolates)
+    # Energy was measured where prompts are read beside answers: true of every floor, so the reference says it once.
+    named = (each for each in reading.extrapolates if each != "no new tokens")
     return Draw(
         prefill_w=reading.total_j / reading.seconds,
         decode_w=writing.total_j / writing.seconds,

@@ -1,4 +1,4 @@
-"""Price one request by its parts: fresh, cached, output, reasoning, retrieval, tools, retries, safety, logging, idle.
+"""Price one request by its parts: tokens, what is around the model, retries, idle time, training, the batch lane.
 
 All is money here: rates are nano-USD per million tokens, shares are parts per million, and each part is rounded
 half-even once. The rates may be a list's or a floor's.
@@ -15,6 +15,9 @@ from bursar.physics.floor import Plan, floor, settled
 from bursar.prices.price import RateCard
 from bursar.prices.units import MILLION
 
+BATCH_DISCOUNT: Final = Fraction(1, 2)
+"""What lists take off for work that can wait: OpenAI, Anthropic and Google alike in 2026."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -30,8 +33,9 @@ class Rates:
 class Request:
     """Hold the work of one request, on average.
 
-    Tokens by kind; what retrieval, tools, safety checks and logging cost; `retries_ppm` requests of a million that are
-    made once more; `idle_ppm` of capacity that waits for such requests, where the rates do not hold it already.
+    Tokens by kind; what retrieval, tools, safety checks and logging cost; `training_nano` is the tokens' share of a
+    training; `retries_ppm` requests of a million that are made once more, `batchable_ppm` that can wait; `idle_ppm` of
+    capacity that waits for such requests, where the rates do not hold it already.
     """
 
     fresh_tokens: int
@@ -42,7 +46,9 @@ class Request:
     tools_nano: Money = 0
     safety_nano: Money = 0
     logging_nano: Money = 0
+    training_nano: Money = 0
     retries_ppm: int = 0
+    batchable_ppm: int = 0
     idle_ppm: int = 0
 
     def __post_init__(self) -> None:
@@ -61,23 +67,34 @@ def parts(request: Request, rates: Rates) -> Mapping[str, Money]:
     """Give what each part of a request costs, in nano-USD.
 
     A retry does all again but logging and safety, which see the answer that counts. Idle capacity is what the tokens
-    cost times idle / (1 - idle): of a machine that waits half its time, each token pays for two.
+    cost times idle / (1 - idle): of a machine that waits half its time, each token pays for two. The batch lane takes
+    something off the tokens and their idle time; it is the one part below 0.
     """
     found: dict[str, Money] = {}
     for name in TOKENS:
         tokens, rate_nano = getattr(request, f"{name}_tokens"), getattr(rates, f"{name}_nano")
         found[name] = div_half_even(tokens * rate_nano, MILLION)
     tokens_nano = sum(found.values())
-    once_nano = tokens_nano + request.retrieval_nano + request.tools_nano
+    once_nano = tokens_nano + request.retrieval_nano + request.tools_nano + request.training_nano
     waiting_nano = tokens_nano * (MILLION + request.retries_ppm) * request.idle_ppm
+    idle_nano = div_half_even(waiting_nano, MILLION * (MILLION - request.idle_ppm))
     return found | {
         "retrieval": request.retrieval_nano,
         "tools": request.tools_nano,
         "retries": div_half_even(once_nano * request.retries_ppm, MILLION),
         "safety": request.safety_nano,
         "logging": request.logging_nano,
-        "idle": div_half_even(waiting_nano, MILLION * (MILLION - request.idle_ppm)),
+        "training": request.training_nano,
+        "idle": idle_nano,
+        "batch lane": -_lane_nano(request, tokens_nano, idle_nano),
     }
+
+
+def _lane_nano(request: Request, tokens_nano: Money, idle_nano: Money) -> Money:
+    """Give what is taken off for the requests that can wait, their retries with them."""
+    served = tokens_nano * (MILLION + request.retries_ppm) + idle_nano * MILLION
+    taken = served * request.batchable_ppm * BATCH_DISCOUNT.numerator
+    return div_half_even(taken, MILLION * MILLION * BATCH_DISCOUNT.denominator)
 
 
 def listed(card: RateCard, input_tokens: int) -> Rates:
@@ -102,4 +119,6 @@ def at_floor(plan: Plan, request: Request) -> Mapping[str, Money]:
     rates = Rates(busy.fresh.nano, busy.cached.nano, busy.output.nano, busy.output.nano)
     idle_dollars = floor(fixed).request_dollars - busy.request_dollars
     idle_nano = round(Fraction(idle_dollars) * NANO_PER_USD * (MILLION + request.retries_ppm) / MILLION)
-    return {**parts(replace(request, idle_ppm=0), rates), "idle": idle_nano}
+    found = parts(replace(request, idle_ppm=0), rates)
+    lane_nano = _lane_nano(request, sum(found[name] for name in TOKENS), idle_nano)
+    return {**found, "idle": idle_nano, "batch lane": -lane_nano}
