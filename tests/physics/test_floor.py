@@ -65,7 +65,9 @@ def test_the_interval_holds_what_measured_speed_costs() -> None:
 def measured_and_bounds(row: tuple[str, str, int, int, int, float]) -> tuple[float, float, float]:
     model, chip, chips, batch, output_tokens, tokens_per_s = row
     working = plan(model, chips, chip)
-    deployment = replace(working.deployment, weights=working.deployment.shape.precision, expert=chips)
+    deployment = replace(working.deployment, weights=working.deployment.shape.precision)
+    if deployment.shape.expert_weights:
+        deployment = replace(deployment, expert=chips)
     working = terms(replace(working, deployment=deployment, promise=Promise(batch=batch)), utilisation=1.0)
     calibration = FACTS.times.of(deployment)
     found = floor(replace(working, traffic=Traffic(250, output_tokens), calibration=calibration))
@@ -223,6 +225,23 @@ def test_a_promise_nothing_can_keep_is_refused_with_what_can_be_had() -> None:
         floor(replace(PLAN, promise=Promise(1.0)))
 
 
+def split(model: str, chips: int, tensor: int, expert: int = 1) -> Deployment:
+    return Deployment(FACTS.shape(model), FACTS.chip("H100"), chips, tensor, expert)
+
+
+def test_heads_of_keys_and_values_may_be_held_by_several_chips() -> None:
+    assert split("Meta-Llama-3.1-8B", 16, 16).groups == 1
+    assert split("Qwen3.5-27B", 12, 12).groups == 1
+    assert split("DeepSeek-R1", 12, 1, 12).groups == 12
+
+
+@pytest.mark.parametrize(("chip", "chips", "named"), [("H100", 8, False), ("H100", 16, True), ("GB200", 16, False)])
+def test_a_replica_over_several_nodes_is_named_as_beyond_the_calibration(chip: str, chips: int, named: bool) -> None:
+    working = plan("Meta-Llama-3.1-70B", chips, chip)
+    found = floor(replace(working, calibration=FACTS.times.of(working.deployment)))
+    assert any("links between nodes" in each for each in found.extrapolates) is named
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -233,6 +252,12 @@ def test_a_promise_nothing_can_keep_is_refused_with_what_can_be_had() -> None:
         (lambda: Promise(batch=0), "batch is 0"),
         (lambda: Guess(2, 4.0), "accepted is 4.0 tokens a step with 2 drafted"),
         (lambda: Deployment(FACTS.shape("Qwen3-8B"), FACTS.chip("H100"), 4, 3), "tensor is 3"),
+        (lambda: split("Meta-Llama-3.1-8B", 64, 64), "tensor is 64, which does not divide the 32 heads"),
+        (lambda: split("Meta-Llama-3.1-8B", 3, 3), "tensor is 3, which does not divide the 32 heads"),
+        (lambda: split("DeepSeek-R1", 10, 10), "tensor is 10, which does not divide the 128 heads"),
+        (lambda: split("Qwen3.5-27B", 6, 6), "tensor is 6; it must divide the 4 heads of keys and values"),
+        (lambda: split("Meta-Llama-3.1-8B", 4, 4, 4), "expert is 4, but .* has no experts"),
+        (lambda: split("Mixtral-8x7B-v0.1", 16, 16, 16), "expert is 16; it must be at most the 8 experts"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(make, said: str) -> None:

@@ -148,6 +148,11 @@ def leaves(deployment: Deployment, sequences: float, context: float, calibration
         return (*found, f"step time on {deployment.chip.name}: a plain roofline, nothing was measured")
     if deployment.chip.name not in measured.chips:
         found.append(f"chip: {deployment.chip.name} was not measured, rates of {', '.join(measured.chips)} are used")
+    if deployment.nodes > 1:
+        found.append(
+            f"split: {deployment.chips} chips take {deployment.nodes} nodes of {deployment.chip.chips_per_node}, "
+            "links between nodes are taken to be as fast as within"
+        )
     if any(isinstance(layer.mixer, Compressed) for layer in deployment.shape.layers):
         found.append("model kind: attention over compressed tokens was not measured")
     if sequences > measured.sequences:

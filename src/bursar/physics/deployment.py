@@ -5,7 +5,7 @@ from typing import Final
 
 from bursar.core.errors import ConfigError
 from bursar.physics.chip import BITS_OF, Chip
-from bursar.physics.shape import Shape
+from bursar.physics.shape import Attention, Experts, Recurrent, Shape
 
 _HALF_BYTE_BITS: Final = 5  # four bits and their scales
 
@@ -31,13 +31,20 @@ class Deployment:
     engine: str = "vllm"
 
     def __post_init__(self) -> None:
-        """Refuse a split that leaves a part of a chip over, and formats nobody knows."""
+        """Refuse a split that no engine can make, and formats nobody knows."""
         for name, parts in (("chips", self.chips), ("tensor", self.tensor), ("expert", self.expert)):
             if parts < 1 or self.chips % parts:
                 raise ConfigError(f"{name} is {parts}; it must be at least 1 and divide the {self.chips} chips")
+        _splits_heads(self.shape, self.tensor)
+        _spreads_experts(self.shape, self.expert)
         for name, known in (("weights", self.weights), ("cache", self.cache), ("compute", self.compute)):
             if known not in BITS_OF:
                 raise ConfigError(f"{name} is {known!r}; give one of {', '.join(BITS_OF)}")
+
+    @property
+    def nodes(self) -> int:
+        """Count the nodes of chips that the replica takes, at least."""
+        return -(-self.chips // self.chip.chips_per_node)
 
     @property
     def groups(self) -> int:
@@ -62,6 +69,33 @@ class Deployment:
     def cache_bytes(self) -> float:
         """Give the bytes an element of the cache takes."""
         return BITS_OF[self.cache] / 8
+
+
+def _splits_heads(shape: Shape, tensor: int) -> None:
+    """Refuse chips that cannot share the heads equally; heads of keys and values may be held more than once."""
+    for layer in shape.layers:
+        mixer = layer.mixer
+        if mixer is None or isinstance(mixer, Recurrent):
+            continue
+        if mixer.heads % tensor:
+            raise ConfigError(
+                f"tensor is {tensor}, which does not divide the {mixer.heads} heads of {shape.name}; give a divisor"
+            )
+        if isinstance(mixer, Attention) and mixer.kv_heads % tensor and tensor % mixer.kv_heads:
+            raise ConfigError(
+                f"tensor is {tensor}; it must divide the {mixer.kv_heads} heads of keys and values of {shape.name}, "
+                "or be a multiple of them"
+            )
+
+
+def _spreads_experts(shape: Shape, expert: int) -> None:
+    if expert == 1:
+        return
+    held = [layer.feed.count for layer in shape.layers if isinstance(layer.feed, Experts)]
+    if not held:
+        raise ConfigError(f"expert is {expert}, but {shape.name} has no experts; leave it at 1")
+    if expert > min(held):
+        raise ConfigError(f"expert is {expert}; it must be at most the {min(held)} experts of {shape.name}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def smallest_groups(deployment: Deployment) -> tuple[int, ...]:
     sizes: list[int] = []
     chips = 1
     while chips <= deployment.chip.chips_per_node and len(sizes) < 2:
-        if _holds(on_chips(deployment, chips)):
+        if _holds(deployment, chips):
             sizes.append(chips)
         chips *= 2
     return tuple(sizes)
@@ -148,9 +148,9 @@ def on_chips(deployment: Deployment, chips: int) -> Deployment:
     )
 
 
-def _holds(deployment: Deployment) -> bool:
+def _holds(deployment: Deployment, chips: int) -> bool:
     try:
-        return blocks_beside(deployment) > 0
+        return blocks_beside(on_chips(deployment, chips)) > 0
     except ConfigError:
         return False
 
