@@ -83,6 +83,8 @@ def test_carbon_and_water_need_a_place(bare_cli: Cli) -> None:
     assert found["water_l"] == pytest.approx(kwh * (1.15 / 1.09 + 3.1321))
     abroad = answered(bare_cli, *WORK, "--region", "DEU", "--power-usd-per-kwh", "0.2")["request"]
     assert abroad["carbon_g"] > 0
+    assert answered(bare_cli, *WORK, "--region", "Germany")["request"]["carbon_g"] == abroad["carbon_g"]
+    assert answered(bare_cli, *WORK, "--region", "FRA")["request"]["region"] == "FRA"
     assert abroad["water_l"] is None
 
 
@@ -234,6 +236,31 @@ def test_what_is_known_is_listed_with_its_source(bare_cli: Cli, kind: str, colum
     assert all(each.get("source", "known") for each in found)
 
 
+@pytest.mark.parametrize("kind", ["chips", "models", "prices", "regions", "operators"])
+def test_a_list_cuts_nothing_and_keeps_to_a_page(bare_cli: Cli, kind: str) -> None:
+    shown = bare_cli("floor", "--list", kind).out
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 100
+    assert "…" not in shown
+    folded = " ".join(shown.split())
+    for row in bare_cli("floor", "--list", kind, "--json").json():
+        assert " ".join(str(row.get("source", "")).split()) in folded
+
+
+def test_every_region_that_is_taken_is_listed(bare_cli: Cli) -> None:
+    known = {each["region"]: each for each in bare_cli("floor", "--list", "regions", "--json").json()}
+    assert len(known) > 200
+    assert (known["FRA"]["usd_per_kwh"], known["FRA"]["place"]) == (None, "France")
+    assert float(known["US-TX"]["usd_per_kwh"]) > 0
+    assert known["US-TX"]["carbon_g_per_kwh"] == known["USA"]["carbon_g_per_kwh"]
+
+
+def test_a_purchase_says_what_part_of_it_is_the_server(bare_cli: Cli) -> None:
+    text = " ".join(bare_cli("floor", *WORK, "--own").out.split())
+    assert "bought at 41982.63 USD a chip" in text
+    assert "10078.00 USD of it for the server" in text
+    assert "for the server" not in bare_cli("floor", *WORK, "--own", "--capex-usd", "42000").out
+
+
 @pytest.mark.parametrize("name", ["cost.svg", "cost.png"])
 def test_a_picture_is_drawn(bare_cli: Cli, tmp_path: Path, name: str) -> None:
     pytest.importorskip("vl_convert")
@@ -260,7 +287,7 @@ def test_a_picture_is_drawn(bare_cli: Cli, tmp_path: Path, name: str) -> None:
         ("Qwen3-8B --chip H100 --weights fp3", "weights is 'fp3'; give one of"),
         ("DeepSeek-V3 --chip H100 --gpus 4", "give at least 10 chips"),
         ("Qwen3-8B --chip H100 --slo-tpot-ms 1", "one sequence alone takes"),
-        ("Qwen3-8B --chip H100 --region DEU", "no power price of DEU is known; give it with --power-usd-per-kwh"),
+        ("Qwen3-8B --chip H100 --own --region DEU", "no power price of DEU is known; give it with --power-usd-per-kwh"),
         ("Qwen3-8B --chip H100 --region Mars", "no region 'Mars' is known"),
         ("Qwen3-8B --chip H100 --gpus 0", "gpus is 0; it is how many chips one replica takes"),
         ("Qwen3-8B --chip H100 --chip-usd-per-hour 0", "the cost is 0, so no dial moves it; give a rent"),
@@ -269,6 +296,23 @@ def test_a_picture_is_drawn(bare_cli: Cli, tmp_path: Path, name: str) -> None:
         ("none.json --chip H100", "none.json is not readable as a model's config.json"),
         ("Qwen3-8B --chip H100 --tools-usd free", "--tools-usd: expected USD as a decimal"),
         ("Qwen3-8B --chip H100 --training-usd 5", "tokens_served is 0"),
+        ("Qwen3-8B --chip H100 --tokens-served 5", "give --training-usd with it, or leave it out"),
+        ("Qwen3-8B --chip H100 --capex-usd 5", "capex_usd is for chips that are bought; give --own with it"),
+        ("Qwen3-8B --chip H100 --life-years 5", "life_years is for chips that are bought; give --own with it"),
+        ("Qwen3-8B --chip H100 --interest 0", "interest is for chips that are bought; give --own with it"),
+        ("Qwen3-8B --chip H100 --tensor 0", "tensor is 0; it must be at least 1"),
+        ("Qwen3-8B --chip RTX4090 --own", "only the bare card's price is known, 1417.20 USD; give --capex-usd"),
+        ("Qwen3-8B --chip H100 --gpus 99999999999999999999", "it is how many chips one replica takes, from 1 to 4,096"),
+        ("Qwen3-8B --chip H100 --pue 1e308", "pue is 1e+308; it must be at least 1 and at most 10"),
+        ("Qwen3-8B --chip H100 --own --interest 1e308", "interest is 1e+308; it must be at least 0 and at most 10"),
+        ("Qwen3-8B --chip H100 --own --life-years 1e-300", "life_years is 1e-300; it must be at least 0.01"),
+        ("Qwen3-8B --chip H100 --utilisation 1e-300", "the least is 0.001"),
+        ("Qwen3-8B --chip H100 --input-tokens 1" + "0" * 400, "at most 1,000,000,000"),
+        (
+            "Qwen3-8B --chip H100 --region DE",
+            "give a country's ISO code of three letters, its name, or US- and a state",
+        ),
+        ("Qwen3-8B --chip H100 --region US-ZZ", "no state 'US-ZZ' is known, only US-AZ, US-CA"),
     ],
 )
 def test_bad_input_is_refused_in_one_line_with_the_way_out(bare_cli: Cli, arguments: str, said: str) -> None:

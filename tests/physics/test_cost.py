@@ -92,6 +92,9 @@ def test_rent_holds_the_power_unless_it_is_said_to_come_on_top() -> None:
         ({"pue": float("nan")}, "pue is nan; it must be at least 1"),
         ({"utilisation": 0.0}, "utilisation is 0.0; it is a share above 0 and up to 1"),
         ({"utilisation": 1.1}, "utilisation is 1.1"),
+        ({"utilisation": 1e-300}, "utilisation is 1e-300; .*; the least is 0.001"),
+        ({"pue": 1e308}, "pue is 1e\\+308; it must be at least 1 and at most 10"),
+        ({"waste": 0.9999999}, "waste is 0.9999999; .*; the most is 0.999"),
         ({"reserve": 1.0}, "reserve is 1.0; it is a share of at least 0 and below 1"),
         ({"waste": -0.1}, "waste is -0.1"),
         ({"power_nano_per_kwh": -1}, "power_usd_per_kwh is -1; it must be at least 0"),
@@ -105,7 +108,7 @@ def test_terms_that_cannot_be_are_refused_by_name(changed: dict[str, float], sai
 def test_holdings_that_cannot_be_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="chip_usd_per_hour is -1"):
         Rented(-1)
-    with pytest.raises(ConfigError, match="life_years is 0; it must be above 0"):
+    with pytest.raises(ConfigError, match=r"life_years is 0; it must be at least 0\.01 and at most 100 \(years\)"):
         Owned(1, life_years=0)
 
 

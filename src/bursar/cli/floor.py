@@ -1,13 +1,14 @@
 """`bursar floor`: what a model's tokens must cost on given chips, and which dial moves it most."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from bursar.cli.common import Json, now_us, print_json, print_table
-from bursar.cli.floor_text import Answer, Place, as_json, show
+from bursar.cli.common import Json, console, now_us, print_json, print_table
+from bursar.cli.floor_text import WIDTH, Answer, Place, as_json, show
 from bursar.cli.machines import NOWHERE, On, deployment_of, model_shape, usd
 from bursar.core.errors import ConfigError, OperatorError
 from bursar.core.money import Money, div_half_even, nano_to_usd, usd_to_nano
@@ -16,7 +17,7 @@ from bursar.physics.boards import Habits, machine_board, request_board
 from bursar.physics.chip import Chip
 from bursar.physics.cost import Holding, Owned, Rented, Terms, dollars
 from bursar.physics.energy import Site
-from bursar.physics.facts import Facts, load
+from bursar.physics.facts import Fact, Facts, load
 from bursar.physics.floor import Plan, Store
 from bursar.physics.floor import floor as physics_floor
 from bursar.physics.request import Request, at_floor
@@ -28,6 +29,10 @@ from bursar.prices import load as load_book
 from bursar.prices.units import MILLION
 
 DEFAULT_PUE: Final = 1.15
+DEFAULT_USD_PER_KWH: Final = "0.10"
+TOKENS_MAX: Final = 1_000_000_000
+_HEADS: Final = {"billion_weights": "billion", "cache_elements_per_token": "cache_a_token"}
+"""Shorter words for heads of lists, so that the longest model's name stands beside them."""
 LAPTOP: Final = Site(host_w=10.0, fans=0.02, supply=0.9)
 DRAFTED: Final = "deepseek-v4-pro"
 """Whose measured acceptance stands for speculative decoding: the lowest of those known."""
@@ -62,9 +67,9 @@ class At:
     own: Annotated[bool, Parameter(negative="", help="Chips are bought, not rented.")] = False
     chip_usd_per_hour: Annotated[str | None, Parameter(help="Rent of a chip; a published one without it.")] = None
     capex_usd: Annotated[str | None, Parameter(help="Price of a chip with its share of the server, for --own.")] = None
-    life_years: Annotated[float, Parameter(help="Years a purchase is paid back in.")] = 5.0
-    interest: Annotated[float, Parameter(help="Interest a year.")] = 0.08
-    power_usd_per_kwh: Annotated[str | None, Parameter(help="Price of power; 0.10 or the region's without it.")] = None
+    life_years: Annotated[float | None, Parameter(help="Years a purchase is paid back in; 5 without it.")] = None
+    interest: Annotated[float | None, Parameter(help="Interest a year on a purchase; 0.08 without it.")] = None
+    power_usd_per_kwh: Annotated[str | None, Parameter(help="Price of power; the region's, or 0.10 without.")] = None
     region: Annotated[
         str | None, Parameter(help="Where it stands: price of power, carbon, water; `--list regions` names all.")
     ] = None
@@ -74,7 +79,7 @@ class At:
     reserve: Annotated[float, Parameter(help="Share of capacity kept free for peaks.")] = 0.0
     waste: Annotated[float, Parameter(help="Share of work that is thrown away.")] = 0.0
     training_usd: Annotated[str | None, Parameter(help="What training cost, to be carried by --tokens-served.")] = None
-    tokens_served: Annotated[int, Parameter(help="Tokens the model serves in its life.")] = 0
+    tokens_served: Annotated[int | None, Parameter(help="Tokens the model serves in its life.")] = None
 
 
 def floor(
@@ -142,6 +147,9 @@ def _plan(facts: Facts, shape: Shape, on: On, work: For, at: At) -> Plan:
         reserve=at.reserve,
         waste=at.waste,
     )
+    for name, tokens in (("input_tokens", work.input_tokens), ("output_tokens", work.output_tokens)):
+        if tokens > TOKENS_MAX:
+            raise ConfigError(f"{name} is {tokens}; it is a number of tokens of a request, at most {TOKENS_MAX:,}")
     return Plan(
         deployment,
         Traffic(work.input_tokens, work.output_tokens, work.cached_share),
@@ -161,6 +169,7 @@ def _server(chip: Chip) -> Site:
 
 def _holding(facts: Facts, chip: str, at: At) -> Holding:
     if not at.own:
+        _only_for_own(at)
         known = facts.costs.rents.get(chip)
         if at.chip_usd_per_hour is None and known is None:
             raise ConfigError(
@@ -173,7 +182,18 @@ def _holding(facts: Facts, chip: str, at: At) -> Holding:
     if at.capex_usd is None and bought is None:
         raise ConfigError(f"no purchase price of {chip} is known; give it with --capex-usd")
     capex_nano = usd("--capex-usd", at.capex_usd) if bought is None or at.capex_usd else _with_server(facts, chip)
-    return Owned(capex_nano, at.life_years, at.interest)
+    return Owned(capex_nano, *_payback(at))
+
+
+def _only_for_own(at: At) -> None:
+    for name in ("capex_usd", "life_years", "interest"):
+        if getattr(at, name) is not None:
+            raise ConfigError(f"{name} is for chips that are bought; give --own with it, or leave it out")
+
+
+def _payback(at: At) -> tuple[float, float]:
+    """Give the years and the interest a purchase is paid back with."""
+    return 5.0 if at.life_years is None else at.life_years, 0.08 if at.interest is None else at.interest
 
 
 def _rent(at: At, known_nano: Money) -> Money:
@@ -181,26 +201,42 @@ def _rent(at: At, known_nano: Money) -> Money:
 
 
 def _with_server(facts: Facts, chip: str) -> Money:
-    """Add a chip's share of the server to the price of a bare board."""
+    """Add a chip's share of the server to the price of a bare board. Raises `ConfigError` for a bare card."""
     bought = facts.costs.purchases[chip]
-    return bought.nano + (facts.costs.server.nano if bought.what.startswith("board") else 0)
+    if bought.what == "card":
+        raise ConfigError(
+            f"of {chip} only the bare card's price is known, {nano_to_usd(bought.nano)} USD; "
+            "give --capex-usd, the card with its share of a server"
+        )
+    return bought.nano + (facts.costs.server.nano if _is_board(bought) else 0)
+
+
+def _is_board(bought: Fact) -> bool:
+    return bought.what.startswith("board")
 
 
 def _power(facts: Facts, at: At) -> Money:
+    """Give the price of power; rent holds it already, so there a region without a price is none that is missing."""
     if at.power_usd_per_kwh is not None:
         return usd("--power-usd-per-kwh", at.power_usd_per_kwh)
     if at.region is None:
-        return usd_to_nano("0.10")
-    if at.region.upper() in facts.regions and at.region.upper() not in facts.costs.electricity:
+        return usd_to_nano(DEFAULT_USD_PER_KWH)
+    region = facts.state(at.region) if _is_state(at.region) else facts.region(at.region).name
+    known = facts.costs.electricity.get(region)
+    if known is None and at.own:
         raise ConfigError(f"no power price of {at.region} is known; give it with --power-usd-per-kwh")
-    return facts.costs.electricity_in(at.region).nano
+    return usd_to_nano(DEFAULT_USD_PER_KWH) if known is None else known.nano
+
+
+def _is_state(region: str) -> bool:
+    return region.upper().startswith("US-")
 
 
 def _place(facts: Facts, at: At) -> Place | None:
     """Give what is known of carbon and water where it stands; a state's power is its country's."""
     if at.region is None:
         return None
-    region = facts.region("USA" if at.region.upper().startswith("US-") else at.region)
+    region = facts.region("USA" if _is_state(at.region) and facts.state(at.region) else at.region)
     on_site = facts.costs.operator(at.operator).wue_l_per_kwh if at.operator else None
     return Place(region, facts.costs.water_l_per_kwh.get(region.name), on_site)
 
@@ -242,8 +278,10 @@ def _habits(work: For, asked: Request) -> Habits:
 
 def _training(at: At) -> Money | None:
     if at.training_usd is None:
+        if at.tokens_served is not None:
+            raise ConfigError("tokens_served carries what training cost; give --training-usd with it, or leave it out")
         return None
-    return amortised_nano_per_million(usd("--training-usd", at.training_usd), at.tokens_served)
+    return amortised_nano_per_million(usd("--training-usd", at.training_usd), at.tokens_served or 0)
 
 
 def _assumed(facts: Facts, on: On, at: At) -> str:
@@ -253,7 +291,9 @@ def _assumed(facts: Facts, on: On, at: At) -> str:
     given = at.capex_usd if at.own else at.chip_usd_per_hour
     if known is None or given is not None:
         return ""
-    return f"{known.what}, {known.source}, {known.checked}"
+    server = facts.costs.server
+    share = f"; {nano_to_usd(server.nano)} USD of it for the server, {server.source}, {server.checked}"
+    return f"{known.what}, {known.source}, {known.checked}{share if at.own and _is_board(known) else ''}"
 
 
 def _list(facts: Facts, kind: str, *, as_json: bool) -> None:
@@ -267,8 +307,28 @@ def _list(facts: Facts, kind: str, *, as_json: bool) -> None:
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    figures = tuple(i for i in range(1, len(columns)) if columns[i] not in ("source", "what", "checked", "format"))
-    print_table(columns, [[str(cell) for cell in row] for row in rows], right=figures)
+    _show_list(columns, rows)
+
+
+def _show_list(columns: list[str], rows: list[list[Any]]) -> None:
+    """Print what is known; sources are long and shared, so rows give their number and the list of them follows."""
+    told = [dict(zip(columns, row, strict=True)) for row in rows]
+    sources = dict.fromkeys(_source(each) for each in told if "source" in each)
+    numbers = {source: f"[{number}]" for number, source in enumerate(sources, 1)}
+    shown = [name for name in columns if name != "checked"]
+    cells = [[numbers[_source(each)] if name == "source" else _cell(each[name]) for name in shown] for each in told]
+    figures = tuple(i for i in range(1, len(shown)) if shown[i] not in ("place", "source", "what", "format"))
+    print_table([_HEADS.get(name, name) for name in shown], cells, right=figures, width=WIDTH)
+    for source, number in numbers.items():
+        console(WIDTH).print(f"{number} {source}", markup=False)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _source(row: Mapping[str, Any]) -> str:
+    return ", ".join(row[name] for name in ("source", "checked") if name in row)
 
 
 def _chips(facts: Facts) -> tuple[list[str], list[list[Any]]]:
@@ -315,8 +375,17 @@ def _prices(facts: Facts) -> tuple[list[str], list[list[Any]]]:
 
 
 def _regions(facts: Facts) -> tuple[list[str], list[list[Any]]]:
-    rows = [[name, nano_to_usd(each.nano), each.source, each.checked] for name, each in facts.costs.electricity.items()]
-    return ["region", "usd_per_kwh", "source", "checked"], rows
+    columns = ["region", "place", "usd_per_kwh", "carbon_g_per_kwh", "year", "source"]
+    priced = facts.costs.electricity
+    states = [name for name in priced if name.startswith("US-")]
+    rows: list[list[Any]] = []
+    for name, region in [*((state, facts.region("USA")) for state in states), *facts.regions.items()]:
+        price = priced.get(name)
+        source = "" if price is None else f"power: {price.source}, {price.checked}; carbon: "
+        usd_per_kwh = None if price is None else nano_to_usd(price.nano)
+        row = [name, region.place, usd_per_kwh, region.carbon_g_per_kwh, region.year, f"{source}{region.source}"]
+        rows.append(row)
+    return columns, rows
 
 
 def _operators(facts: Facts) -> tuple[list[str], list[list[Any]]]:

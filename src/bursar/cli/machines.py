@@ -29,6 +29,8 @@ class On:
     engine: Annotated[str, Parameter(help="What serves it: vllm, sglang or trtllm.")] = "vllm"
 
 
+CHIPS_MAX: Final = 4_096
+"""The most chips of a replica: several times what anybody has said to serve one model on."""
 NOWHERE: Final = On()
 """What is meant where nothing is said: no chip is guessed."""
 
@@ -53,15 +55,15 @@ def deployment_of(facts: Facts, shape: Shape, on: On) -> Deployment:
     """Put a model on chips. Raises `ConfigError` where none are named or they cannot be split so."""
     if on.chip is None:
         raise ConfigError("chip is missing; name one with --chip, such as H100 (`bursar floor --list chips`)")
-    if on.gpus < 1:
-        raise ConfigError(f"gpus is {on.gpus}; it is how many chips one replica takes, at least 1")
+    if not 1 <= on.gpus <= CHIPS_MAX:
+        raise ConfigError(f"gpus is {on.gpus}; it is how many chips one replica takes, from 1 to {CHIPS_MAX:,}")
     chip = facts.chip(on.chip)
     weights = on.weights or shape.precision
     return Deployment(
         shape=shape,
         chip=chip,
         chips=on.gpus,
-        tensor=on.tensor or on.gpus,
+        tensor=on.gpus if on.tensor is None else on.tensor,
         expert=on.expert,
         weights=weights,
         cache=on.cache,

@@ -15,6 +15,8 @@ from bursar.core.money import NANO_PER_USD, Money
 
 HOURS_PER_YEAR: Final = 8_760
 JOULES_PER_KWH: Final = 3_600_000
+LEAST_USE: Final = 0.001
+"""The least share of bought time that is still a service; below it a price says nothing but that nobody came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,9 @@ class Owned:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         _at_least("capex", self.capex_nano, 0, "USD a chip")
-        _above("life_years", self.life_years, 0, "years")
-        _at_least("interest", self.interest, 0, "a share a year, such as 0.08")
-        _at_least("upkeep", self.upkeep, 0, "a share of the purchase a year, such as 0.05")
+        _within("life_years", self.life_years, (0.01, 100), "years")
+        _within("interest", self.interest, (0, 10), "a share a year, such as 0.08")
+        _within("upkeep", self.upkeep, (0, 10), "a share of the purchase a year, such as 0.05")
 
     @property
     def dollars_per_hour(self) -> float:
@@ -88,9 +90,10 @@ class Terms:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         _at_least("power_usd_per_kwh", self.power_nano_per_kwh, 0, "USD a kWh")
-        _at_least("pue", self.pue, 1, "the site's power over the machines', such as 1.15")
-        if not 0 < self.utilisation <= 1:
-            raise ConfigError(f"utilisation is {self.utilisation}; it is a share above 0 and up to 1, such as 0.4")
+        _within("pue", self.pue, (1, 10), "the site's power over the machines', such as 1.15")
+        if not LEAST_USE <= self.utilisation <= 1:
+            said = "it is a share above 0 and up to 1, such as 0.4"
+            raise ConfigError(f"utilisation is {self.utilisation}; {said}; the least is {LEAST_USE}")
         _share("reserve", self.reserve)
         _share("waste", self.waste)
 
@@ -143,11 +146,15 @@ def _at_least(name: str, value: float, least: float, kind: str) -> None:
         raise ConfigError(f"{name} is {value}; it must be at least {least} ({kind})")
 
 
-def _above(name: str, value: float, bound: float, kind: str) -> None:
-    if not bound < value < math.inf:
-        raise ConfigError(f"{name} is {value}; it must be above {bound} ({kind})")
+def _within(name: str, value: float, ends: tuple[float, float], kind: str) -> None:
+    least, most = ends
+    if not least <= value <= most:
+        raise ConfigError(f"{name} is {value}; it must be at least {least} and at most {most} ({kind})")
 
 
 def _share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ConfigError(f"{name} is {value}; it is a share of at least 0 and below 1, such as 0.1")
+    if not 0 <= value <= 1 - LEAST_USE:
+        most = 1 - LEAST_USE
+        raise ConfigError(
+            f"{name} is {value}; it is a share of at least 0 and below 1, such as 0.1; the most is {most}"
+        )

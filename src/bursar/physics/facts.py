@@ -110,8 +110,20 @@ class Facts:
 
     def region(self, name: str) -> Region:
         """Give a country's electricity by its ISO code or its name. Raises `NotThere` with the nearest ones."""
-        places = {region.place: region for region in self.regions.values()}
-        return {**places, **self.regions}[_known("region", name, {**places, **self.regions})]
+        named = {**{region.place: region for region in self.regions.values()}, **self.regions}
+        try:
+            return named[_known("region", name, named)]
+        except NotThere as error:
+            raise NotThere(
+                f"{error}; give a country's ISO code of three letters, its name, or US- and a state"
+            ) from None
+
+    def state(self, name: str) -> str:
+        """Give a state of the USA as its power's price is filed. Raises `NotThere` for one without a price."""
+        known = [each for each in self.costs.electricity if each.startswith("US-")]
+        if name.upper() not in known:
+            raise NotThere(f"no state {name!r} is known, only {', '.join(known)}; USA stands for the country")
+        return name.upper()
 
     def chip(self, name: str) -> Chip:
         """Give a chip by its name, in any case. Raises `NotThere` with the nearest names."""
