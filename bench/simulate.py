@@ -10,10 +10,10 @@ each one's own error. The anchor is the same of what the data's own simulator sa
 RTX 4090's engine logged, less the one vLLM never gives out; of the RTX PRO 6000, whose log lacks them, those beside the
 weights in 0.9 of 96 GB, where they do not bind.
 
-Speed: `simulate.rps_1core` replays Azure's hour of conversations on H100s running Llama-3.1-8B, ten times its requests, so
-that the cache is at least 70 % in use: the mean while replicas work, over their blocks. It is the best of several rounds on
-one core, with the trace in memory; the first round fills the tables of step times. `simulate.sweep_s` is 16 fleets of
-100,000 requests each, the busiest stretch of the same, on 2 processes.
+Speed: `simulate.rps_1core` replays Azure's hour of conversations, ten times its requests, on H100s running
+Llama-3.1-8B, so that the cache is at least 70 % in use: the mean while replicas work, over their blocks. It is the best
+of several rounds on one core, with the trace in memory; the first round fills the tables of step times.
+`simulate.sweep_s` is 16 fleets of 100,000 requests each, the busiest stretch of the same, on 2 processes.
 """
 
 import csv

@@ -36,6 +36,8 @@ def test_times_and_shares_are_those_of_the_journal() -> None:
             "requests_per_s": 0.4,
             "output_tokens_per_s": 1.7,
             "kept_share": 0.5,
+            "ttft_kept_share": 0.75,
+            "tpot_kept_share": 0.75,
             "goodput_per_s": 0.2,
             "queue": 2.0,
             "queue_max": 4,

@@ -158,10 +158,11 @@ def _file(text: str) -> Trace:
 
 def rate_of(facts: Facts, deployment: Deployment, paid: Paid) -> Rate:
     """Say what a chip-hour costs: as given, or as published. Raises `ConfigError` where neither is known."""
-    return Rate(_hour(facts, deployment.chip.name, paid), Site(pue=paid.pue))
+    return Rate(hour_of(facts, deployment.chip.name, paid), Site(pue=paid.pue))
 
 
-def _hour(facts: Facts, chip: str, paid: Paid) -> Money:
+def hour_of(facts: Facts, chip: str, paid: Paid) -> Money:
+    """Give the rent of a chip: as given, or as published. Raises `ConfigError` where neither is known."""
     if paid.chip_usd_per_hour is not None:
         return usd("--chip-usd-per-hour", paid.chip_usd_per_hour)
     if chip not in facts.costs.rents:

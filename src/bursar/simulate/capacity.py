@@ -21,7 +21,10 @@ _BUSIEST_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Hold what is looked for: replicas of a deployment for a trace, which is `scale` times another."""
+    """Hold what is looked for: replicas of a deployment for a trace, which is `scale` times another.
+
+    `blocks` are those of the cache of a replica; what fits beside the weights where it is None.
+    """
 
     deployment: Deployment
     trace: Trace
@@ -31,6 +34,8 @@ class Case:
     step_tokens: int = 8192
     sequences: int = 256
     router: Router = Router.LEAST_LOAD
+    blocks: int | None = None
+    prefix_cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,13 @@ class Found:
     tried: tuple[int, ...]
     report: Report | None
     reason: str = ""
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Count the replicas with step times at the ends of their 90 % interval: in proportion, not simulated."""
+        error = self.case.calibration.error_on(self.case.deployment.chip)
+        replicas = self.replicas or 0
+        return math.ceil(replicas * math.exp(-error)), math.ceil(replicas * math.exp(error))
 
 
 def solve(case: Case) -> Found:
@@ -156,13 +168,27 @@ def _holds(deployment: Deployment, chips: int) -> bool:
 
 
 def _fleet(case: Case) -> Fleet:
-    engine = Engine(blocks_beside(case.deployment), case.step_tokens, case.sequences)
+    blocks = case.blocks if case.blocks is not None else blocks_beside(case.deployment)
+    engine = Engine(blocks, case.step_tokens, case.sequences, prefix_cache=case.prefix_cache)
     return Fleet(engine, Modelled(case.deployment, case.calibration), 1, case.router)
 
 
 def _found(case: Case, guess: int, reports: dict[int, Report], replicas: int | None) -> Found:
     if replicas is not None:
         return Found(case, replicas, guess, tuple(reports), reports[replicas])
-    best = max(each.kept_share for each in reports.values())
-    reason = f"even {max(reports)} replicas keep the promise for {best:.2%} of the requests only"
+    best = max(reports.values(), key=lambda each: each.kept_share)
+    reason = f"even {max(reports)} replicas keep the promise for {best.kept_share:.2%} of the requests only: TTFT for "
+    reason += f"{best.ttft_kept_share:.2%}, TPOT for {best.tpot_kept_share:.2%}"
+    if best.ttft_kept_share < case.promise.share:
+        tokens, alone_ms = _alone(case)
+        reason += f"; a prompt of {tokens:,} tokens, which {case.promise.share:.2%} do not pass, takes {alone_ms:,.0f} "
+        reason += "ms alone"
     return Found(case, None, guess, tuple(reports), None, reason)
+
+
+def _alone(case: Case) -> tuple[int, float]:
+    """Give the longest prompt of which the promise is to be kept, and what it takes with a replica to itself."""
+    inputs = sorted(case.trace.input_tokens)
+    tokens = inputs[min(math.ceil(case.promise.share * len(inputs)), len(inputs)) - 1]
+    run = simulate(_fleet(case), Trace([0.0], [tokens], [1]))
+    return tokens, run.journal.first_s[0] * 1e3

@@ -83,6 +83,8 @@ class Report:
     requests_per_s: float
     output_tokens_per_s: float
     kept_share: float
+    ttft_kept_share: float
+    tpot_kept_share: float
     goodput_per_s: float
     queue: float
     queue_max: int
@@ -101,8 +103,18 @@ class Report:
             name: None if each is None else {"mean": each.mean, "p50": each.p50, "p90": each.p90, "p99": each.p99}
             for name, each in spreads.items()
         }
-        names = ("requests", "seconds", "requests_per_s", "output_tokens_per_s", "kept_share", "goodput_per_s", "queue")
-        more = ("queue_max", "kv_use", "kv_use_max", "busy_share", "preemptions", "hit_share")
+        names = ("requests", "seconds", "requests_per_s", "output_tokens_per_s", "kept_share", "ttft_kept_share")
+        more = (
+            "tpot_kept_share",
+            "goodput_per_s",
+            "queue",
+            "queue_max",
+            "kv_use",
+            "kv_use_max",
+            "busy_share",
+            "preemptions",
+            "hit_share",
+        )
         return shown | {name: getattr(self, name) for name in (*names, *more)}
 
 
@@ -112,7 +124,9 @@ def report(run: Run, promise: Promise) -> Report:
     if not count:
         raise ConfigError(f"{run.trace.name} has no requests; give at least one")
     times = _Times.of(run)
-    kept = ((times.ttft_s <= promise.ttft_ms / 1e3) | ~times.answered) & (times.tpot_s <= promise.tpot_ms / 1e3)
+    begun = (times.ttft_s <= promise.ttft_ms / 1e3) | ~times.answered
+    fluent = times.tpot_s <= promise.tpot_ms / 1e3
+    kept = begun & fluent
     seconds = run.end_s - run.trace.arrival_s[0]
     work = _together(run.work)
     blocks, replicas = run.fleet.engine.blocks, len(run.work)
@@ -129,6 +143,8 @@ def report(run: Run, promise: Promise) -> Report:
         requests_per_s=round(count / seconds, 3),
         output_tokens_per_s=round(made / seconds, 1),
         kept_share=round(float(kept.mean()), 6),
+        ttft_kept_share=round(float(begun.mean()), 6),
+        tpot_kept_share=round(float(fluent.mean()), 6),
         goodput_per_s=round(float(kept.sum()) / seconds, 3),
         queue=round(float(np.mean([each.waiting for each in moments])), 2) if moments else 0.0,
         queue_max=max((each.waiting for each in moments), default=0),
