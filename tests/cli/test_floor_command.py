@@ -123,6 +123,12 @@ def test_a_laptop_is_no_server(bare_cli: Cli) -> None:
     assert any("plain roofline" in each for each in found["extrapolates"])
 
 
+def test_an_answer_of_one_token_is_written_by_the_prompt_s_step(bare_cli: Cli) -> None:
+    outcome = bare_cli("floor", "Meta-Llama-3.1-8B", "--chip", "H100", "--output-tokens", "1")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "writing   none: the only token comes from the step that reads the prompt" in outcome.out
+
+
 def test_training_is_carried_by_the_tokens_served(bare_cli: Cli) -> None:
     found = answered(bare_cli, *WORK, "--training-usd", "5576000", "--tokens-served", "100000000000000")
     assert found["training_usd_per_million"] == "0.05576"

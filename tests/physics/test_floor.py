@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -80,7 +81,9 @@ def test_what_a_busy_replica_takes_in_is_what_it_costs() -> None:
     """Serve without a pause for an hour at the floor: what comes in is the rent of the hour."""
     busy = terms(PLAN, utilisation=1.0)
     found = floor(busy)
-    requests_per_hour = 3_600 * found.pace.batch / (found.pace.tpot_s * busy.traffic.output_tokens)
+    reading_s = found.pace.fresh_s * busy.traffic.input_tokens
+    turn_s = reading_s + found.pace.tpot_s * (busy.traffic.output_tokens - 1)
+    requests_per_hour = 3_600 * found.pace.batch / turn_s
     assert requests_per_hour * found.request_dollars == pytest.approx(4 * 1.30, rel=1e-6)
 
 
@@ -209,10 +212,48 @@ def test_shares_of_what_binds_add_up() -> None:
     assert found.binds["decode"]["link"] > 0
 
 
-def test_cached_input_is_cheaper_than_fresh() -> None:
-    for model, chips in (("Meta-Llama-3.1-70B", 4), ("Meta-Llama-3.1-8B", 1), ("gpt-oss-120b", 4)):
-        found = floor(plan(model, chips))
-        assert 0 < found.cached.nano < found.fresh.nano
+CHIPS = st.sampled_from(["A100", "H100", "H200", "B200", "MI300X", "RTX4090"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(sorted(FACTS.configs)), CHIPS, st.integers(1, 130_000), st.floats(0, 0.95), st.sampled_from([0, 1])
+)
+def test_cached_input_is_never_dearer_than_fresh(model: str, chip: str, tokens: int, share: float, own: int) -> None:
+    try:
+        working = plan(model, 8 if FACTS.shape(model).total_weights > 3e10 else 1, chip, "fp8")
+        working = replace(working, promise=Promise(10_000.0), traffic=Traffic(tokens, 20, share))
+        found = floor(terms(working, holding=(RENTED, OWNED)[own]))
+    except ConfigError:  # too large for the chips, or heads that eight do not divide
+        return
+    assert 0 <= found.cached.nano <= found.fresh.nano + 1
+
+
+@pytest.mark.parametrize(("tokens", "share"), [(64_000, 0.25), (100_000, 0.0), (128_000, 0.5)])
+def test_attention_to_cached_tokens_is_paid_by_the_token_computed(tokens: int, share: float) -> None:
+    working = replace(plan("Meta-Llama-3.1-8B", 1), traffic=Traffic(tokens, 300, share))
+    found, bare = floor(working), floor(replace(working, traffic=Traffic(round(tokens * (1 - share)), 300)))
+    assert found.cached.nano < found.fresh.nano
+    assert found.fresh.nano > bare.fresh.nano or not share
+    # Loading alone: bytes of the cache over the host's link, whatever else is read.
+    deployment = working.deployment
+    assert found.pace.cached_s == pytest.approx(131_072 / deployment.chip.host_bytes_per_s)
+
+
+def test_the_first_token_of_an_answer_is_the_prompts() -> None:
+    working = plan("Meta-Llama-3.1-8B", 1)
+    by_length = {each: replace(working, traffic=Traffic(1_000, each)) for each in (1, 2, 3, 4, 16, 256)}
+    found = {each: floor(asked) for each, asked in by_length.items()}
+    one = found[1]
+    assert one.output.nano == 0
+    assert one.request_dollars == pytest.approx(dollars(one.fresh.nano) / 1_000, rel=1e-6)
+    for each in (2, 16, 256):
+        pace = found[each].pace
+        steps_s = (each - 1) * pace.decode.seconds / pace.batch
+        assert pace.request_s(by_length[each].traffic) == pytest.approx(1_000 * pace.fresh_s + steps_s)
+    cost = [found[each].request_dollars for each in found]
+    assert all(after > 0.99 * before for before, after in pairwise(cost))
+    assert cost[0] == min(cost)
 
 
 def test_chips_that_do_not_hold_the_model_are_refused_with_how_many_would() -> None:

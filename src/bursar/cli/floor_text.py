@@ -274,11 +274,15 @@ def _show_rates(answer: Answer) -> None:
 
 def _serving(answer: Answer) -> list[str]:
     pace, chips = answer.floor.pace, answer.plan.deployment.chips
+    reading = f"reading   {1 / pace.fresh_s / chips:,.0f} tokens/s a chip; bound by {_bound(pace.binds['prefill'])}"
+    if not answer.plan.traffic.decoded_tokens:
+        return ["writing   none: the only token comes from the step that reads the prompt", reading]
+    written = answer.plan.guess.accepted * pace.batch / pace.decode.seconds / chips
     return [
         f"batch     {pace.batch} sequences, kept from more by {pace.limit}; {pace.tpot_s * 1e3:.1f} ms a token",
-        f"writing   a step of {pace.decode.seconds * 1e3:.1f} ms, {1 / pace.output_s / chips:,.0f} tokens/s a chip; "
+        f"writing   a step of {pace.decode.seconds * 1e3:.1f} ms, {written:,.0f} tokens/s a chip; "
         f"bound by {_bound(pace.binds['decode'])}",
-        f"reading   {1 / pace.fresh_s / chips:,.0f} tokens/s a chip; bound by {_bound(pace.binds['prefill'])}",
+        reading,
     ]
 
 

@@ -1,7 +1,7 @@
 """Say what a token must cost: the floor price of input, cached input and output, with its interval.
 
-Input is priced by the seconds its prefill takes, output by those of decoding, cached input by loading and reading it
-and by its room in the host's memory, as if each had a pool of its own. What the three take together is the time of the
+Input is priced by the seconds its prefill takes, output by those of decoding, cached input by loading it and by its
+room in the host's memory, as if each had a pool of its own. What the three take together is the time of the
 replica, so nothing is counted twice and nothing is left out.
 """
 
@@ -107,7 +107,9 @@ def floor(plan: Plan) -> Floor:
     kept = plan.deployment.shape.kv_elements(traffic.input_tokens) * plan.deployment.cache_bytes / traffic.input_tokens
     time = {name: terms.dollars_of_time(plan.deployment.chips, each) for name, each in seconds.items()}
     power = {name: terms.dollars_of_power(watts[name] * each, drawn.idle_w, each) for name, each in seconds.items()}
-    storage = {"fresh": 0.0, "cached": plan.store.dollars_for(kept), "output": 0.0}
+    # Nobody keeps for more than computing it again costs.
+    worth = time["fresh"] + power["fresh"] - time["cached"] - power["cached"]
+    storage = {"fresh": 0.0, "cached": min(plan.store.dollars_for(kept), worth), "output": 0.0}
     joules = {name: terms.site_joules(watts[name] * each, drawn.idle_w, each) for name, each in seconds.items()}
     count = {"fresh": traffic.fresh_tokens, "cached": traffic.cached_tokens, "output": float(traffic.output_tokens)}
     token = {name: time[name] + power[name] + storage[name] for name in seconds}

@@ -47,6 +47,11 @@ class Traffic:
         return self.input_tokens - self.cached_tokens
 
     @property
+    def decoded_tokens(self) -> int:
+        """Count the tokens of the answer that decode steps give: all but the first, which the prompt's step gives."""
+        return self.output_tokens - 1
+
+    @property
     def tokens(self) -> int:
         """Count all tokens a request holds at its end."""
         return self.input_tokens + self.output_tokens
@@ -91,10 +96,12 @@ class Guess:
 class Pace:
     """Hold what serving a traffic takes: seconds of the whole replica for one token of each kind.
 
-    `cached_s` is for loading a token from the host's memory and reading it while the rest is computed. `error` is the
-    half width of the 90 % interval of ln(seconds). `binds` says of the prefill and the decode step which share of the
-    time is bound by memory, compute, link and overhead. `limit` says what keeps the batch from being larger. `reading`
-    and `writing` are the two steps' batches.
+    `fresh_s` holds the attention of a computed token to the cached ones before it; `cached_s` is for loading a token
+    from the host's memory. `output_s` spreads the decode steps over all tokens of the answer, the first among them,
+    which the prompt's step gives. `tpot_s` is the mean time of each token after the first. `error` is the half width of
+    the 90 % interval of ln(seconds). `binds` says of the prefill and the decode step which share of the time is bound
+    by memory, compute, link and overhead. `limit` says what keeps the batch from being larger. `reading` and `writing`
+    are the two steps' batches.
     """
 
     batch: int
@@ -132,18 +139,19 @@ def pace(
 
     def tpot_s(batch: int) -> float:
         decode = _decode(deployment, traffic, calibration, batch, guess)
-        between_s = 0.0 if promise.apart else batch * reading.request_s / traffic.output_tokens
-        return decode.seconds / guess.accepted + between_s
+        # While an answer is written, each other place in the batch is taken anew once, and its prompt read.
+        prompts = 0.0 if promise.apart or not traffic.decoded_tokens else (batch - 1) / traffic.decoded_tokens
+        return decode.seconds / guess.accepted + prompts * reading.request_s
 
     batch, limit = _batch(deployment, promise, room, tpot_s)
-    writing = _decoding(traffic, batch, guess)
+    writing, writes = _decoding(traffic, batch, guess), traffic.decoded_tokens > 0
     decode = _decode(deployment, traffic, calibration, batch, guess)
     return Pace(
         batch=batch,
         limit=limit,
         fresh_s=reading.fresh_s,
         cached_s=reading.cached_s,
-        output_s=decode.seconds / batch / guess.accepted,
+        output_s=decode.seconds / batch / guess.accepted * traffic.decoded_tokens / traffic.output_tokens,
         tpot_s=tpot_s(batch),
         reading=reading.batch,
         prefill=reading.step,
@@ -154,7 +162,7 @@ def pace(
             "prefill": bound(deployment, reading.batch, reading.step),
             "decode": bound(deployment, writing, decode),
         },
-        extrapolates=tuple(dict.fromkeys((*reading.step.extrapolates, *decode.extrapolates))),
+        extrapolates=tuple(dict.fromkeys((*reading.step.extrapolates, *(decode.extrapolates if writes else ())))),
     )
 
 
@@ -218,17 +226,15 @@ class _Reading:
 def _reading(deployment: Deployment, traffic: Traffic, calibration: Calibration) -> _Reading:
     chunk = float(PREFILL_TOKENS)
     fresh = traffic.fresh_tokens
-    # A prompt longer than a step is read in parts, each after what was read before.
-    alone = Batch(0, prefill=chunk, chunks=max(chunk / fresh, 1.0), past=max(fresh - chunk, 0.0) / 2)
-    # Where a traffic has nothing cached, the price of a cached token is that of half the input.
-    cached = traffic.cached_tokens or traffic.input_tokens / 2
-    first = step(deployment, alone, calibration)
-    after = step(deployment, replace(alone, past=alone.past + cached), calibration)
+    # A prompt longer than a step is read in parts, each after what was cached and read before.
+    past = traffic.cached_tokens + max(fresh - chunk, 0.0) / 2
+    batch = Batch(0, prefill=chunk, chunks=max(chunk / fresh, 1.0), past=past)
+    taken = step(deployment, batch, calibration)
     loaded_s = cache_bytes_per_chip(deployment, traffic.input_tokens) / deployment.chip.host_bytes_per_s
-    read_s = (after.seconds - first.seconds) / chunk * fresh / cached
-    fresh_s = first.seconds / chunk
-    cached_s = read_s + loaded_s / traffic.input_tokens / deployment.groups
-    return _Reading(alone, first, fresh_s, cached_s, fresh_s * fresh + cached_s * traffic.cached_tokens)
+    fresh_s = taken.seconds / chunk
+    # What takes longer to load than to compute is computed again.
+    cached_s = min(loaded_s / traffic.input_tokens / deployment.groups, fresh_s)
+    return _Reading(batch, taken, fresh_s, cached_s, fresh_s * fresh + cached_s * traffic.cached_tokens)
 
 
 def _decoding(traffic: Traffic, batch: int, guess: Guess) -> Batch:
