@@ -1,6 +1,7 @@
 """A token's floor is what the machines, the power and the storage it takes must cost."""
 
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -259,6 +260,38 @@ def test_the_first_token_of_an_answer_is_the_prompts() -> None:
 def test_chips_that_do_not_hold_the_model_are_refused_with_how_many_would() -> None:
     with pytest.raises(ConfigError, match=r"1 x H100 do not hold .*70B in bf16 .* give at least 2 chips"):
         floor(plan(chips=1))
+
+
+@pytest.mark.parametrize(
+    ("model", "chip", "chips", "tensor", "expert", "tokens"),
+    [
+        ("DeepSeek-R1", "B200", 4, 1, 4, 1_300),  # attention is copied to every chip
+        ("DeepSeek-R1", "H100", 8, 8, 1, 1_300),
+        ("Meta-Llama-3.1-405B", "H100", 8, 8, 1, 1_300),
+        ("Qwen3-235B-A22B", "H100", 2, 2, 2, 1_300),
+        ("Llama-4-Maverick-17B-128E-Instruct", "H100", 4, 4, 1, 1_300),  # 40 heads
+    ],
+)
+def test_the_number_of_chips_named_does_hold_the_model(
+    model: str, chip: str, chips: int, tensor: int, expert: int, tokens: int
+) -> None:
+    shape = FACTS.shape(model)
+    small = Deployment(shape, FACTS.chip(chip), chips, tensor, expert, weights=shape.precision)
+    with pytest.raises(ConfigError) as refused:
+        sequences_max(small, tokens)
+    found = re.search(r"takes (\d+) GB of (\d+) GB a chip; give at least (\d+) chips", str(refused.value))
+    assert found is not None
+    needed, usable, enough = (int(each) for each in found.groups())
+    assert needed > usable
+    assert (enough, enough) > (chips, tensor)
+    assert sequences_max(replace(small, chips=enough, tensor=enough, expert=1), tokens) >= 1
+
+
+def test_a_cache_that_every_chip_holds_whole_is_said_not_to_shrink() -> None:
+    shape = FACTS.shape("DeepSeek-R1")
+    place = Deployment(shape, FACTS.chip("H200"), 8, 8, weights="fp8")
+    with pytest.raises(ConfigError, match=r"takes \d+ GB of 132 GB a chip; what every chip holds does not shrink"):
+        sequences_max(place, 4_000_000)
 
 
 def test_a_promise_nothing_can_keep_is_refused_with_what_can_be_had() -> None:

@@ -1,7 +1,7 @@
 """Say how fast a replica serves a traffic: the batch it runs, the seconds each kind of token takes, what binds."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,6 +17,7 @@ OTHER_BYTES: Final = 3_758_096_384
 """What else lies in it beside weights and cache: activations, graphs, buffers (aiconfigurator's system files)."""
 PREFILL_TOKENS: Final = 8_192
 """How many tokens of prompts are read in one step, as vLLM does unless told otherwise."""
+_CHIPS_MAX: Final = 256  # more than any model's heads can be spread over
 _LINKS: Final = (Kind.ALL_REDUCE, Kind.ALL_TO_ALL)
 
 
@@ -280,10 +281,28 @@ def _held(deployment: Deployment, layer: Layer, tokens: int) -> float:
 
 
 def _does_not_fit(deployment: Deployment, tokens: int, usable: float) -> str:
-    whole = replace(deployment, chips=1, tensor=1, expert=1)
-    needed = weight_bytes_per_chip(whole) + cache_bytes_per_chip(whole, tokens)
+    needed = weight_bytes_per_chip(deployment) + cache_bytes_per_chip(deployment, tokens)
+    enough = next((each for each in _shared_by_more(deployment) if _fits(each, tokens, usable)), None)
+    fewer = "weights or a cache of fewer bits, or a shorter sequence"
+    way = (
+        f"give at least {enough.chips} chips that share each matrix, or {fewer}"
+        if enough
+        else f"what every chip holds does not shrink with their number: give {fewer}"
+    )
     return (
         f"{deployment.chips} x {deployment.chip.name} do not hold {deployment.shape.name} in {deployment.weights} with "
-        f"a sequence of {tokens} tokens: that takes {needed / 1e9:.0f} GB of {usable / 1e9:.0f} GB a chip; give at "
-        f"least {-(-needed // usable):.0f} chips, or weights of fewer bits"
+        f"a sequence of {tokens} tokens: that takes {needed / 1e9:.0f} GB of {usable / 1e9:.0f} GB a chip; {way}"
     )
+
+
+def _shared_by_more(deployment: Deployment) -> Iterator[Deployment]:
+    """Give the replicas of more and more chips, all of which share each matrix, as far as the heads allow."""
+    for chips in range(1, _CHIPS_MAX + 1):
+        try:
+            yield replace(deployment, chips=chips, tensor=chips, expert=1)
+        except ConfigError:
+            continue
+
+
+def _fits(deployment: Deployment, tokens: int, usable: float) -> bool:
+    return weight_bytes_per_chip(deployment) + cache_bytes_per_chip(deployment, tokens) <= usable
