@@ -275,6 +275,18 @@ def test_a_picture_is_drawn(bare_cli: Cli, tmp_path: Path, name: str) -> None:
     assert start == (b"\x89PNG" if name.endswith("png") else b"<svg")
 
 
+def test_the_picture_of_rented_chips_has_a_bar_for_each_part_and_the_interval(bare_cli: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert")
+    path = tmp_path / "cost.svg"
+    assert bare_cli("floor", *WORK, "--tools-usd", "0.001", "--plot", str(path)).code == 0
+    texts = set(re.findall(r">([^<>]+)</text>", path.read_text()))
+    assert {"fresh", "output", "tools", "retries", "idle", "all", "machine", "request"} <= texts
+    assert not {"power", "storage", "power price", "overhead (PUE)", "serving waste"} & texts
+    assert any("90 % interval" in text for text in texts)
+    colours = {each.casefold() for each in re.findall(r'fill="(#[0-9a-fA-F]{6})"', path.read_text())}
+    assert {"#9aa5b8", "#1b7f79", "#c8782a"} <= colours
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

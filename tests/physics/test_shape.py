@@ -1,5 +1,7 @@
 """Shapes have the sizes their makers publish."""
 
+from dataclasses import replace
+
 import pytest
 
 from bursar.core.errors import ConfigError, NotThere
@@ -77,6 +79,40 @@ def test_a_layer_replaced_by_a_matrix_is_refused() -> None:
 def test_an_unknown_model_is_answered_with_the_nearest_names() -> None:
     with pytest.raises(NotThere, match="near it: Qwen/Qwen3-32B"):
         FACTS.shape("qwen-3-32b")
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("Llama-3.1-70B-Instruct", "meta-llama/Meta-Llama-3.1-70B"),
+        ("meta-llama/llama-3.1-8b", "meta-llama/Meta-Llama-3.1-8B"),
+        ("Llama-3.1-70B-Instruct-FP8", "nvidia/Llama-3.1-70B-Instruct-FP8"),
+        ("llama-2-70b", "meta-llama/Llama-2-70b-chat-hf"),
+        ("gemma-3-27b", "google/gemma-3-27b-it"),
+        ("Qwen3-VL-32B-Thinking", "Qwen/Qwen3-VL-32B-Thinking"),
+    ],
+)
+def test_an_edition_is_found_by_its_base_and_a_base_by_its_edition(asked: str, meant: str) -> None:
+    assert FACTS.shape(asked).name == meant
+
+
+def test_every_known_model_is_found_by_its_own_name() -> None:
+    assert [FACTS.shape(name).name for name in FACTS.configs] == list(FACTS.configs)
+
+
+@pytest.mark.parametrize("asked", ["openai/Llama-3.1-8B", "Llama-3.1-7B", "Llama-3.1-8B-FP8"])
+def test_another_maker_size_or_format_is_no_edition(asked: str) -> None:
+    with pytest.raises(NotThere, match=f"no model '{asked}' is known; near it: "):
+        FACTS.shape(asked)
+
+
+def test_of_two_that_may_be_meant_none_is_guessed() -> None:
+    config = FACTS.configs["Qwen/Qwen3-8B"]
+    two = replace(FACTS, configs={"a/Twin-8B-Instruct": config, "b/Twin-8B-Chat": config})
+    with pytest.raises(NotThere, match=r"near it: .*Twin-8B-Chat"):
+        two.shape("Twin-8B")
+    assert two.shape("Twin-8B-Chat").name == "b/Twin-8B-Chat"
+    assert two.shape("a/Twin-8B").name == "a/Twin-8B-Instruct"
 
 
 def test_a_config_that_lacks_what_a_shape_needs_is_refused_by_the_key() -> None:

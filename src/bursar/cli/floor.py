@@ -134,6 +134,7 @@ def _answer(facts: Facts, plan: Plan, work: For, at: At) -> Answer:
         training_nano=training_nano,
         place=_place(facts, at),
         drafted=DRAFTED,
+        habits=habits,
     )
 
 

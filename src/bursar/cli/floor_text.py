@@ -9,7 +9,7 @@ from typing import Any, Final
 from bursar.cli.common import console, print_table
 from bursar.core.money import Money, div_half_even, nano_to_usd
 from bursar.physics.asked import Offer, middle
-from bursar.physics.boards import biggest
+from bursar.physics.boards import Habits, biggest
 from bursar.physics.cost import JOULES_PER_KWH, Owned, dollars, electricity
 from bursar.physics.dials import Turn
 from bursar.physics.floor import Floor, Plan, Rate, break_even, meeting_utilisation, requests_per_s
@@ -60,6 +60,7 @@ class Answer:
     training_nano: Money | None
     place: Place | None
     drafted: str
+    habits: Habits
 
     @property
     def rates(self) -> Mapping[str, Rate]:
@@ -86,6 +87,14 @@ class Answer:
         spread, tokens = math.exp(self.floor.error), self.floor.request_dollars
         low, high = (each + self.training_dollars for each in (tokens / spread, tokens * spread))
         return low <= asked_dollars <= high
+
+    @property
+    def interval_dollars(self) -> tuple[float, float]:
+        """Give the 90 % interval of what a request costs in all: only what the machines take is uncertain."""
+        spread, habits = math.exp(self.floor.error), self.habits
+        machines = habits.dollars_with(self.floor.request_dollars, 0) - habits.dollars_with(0.0, 0)
+        sure = dollars(self.request_nano) - machines
+        return sure + machines / spread, sure + machines * spread
 
     def met_at(self, asked_dollars: float) -> float | None:
         """Give the utilisation at which the floor is what is asked for a request; None where none is enough."""

@@ -1,11 +1,12 @@
 """Load the facts that ship with the package: chips, models and what things cost, each with its source and day."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +19,8 @@ from bursar.physics.energy import EnergyCalibration
 from bursar.physics.footprint import Region
 from bursar.physics.power import PowerCalibration
 from bursar.physics.shape import Shape
+
+_EDITION: Final = re.compile(r"-(?:instruct|chat|chat-hf|hf|it)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,12 @@ class Facts:
         return self.chips[_known("chip", name, self.chips)]
 
     def shape(self, name: str) -> Shape:
-        """Give a model's shape by its name, with or without its maker. Raises `NotThere` with the nearest names."""
-        found = _known("model", name, self.configs)
+        """Give a model's shape by its name; maker and edition may be left out. Raises `NotThere` with the nearest.
+
+        An edition (instruct, chat) has its base's shape, so the one stands for the other where only one is meant.
+        """
+        meant = [each for each in self.configs if _bare(each) == _bare(name) and _maker(name) in ("", _maker(each))]
+        found = meant[0] if len(meant) == 1 else _known("model", name, self.configs)
         config = self.configs[found]
         return shape_of(found, config, precision=config["precision"])
 
@@ -200,6 +207,19 @@ def _ownership(found: Mapping[str, Any]) -> Ownership:
 def _trained(found: Mapping[str, Any]) -> Trained:
     nano = usd_to_nano(found["usd"])
     return Trained(nano, found["active_weights"], found["tokens"], found["source"], found["checked"])
+
+
+def _last(name: str) -> str:
+    return name.casefold().rsplit("/", 1)[-1]
+
+
+def _maker(name: str) -> str:
+    return name.casefold().rpartition("/")[0]
+
+
+def _bare(name: str) -> str:
+    """Give a model's name without its maker and edition; its format is part of it."""
+    return _EDITION.sub("", _last(name).removeprefix("meta-"))
 
 
 def _known(kind: str, name: str, known: Mapping[str, object]) -> str:
