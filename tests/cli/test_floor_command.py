@@ -303,7 +303,7 @@ def test_the_picture_of_rented_chips_has_a_bar_for_each_part_and_the_interval(ba
         ("Qwen3-8B --chip L4 --own", "no purchase price of L4 is known; give it with --capex-usd"),
         ("Qwen3-8B --chip H100 --engine sgl", "engine is 'sgl'; step times are known of sglang, trtllm, vllm"),
         ("Qwen3-8B --chip H100 --weights fp3", "weights is 'fp3'; give one of"),
-        ("DeepSeek-V3 --chip H100 --gpus 4", "give at least 10 chips"),
+        ("DeepSeek-V3 --chip H100 --gpus 4", "give at least 16 chips"),
         ("Qwen3-8B --chip H100 --slo-tpot-ms 1", "one sequence alone takes"),
         ("Qwen3-8B --chip H100 --own --region DEU", "no power price of DEU is known; give it with --power-usd-per-kwh"),
         ("Qwen3-8B --chip H100 --region Mars", "no region 'Mars' is known"),
