@@ -91,6 +91,19 @@ def test_the_timeline_is_drawn(bare_cli: Cli, tmp_path: Path) -> None:
     assert "cache in use" in picture
 
 
+def test_a_model_is_also_named_first_and_a_pictures_ending_in_capitals(bare_cli: Cli, tmp_path: Path) -> None:
+    words = ("Meta-Llama-3.1-8B", "--chip", "H100", "--trace", "poisson:20,500,100,20", "--no-interval")
+    assert answered(bare_cli, *words) == answered(bare_cli, *SMALL, "--no-interval")
+    assert bare_cli("simulate", *words, "--plot", "queue.SVG").code == 0
+    assert (tmp_path / "queue.SVG").read_text().startswith("<svg")
+
+
+def test_a_picture_that_cannot_be_is_refused_before_any_work(bare_cli: Cli) -> None:
+    for plot, complaint in (("queue.gif", "must end in .svg or .png"), ("nowhere/queue.svg", "no folder nowhere")):
+        outcome = bare_cli("simulate", *ON, "--trace", "nowhere.csv", "--plot", plot)
+        assert complaint in outcome.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -37,14 +37,15 @@ def _sections(command: App, path: tuple[str, ...]) -> Iterator[str]:
             yield from _sections(command[name], (*path, name))
 
 
-def _section(command: App, name: str) -> str:
+def _section(command: App, path: str) -> str:
     found = command.assemble_argument_collection(parse_docstring=True)
     arguments = [argument for argument in found if not argument.children]  # a group of options is no option itself
     positional = [argument for argument in arguments if argument.index is not None]
-    words = [argument.names[0] if argument.required else f"[{argument.names[0]}]" for argument in positional]
+    named = [(argument.names[0].strip("-").upper(), argument.required) for argument in positional]
+    words = [name if required else f"[{name}]" for name, required in named]
     needed = [argument.names[0] for argument in arguments if argument.required and argument.index is None]
     words += [f"{option} {option.strip('-').upper()}" for option in needed]
-    lines = [f"## {name}", "", "```text", " ".join([name, *words, "[OPTIONS]"]), "```", "", str(command.help), ""]
+    lines = [f"## {path}", "", "```text", " ".join([path, *words, "[OPTIONS]"]), "```", "", str(command.help), ""]
     lines += ["| | default | |", "|---|---|---|"]
     lines += [_row(argument) for argument in arguments]
     return "\n".join([*lines, ""])

@@ -29,6 +29,14 @@ def test_azures_columns_are_read() -> None:
     assert trace.priority == trace.prefix == ()
 
 
+def test_time_zones_count_and_empty_lines_before_the_first_do_not() -> None:
+    zoned = AZURE.replace("46.6805900", "46+00:00").replace("18:15:50.9951690", "20:15:50+02:00")
+    assert parse(f"\n\n{zoned}".splitlines(keepends=True), "t").arrival_s == [0.0, 4.0]
+    assert parse(f"\n\n{OURS}".splitlines(keepends=True), "t").input_tokens == [10, 20]
+    with pytest.raises(ConfigError, match="t, line 5: ContextTokens"):
+        parse(f"\n\n{AZURE.replace('396', '0')}".splitlines(keepends=True), "t")
+
+
 def test_mooncakes_lines_are_read_with_their_pieces() -> None:
     trace = parse(MOONCAKE.splitlines(), "mooncake.jsonl")
     assert (trace.arrival_s, trace.input_tokens, trace.output_tokens) == ([0.0, 3.0], [6758, 7322], [500, 490])
@@ -51,7 +59,7 @@ def test_our_own_lines_are_read_with_their_priority() -> None:
         (AZURE.replace(",109", ",-1"), "t, line 3: GeneratedTokens is '-1'; give a whole number of tokens of at"),
         (AZURE.replace(",109", ""), "t, line 3: GeneratedTokens is ''"),
         (AZURE.replace("18:15:50", "18:15:40"), "t, line 3: TIMESTAMP is before that of the line above"),
-        (AZURE.replace("50.9951690", "50Z").replace(",109", ",x"), "t, line 3: GeneratedTokens is 'x'"),
+        (AZURE.replace("50.9951690", "50").replace(",109", ",x"), "t, line 3: GeneratedTokens is 'x'"),
         (AZURE.replace("2023-11-16 18:15:50.9951690", "soon"), "t, line 3: TIMESTAMP is 'soon'; give a moment such as"),
         ('{"at_s": 1, "input_tokens": 0, "output_tokens": 1}', "t, line 1: Expected `int` >= 1 - at `$.input_tokens`"),
         ('{"at_s": 1, "input_tokens": 5}', "t, line 1: Object missing required field `output_tokens`"),
@@ -59,6 +67,19 @@ def test_our_own_lines_are_read_with_their_priority() -> None:
         ('{"timestamp": "x", "input_length": 5, "output_length": 1}', "t, line 1: Expected `float`, got `str`"),
         (MOONCAKE.replace("3000", "3000.5").replace('": 0,', '": 4000,'), "t, line 2: timestamp is before that of the"),
         (MOONCAKE.replace("[0, 14]", "[-3]"), "t, line 2: Expected `int` >= 0"),
+        (AZURE.replace("396", '"396'), "t, line 3: not a line of CSV (unexpected end of data); quote a cell on both"),
+        (AZURE.replace(",109", ",109,7"), "t, line 3: 4 cells for 3 columns; give as many as the first line names"),
+        (AZURE.replace("50.9951690", "50+02:00"), "TIMESTAMP is '2023-11-16 18:15:50+02:00'; give all moments with"),
+        (
+            AZURE.replace("46.6805900", "46+00:00").replace("50.9951690", "50+02:00"),
+            "t, line 3: TIMESTAMP is before that of the line above",
+        ),
+        (
+            '{"timestamp": 0, "input_length": 10, "output_length": 1, "hash_ids": [1, 2]}',
+            "t, line 1: hash_ids has 2 pieces for 10 tokens in; a piece is 512 tokens, so give at most 1",
+        ),
+        (OURS.replace("[7]", "[7, 8]"), "t, line 2: prefix has 2 pieces for 20 tokens in"),
+        ('{"at_s": -1, "input_tokens": 5, "output_tokens": 1}', 'give a line such as {"at_s": 0.4, "input_tokens": 2'),
         (OURS.replace("20,", "20"), "t, line 2: JSON is malformed"),
     ],
 )  # fmt: skip

@@ -83,8 +83,8 @@ DEFAULT_CHOICE: Final = Choice()
 
 
 def capacity(
-    *,
     model: Model,
+    *,
     trace: Replayed,
     choice: Choice = DEFAULT_CHOICE,
     scale: Annotated[str, Parameter(help="Times the requests, in the same time, by commas.")] = "1,10,100",

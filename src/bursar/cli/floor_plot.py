@@ -25,12 +25,19 @@ def draw(answer: Answer, path: Path) -> None:
 
 def save(chart: Any, path: Path) -> None:
     """Write a chart. Raises `ConfigError` for another ending, `OperatorError` where it cannot be written."""
-    if path.suffix not in FORMATS:
-        raise ConfigError(f"plot is {path}; its name must end in {' or '.join(FORMATS)}")
+    must_be_drawable(path)
     try:
-        chart.save(str(path))
+        chart.save(str(path), format=path.suffix[1:].lower())
     except OSError as error:
         raise OperatorError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def must_be_drawable(path: Path) -> None:
+    """Refuse what no picture can be written to, before any work. Raises `ConfigError` or `OperatorError`."""
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigError(f"plot is {path}; its name must end in {' or '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise OperatorError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 def altair_module() -> "ModuleType":

@@ -27,7 +27,7 @@ from bursar.simulate.trace import Trace
 from bursar.simulate.traces import SHIPPED, parse, poisson
 from bursar.simulate.traces import load as load_trace
 
-Model = Annotated[str, Parameter(name="--model", help="A model's name, or the path of its config.json.")]
+Model = Annotated[str, Parameter(help="A model's name, or the path of its config.json.")]
 Replayed = Annotated[
     str,
     Parameter(
@@ -80,8 +80,8 @@ DEFAULT_PAID: Final = Paid()
 
 
 def simulate_command(
-    *,
     model: Model,
+    *,
     trace: Replayed,
     on: On = NOWHERE,
     replicas: Annotated[int, Parameter(help="How many replicas share the requests.")] = 1,
@@ -98,6 +98,10 @@ def simulate_command(
 
     The same line always gives the same answer. Step times are modelled; what lies outside the calibration is named.
     """
+    if plot is not None:
+        from bursar.cli.floor_plot import must_be_drawable
+
+        must_be_drawable(plot)
     facts = load()
     deployment = deployment_of(facts, model_shape(facts, model), on)
     calibration = facts.times.of(deployment)

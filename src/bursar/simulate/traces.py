@@ -3,9 +3,10 @@
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
+from itertools import chain
 from typing import Annotated, Final
 
 import msgspec
@@ -24,6 +25,8 @@ SHIPPED: Final[Mapping[str, str]] = {
 
 _AZURE: Final = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _MOONCAKE_PIECE: Final = 512
+_MOONCAKE_LINE: Final = '{"timestamp": 400, "input_length": 2000, "output_length": 60}'
+_OUR_LINE: Final = '{"at_s": 0.4, "input_tokens": 2000, "output_tokens": 60}'
 _TOKENS_MAX: Final = 100_000_000
 
 _Tokens = Annotated[int, Meta(ge=0, le=_TOKENS_MAX)]
@@ -66,17 +69,19 @@ def parse(lines: Iterable[str], name: str) -> Trace:
 
     Raises `ConfigError` for the first line that is wrong, naming file, line and field.
     """
-    rows = iter(lines)
-    first = next(rows, "").lstrip("\ufeff")
+    rows = enumerate((line.lstrip("\ufeff") for line in lines), 1)
+    begun = next(((number, line) for number, line in rows if line.strip()), (1, ""))
+    first = begun[1]
+    whole = chain((begun,), rows)
     if first.lstrip().startswith("{"):
-        return _parse_json(_with(first, rows), name)
+        return _parse_json(whole, name)
     header = [column.strip() for column in first.strip().split(",")]
     if not set(_AZURE) <= set(header):
         raise ConfigError(
-            f"{name}, line 1: expected the columns {', '.join(_AZURE)} or a JSON object with at_s, input_tokens and "
-            f"output_tokens, got {first.strip()[:60]!r}"
+            f"{name}, line {begun[0]}: expected the columns {', '.join(_AZURE)} or a JSON object with at_s, "
+            f"input_tokens and output_tokens, got {first.strip()[:60]!r}"
         )
-    return _parse_csv(_with(first, rows), name)
+    return _parse_csv(header, rows, name)
 
 
 def poisson(text: str, seed: int, times: float = 1.0) -> Trace:
@@ -110,41 +115,55 @@ def poisson(text: str, seed: int, times: float = 1.0) -> Trace:
     return Trace(listed, [int(values["IN"])] * size, [int(values["OUT"])] * size, name=f"poisson:{text}")
 
 
-def _with(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _parse_csv(lines: Iterator[str], name: str) -> Trace:
+def _parse_csv(header: Sequence[str], lines: Iterator[tuple[int, str]], name: str) -> Trace:
+    places = [header.index(column) for column in _AZURE]
     arrival_s: list[float] = []
     inputs: list[int] = []
     outputs: list[int] = []
     began: datetime | None = None
-    reader = csv.DictReader(lines)
-    for row in reader:
-        where = f"{name}, line {reader.line_num}"
-        at = _moment(row[_AZURE[0]] or "", where)
+    for number, line in lines:
+        if not line.strip():
+            continue
+        where = f"{name}, line {number}"
+        cells = _cells(line, len(header), where)
+        moment, given, made = (cells[place] if place < len(cells) else "" for place in places)
+        at = _moment(moment, where)
         began = began or at
+        if (at.tzinfo is None) != (began.tzinfo is None):
+            raise ConfigError(f"{where}: TIMESTAMP is {moment!r}; give all moments with a time zone, or none")
         arrival_s.append(_later((at - began).total_seconds(), arrival_s, where, _AZURE[0]))
-        inputs.append(_whole(row[_AZURE[1]] or "", where, _AZURE[1], 1))
-        outputs.append(_whole(row[_AZURE[2]] or "", where, _AZURE[2], 0))
+        inputs.append(_whole(given, where, _AZURE[1], 1))
+        outputs.append(_whole(made, where, _AZURE[2], 0))
     return _made(Trace(arrival_s, inputs, outputs, name=name))
 
 
-def _parse_json(lines: Iterator[str], name: str) -> Trace:
+def _cells(line: str, columns: int, where: str) -> list[str]:
+    """Split a line of CSV; no cell of these columns goes over lines."""
+    try:
+        cells = next(csv.reader([line.rstrip("\r\n")], strict=True))
+    except csv.Error as error:
+        raise ConfigError(f"{where}: not a line of CSV ({error}); quote a cell on both sides, or not at all") from None
+    if len(cells) > columns:
+        raise ConfigError(f"{where}: {len(cells)} cells for {columns} columns; give as many as the first line names")
+    return cells
+
+
+def _parse_json(lines: Iterable[tuple[int, str]], name: str) -> Trace:
     decoders = msgspec.json.Decoder(_Request), msgspec.json.Decoder(_Mooncake)
     requests: list[_Request] = []
     mooncake = False
     times: list[float] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         if not line.strip():
             continue
         mooncake = mooncake or (not requests and '"input_length"' in line)
         try:
             read = decoders[mooncake].decode(line)
         except msgspec.DecodeError as error:
-            raise ConfigError(f"{name}, line {number}: {error}") from None
+            form = _MOONCAKE_LINE if mooncake else _OUR_LINE
+            raise ConfigError(f"{name}, line {number}: {error}; give a line such as {form}") from None
         request = _ours(read) if isinstance(read, _Mooncake) else read
+        _fits(request, f"{name}, line {number}", "hash_ids" if mooncake else "prefix")
         times.append(_later(request.at_s, times, f"{name}, line {number}", "timestamp" if mooncake else "at_s"))
         requests.append(request)
     prefix = [each.prefix for each in requests]
@@ -166,6 +185,16 @@ def _ours(line: _Mooncake) -> _Request:
     return _Request(line.timestamp / 1e3, line.input_length, line.output_length, 0, line.hash_ids)
 
 
+def _fits(request: _Request, where: str, field: str) -> None:
+    """Refuse more pieces than a prompt has tokens for; the last may be cut short."""
+    most = -(-request.input_tokens // _MOONCAKE_PIECE)
+    if len(request.prefix) > most:
+        raise ConfigError(
+            f"{where}: {field} has {len(request.prefix)} pieces for {request.input_tokens} tokens in; a piece is "
+            f"{_MOONCAKE_PIECE} tokens, so give at most {most}"
+        )
+
+
 def _made(trace: Trace) -> Trace:
     if not len(trace):
         raise ConfigError(f"{trace.name} has no requests; give at least one line")
@@ -180,7 +209,7 @@ def _later(at_s: float, before: list[float], where: str, field: str) -> float:
 
 def _moment(text: str, where: str) -> datetime:
     try:
-        return datetime.fromisoformat(text.strip()[:26]).replace(tzinfo=None)
+        return datetime.fromisoformat(text.strip())
     except ValueError:
         raise ConfigError(f"{where}: TIMESTAMP is {text!r}; give a moment such as 2023-11-16 18:15:46.6805") from None
 
