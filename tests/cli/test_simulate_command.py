@@ -157,3 +157,14 @@ def test_requests_without_output_have_no_price_of_output(bare_cli: Cli, tmp_path
     said = bare_cli("simulate", *ON, "--trace", "none.jsonl").out
     assert "per million of output" not in said
     assert "J an output token" not in said
+
+
+def test_one_request_shows_in_every_line_and_none_is_wide_or_empty(bare_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text('{"at_s": 0, "input_tokens": 10, "output_tokens": 9}')
+    said = bare_cli("simulate", *ON, "--trace", "one.jsonl", "--no-interval").out
+    assert "interval of the mean" not in said
+    assert "0.000 kWh" not in said
+    assert "\n\n\n" not in said
+    busy = bare_cli("simulate", *SMALL).out
+    assert max(len(line) for line in busy.splitlines() if line.startswith(("waiting", "KV use"))) <= 80
+    assert "▁" in next(line for line in busy.splitlines() if line.startswith("KV use"))

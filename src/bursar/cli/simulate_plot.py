@@ -22,9 +22,9 @@ def _requests(altair: Any, answer: Answer) -> Any:
         for which, count in (("in a batch", moment.running), ("waiting", moment.waiting))
     ]
     placed = answer.deployment
-    title = f"{placed.shape.name} on {answer.fleet.replicas} x {placed.chips} x {placed.chip.name}: {answer.trace.name}"
+    title = f"{placed.shape.name} in {placed.weights} on {answer.fleet.replicas} x {placed.chips} x {placed.chip.name}"
     return (
-        altair.Chart(altair.Data(values=values), title=title, width=_WIDTH, height=200)
+        altair.Chart(altair.Data(values=values), title=f"{title}: {answer.trace.name}", width=_WIDTH, height=200)
         .mark_line(interpolate="step-after")
         .encode(
             x=altair.X("at_s:Q", title="seconds"),

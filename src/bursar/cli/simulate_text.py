@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final
 
 from bursar.cli.common import print_table
@@ -13,7 +14,7 @@ from bursar.simulate.report import Promise, Report, Spread
 from bursar.simulate.trace import Trace
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
-_WIDTH: Final = 80
+_WIDTH: Final = 56
 _SHOWN_NANO: Final = 100_000
 
 
@@ -41,10 +42,12 @@ def show(answer: Answer) -> None:
         f"{found.seconds:,.0f} s"
     )
     spreads = (("TTFT ms", "ttft_ms"), ("TPOT ms", "tpot_ms"), ("end to end ms", "e2e_ms"))
-    rows = [[name, *_spread(getattr(found, field)), _between(answer.ends, field)] for name, field in spreads]
-    print_table(["", "mean", "p50", "p90", "p99", "90 % interval of the mean"], rows, right=(1, 2, 3, 4, 5))
+    columns = ["", "mean", "p50", "p90", "p99", *(["90 % interval of the mean"] if answer.ends else [])]
+    rows = [[name, *_spread(getattr(found, field)), *_between(answer.ends, field)] for name, field in spreads]
+    print_table(columns, rows, right=(1, 2, 3, 4, 5))
     print()
-    print_table(["", ""], _lines(answer), right=())
+    for name, said in _lines(answer):
+        print(f"{name:<12}  {said}")
     print()
     print(f"waiting  {sparkline([each.waiting for each in found.moments])} up to {found.queue_max:,}")
     print(f"KV use   {sparkline([each.kv_use for each in found.moments], 1.0)} up to {found.kv_use_max:.0%}")
@@ -92,7 +95,7 @@ def sparkline(values: Sequence[float], top: float | None = None) -> str:
     height = top if top is not None else max(groups)
     if not height:
         return _BARS[0] * len(groups)
-    return "".join(_BARS[min(round(each / height * 8), 8)] for each in groups)
+    return "".join(_BARS[min(ceil(each / height * 8), 8)] for each in groups)
 
 
 def _moment(moment: Any) -> Mapping[str, Any]:
@@ -110,9 +113,9 @@ def _spread(spread: Spread | None) -> list[str]:
     return [f"{each:,.1f}" for each in (spread.mean, spread.p50, spread.p90, spread.p99)]
 
 
-def _between(ends: Sequence[Report], field: str) -> str:
+def _between(ends: Sequence[Report], field: str) -> list[str]:
     spreads = [getattr(each, field) for each in ends]
-    return " to ".join(f"{each.mean:,.1f}" for each in spreads if each is not None)
+    return [" to ".join(f"{each.mean:,.1f}" for each in spreads if each is not None)] if ends else []
 
 
 def _lines(answer: Answer) -> list[list[str]]:
@@ -124,7 +127,10 @@ def _lines(answer: Answer) -> list[list[str]]:
         ["replicas", f"work {found.busy_share:.0%} of the time; cache {found.kv_use:.0%} in use while they do"],
         ["queue", f"{found.queue:,.1f} requests on average; {found.preemptions:,} preemptions"],
         ["prefix cache", f"{found.hit_share:.1%} of the input read from it"],
-        ["energy", f"{paid.energy_kwh:,.3f} kWh ({_kwh(paid)}){_joules(paid)}"],
+        [
+            "energy",
+            f"{_kwh(paid.energy_kwh)} kWh ({_kwh(paid.energy_low_kwh)} to {_kwh(paid.energy_high_kwh)}){_joules(paid)}",
+        ],
         ["cost", f"{_usd(paid.million_tokens_nano)} USD per million tokens in and out{_output(paid)}"],
     ]
 
@@ -133,8 +139,9 @@ def _tokens(found: Report) -> str:
     return f"{found.output_tokens_per_s:,.0f} output tokens/s"
 
 
-def _kwh(paid: Bill) -> str:
-    return f"{paid.energy_low_kwh:,.3f} to {paid.energy_high_kwh:,.3f}"
+def _kwh(kwh: float) -> str:
+    """Write energy to a thousandth, and less than one to three digits."""
+    return f"{kwh:,.3f}" if kwh >= 1 else f"{kwh:.3g}"
 
 
 def _output(paid: Bill) -> str:
