@@ -205,6 +205,26 @@ def test_the_interval_is_wider_on_a_chip_that_was_not_measured() -> None:
     assert not any("chip" in each for each in found["H100"].extrapolates)
 
 
+@pytest.mark.parametrize(
+    ("chip", "weights", "cache", "said"),
+    [
+        ("H100", "int4", "bf16", ["format: weights in int4 were not measured on Hopper"]),
+        ("H200", "fp4", "bf16", ["format: weights in fp4 were not measured on Hopper"]),
+        ("B200", "int8", "fp4", ["format: weights in int8 were not measured on Blackwell", "a cache in fp4"]),
+        ("H100", "bf16", "int8", ["format: a cache in int8 was not measured"]),
+        ("H100", "fp8_block", "fp8", []),
+        ("B200", "fp4", "fp8", []),
+    ],
+)
+def test_formats_nobody_measured_are_named(chip: str, weights: str, cache: str, said: list[str]) -> None:
+    working = plan("Qwen3-8B", 1, chip, weights)
+    deployment = replace(working.deployment, cache=cache)
+    working = replace(working, deployment=deployment, calibration=FACTS.times.of(deployment))
+    named = [each for each in working.pace.extrapolates if each.startswith("format")]
+    assert len(named) == len(said)
+    assert all(word in each for word, each in zip(said, named, strict=True))
+
+
 def test_shares_of_what_binds_add_up() -> None:
     found = PLAN.pace
     assert all(sum(shares.values()) == pytest.approx(1) for shares in found.binds.values())

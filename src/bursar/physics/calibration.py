@@ -1,6 +1,6 @@
 """Hold what was fitted of step time: the rates of one engine on one generation of chips, and what they rest on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,6 +16,12 @@ ELSEWHERE: Final = 2.0
 much on chips that it was not fitted on (BLIS: A100 and L40S against H100)."""
 ACCELERATOR_FLOPS_PER_BYTE: Final = 50.0
 """What every accelerator of the facts computes for each byte it can read, by far; processors compute about 10."""
+
+_WEIGHTS: Final[Mapping[str, tuple[str, ...]]] = {
+    HOPPER: ("bf16", "fp8", "fp8_block"),
+    BLACKWELL: ("bf16", "fp8", "fp8_block", "fp4"),
+}
+_CACHES: Final = ("bf16", "fp8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +154,7 @@ def leaves(deployment: Deployment, sequences: float, context: float, calibration
         return (*found, f"step time on {deployment.chip.name}: a plain roofline, nothing was measured")
     if deployment.chip.name not in measured.chips:
         found.append(f"chip: {deployment.chip.name} was not measured, rates of {', '.join(measured.chips)} are used")
+    found.extend(_formats_beyond(deployment))
     if deployment.nodes > 1:
         found.append(
             f"split: {deployment.chips} chips take {deployment.nodes} nodes of {deployment.chip.chips_per_node}, "
@@ -160,6 +167,14 @@ def leaves(deployment: Deployment, sequences: float, context: float, calibration
     if context > measured.context:
         found.append(f"context: {context:,.0f} tokens are above the {measured.context:,.0f} measured")
     return tuple(found)
+
+
+def _formats_beyond(deployment: Deployment) -> Iterator[str]:
+    generation = generation_of(deployment.chip)
+    if deployment.weights not in _WEIGHTS[generation]:
+        yield f"format: weights in {deployment.weights} were not measured on {generation}"
+    if deployment.cache not in _CACHES:
+        yield f"format: a cache in {deployment.cache} was not measured"
 
 
 _PLAIN: Final = Rates(
