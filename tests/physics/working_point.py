@@ -1,12 +1,12 @@
 """Set up working points: a model on chips, a traffic, terms."""
 
 from bursar.core.money import usd_to_nano
+from bursar.physics.calibration import ROOFLINE
 from bursar.physics.cost import Owned, Rented, Terms
 from bursar.physics.deployment import Deployment
 from bursar.physics.facts import load
 from bursar.physics.floor import Plan, Store
 from bursar.physics.serving import Promise, Traffic
-from bursar.physics.step import ROOFLINE
 
 FACTS = load()
 RENTED = Rented(usd_to_nano("1.30"))

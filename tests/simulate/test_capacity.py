@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bursar.core.errors import ConfigError
+from bursar.physics.calibration import ROOFLINE
 from bursar.physics.deployment import Deployment
 from bursar.physics.facts import load
-from bursar.physics.step import ROOFLINE
 from bursar.simulate.capacity import Case, busiest, first_guess, least, on_chips, smallest_groups, solve
 from bursar.simulate.report import Promise
 from bursar.simulate.trace import Trace

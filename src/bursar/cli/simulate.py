@@ -12,10 +12,10 @@ from bursar.cli.machines import NOWHERE, On, deployment_of, model_shape, usd
 from bursar.cli.simulate_text import Answer, as_json, show
 from bursar.core.errors import ConfigError, OperatorError
 from bursar.core.money import Money
+from bursar.physics.calibration import Calibration
 from bursar.physics.deployment import Deployment
 from bursar.physics.energy import Site
 from bursar.physics.facts import Facts, load
-from bursar.physics.step import Calibration
 from bursar.simulate.bill import Rate, bill, extrapolates
 from bursar.simulate.engine import Engine
 from bursar.simulate.fleet import Fleet, Router, simulate

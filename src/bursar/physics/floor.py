@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from bursar.core.money import Money
+from bursar.physics.calibration import Calibration
 from bursar.physics.cost import HOURS_PER_YEAR, Terms, dollars, nano_per_million
 from bursar.physics.deployment import Batch, Deployment
 from bursar.physics.energy import Energy, EnergyCalibration, Site, energy, idle_w
 from bursar.physics.serving import Guess, Pace, Promise, Traffic, pace
-from bursar.physics.step import Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +142,9 @@ def request_dollars(plan: Plan) -> float:
 
 def break_even(plan: Plan) -> float:
     """Give the rent of a chip-hour, power in it, at which renting costs what the plan's terms do."""
-    seconds = plan.pace.request_s(plan.traffic) / plan.speed
     found = floor(plan)
-    hours = plan.terms.busy * (1 - plan.terms.waste) / (plan.deployment.chips * seconds) * 3_600
-    return (found.request_dollars - found.parts_dollars["storage"]) * hours
+    per_chip_hour = requests_per_s(plan) * 3_600 / plan.deployment.chips
+    return (found.request_dollars - found.parts_dollars["storage"]) * per_chip_hour
 
 
 def requests_per_s(plan: Plan) -> float:

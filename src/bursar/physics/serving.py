@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bursar.core.errors import ConfigError
+from bursar.physics.calibration import Calibration
 from bursar.physics.deployment import Batch, Deployment
 from bursar.physics.shape import Attention, Compressed, Layer
-from bursar.physics.step import Calibration, Step, step
+from bursar.physics.step import Step, step
 from bursar.physics.work import Kind, work_of
 
 MEMORY_SHARE: Final = 0.9

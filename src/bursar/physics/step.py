@@ -5,13 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bursar.physics.calibration import ROOFLINE, Calibration, Rates, leaves
+from bursar.physics.calibration import Calibration, Rates, leaves
 from bursar.physics.chip import Chip
 from bursar.physics.deployment import Batch, Deployment
 from bursar.physics.shape import Latent, Recurrent, Shape
 from bursar.physics.work import ACTIVATION_BYTES, Kind, Work, work_of
-
-__all__ = ["ROOFLINE", "Calibration", "Step", "overheads", "piece_s", "seconds_of", "step"]
 
 _SHARPNESS: Final = 4.0
 _FORMATS: Final = ("fp8", "fp4")

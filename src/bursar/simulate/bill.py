@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from bursar.core.money import Money
+from bursar.physics.calibration import Calibration
 from bursar.physics.cost import JOULES_PER_KWH, dollars, nano_per_million
 from bursar.physics.deployment import Batch, Deployment
 from bursar.physics.energy import EnergyCalibration, Site, energy, idle_w
-from bursar.physics.step import Calibration, step
+from bursar.physics.step import step
 from bursar.simulate.report import Report
 
 

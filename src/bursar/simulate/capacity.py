@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from bursar.core.errors import ConfigError
+from bursar.physics.calibration import Calibration
 from bursar.physics.deployment import Deployment
 from bursar.physics.serving import Promise as Pace
 from bursar.physics.serving import Traffic, pace
-from bursar.physics.step import Calibration
 from bursar.simulate.engine import Engine
 from bursar.simulate.fleet import Fleet, Router, simulate
 from bursar.simulate.modelled import Modelled, blocks_beside

@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Final
 
 from bursar.core.errors import ConfigError
+from bursar.physics.calibration import Calibration
 from bursar.physics.deployment import Batch, Deployment
 from bursar.physics.serving import MEMORY_SHARE, OTHER_BYTES, cache_bytes_per_chip, weight_bytes_per_chip
-from bursar.physics.step import Calibration, step
+from bursar.physics.step import step
 from bursar.physics.work import Kind
 from bursar.simulate.engine import BLOCK_TOKENS
 from bursar.simulate.timer import Line
