@@ -1,0 +1,79 @@
+"""Hold a prompt as compression sees it: parts of text, each with its place, what it is, and what may be done to it."""
+
+from enum import StrEnum
+from typing import TypeAlias
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """Say which segment of a prompt a part belongs to."""
+
+    system = "system"
+    tools = "tools"  # descriptions of tools
+    history = "history"  # earlier turns of user and model
+    retrieved = "retrieved"  # documents and results of tools
+    user = "user"  # the last turn of the user
+
+
+Path: TypeAlias = tuple[str | int, ...]
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Hold one text of a prompt. `path` says where it stands in the body it was read from.
+
+    A part that is `protected` is never changed: the last turn of the user, what a provider's prompt cache has paid for,
+    what carries a signature.
+    """
+
+    text: str
+    kind: Kind
+    path: Path = ()
+    role: str = ""
+    call_id: str = ""  # of the tool call whose result it is
+    protected: bool = False
+
+
+class Removal(msgspec.Struct, frozen=True):
+    """Say what was taken out of a part or written in other words: where, what stands there now, and why.
+
+    `start` and `end` are offsets in characters in the part's text as it was; `text` replaces what was between them.
+    """
+
+    part: int
+    start: int
+    end: int
+    text: str
+    why: str
+
+
+class Handle(msgspec.Struct, frozen=True):
+    """Name what was left out of a part, so that the model can ask for it."""
+
+    name: str
+    part: int
+    text: str
+
+
+class Compressed(msgspec.Struct, frozen=True):
+    """Hold a prompt after compression: its parts' texts in order, all that was changed, and what can be asked for.
+
+    Sizes are in tokens by the counter that was given. Replaying `removals` over the old texts gives `texts`.
+    """
+
+    texts: tuple[str, ...]
+    removals: tuple[Removal, ...]
+    handles: tuple[Handle, ...]
+    tokens_before: int
+    tokens_after: int
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """Say how far to compress: by `ratio` (4 is a quarter of the tokens) or to `tokens`, of the whole or by segment.
+
+    None leaves it at what is lossless. Segments without a budget of their own share what the whole has left.
+    """
+
+    ratio: float | None = None
+    tokens: int | None = None
+    by_kind: dict[Kind, int] = {}  # most tokens of a segment
