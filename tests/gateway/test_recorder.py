@@ -3,7 +3,7 @@
 from typing import Any
 
 from bursar.gateway.asgi import JSON
-from bursar.gateway.calls import Recorder
+from bursar.gateway.recorder import Recorder
 
 
 class Nowhere:

@@ -45,6 +45,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     held_nano: Money
     payable_account: int  # of the provider its hold was for
     arms: dict[str, str] = {}
+    saved_nano: Money = 0  # by levers, estimated
 
 
 def settle_call(holding: Holding, ended: Ended, payables: Mapping[tuple[int, str], int]) -> Settled:
@@ -54,7 +55,8 @@ def settle_call(holding: Holding, ended: Ended, payables: Mapping[tuple[int, str
     cost = attempts[0].cost_nano if len(attempts) == 1 else sum(attempt.cost_nano for attempt in attempts)
     paid = lease.settle(call.call_id, cost)
     at_us = attempts[-1].ended_us
-    record = Record(call, ended.status, attempts, ended.held_nano, cost, cost - paid, cost, at_us, ended.arms)
+    overage, without_levers = cost - paid, cost + ended.saved_nano
+    record = Record(call, ended.status, attempts, ended.held_nano, cost, overage, without_levers, at_us, ended.arms)
     grant = lease.grant
     return Settled(
         record,

@@ -8,11 +8,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from bursar.core.errors import NotFound, Refusal
 from bursar.gateway.asgi import JSON, ClientGone, Receive, Scope, Send, send_whole
-from bursar.gateway.calls import Calls, send_refusal
+from bursar.gateway.calls import Calls
 from bursar.gateway.counting import MESSAGES_PATH, METHOD, Counting
 from bursar.gateway.listing import PATHS, Listing
 from bursar.gateway.metrics import Collector
 from bursar.gateway.proxy import Proxy
+from bursar.gateway.refusals import send_refusal
 from bursar.gateway.signpost import way_on
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI, STREAM_METHOD, WHOLE_METHOD

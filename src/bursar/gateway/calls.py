@@ -22,11 +22,9 @@ from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protoc
 from bursar.core.times import SECOND_US
 from bursar.gateway.asgi import (
     CLIENT,
-    JSON,
     KNOWN,
     Client,
     ClientGone,
-    Out,
     Receive,
     Scope,
     Send,
@@ -43,11 +41,13 @@ from bursar.gateway.guard import Guard
 from bursar.gateway.headers import CallHeaders, read_headers, read_query, returned_headers
 from bursar.gateway.heads import Headers, Known
 from bursar.gateway.holding import HoldPolicy
-from bursar.gateway.idempotency import Idempotency, Replay
+from bursar.gateway.idempotency import Idempotency
 from bursar.gateway.identify import Keys, check_address, check_reader, check_scope
 from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, quote_plan
 from bursar.gateway.recall import Recall
+from bursar.gateway.recorder import Recorder
+from bursar.gateway.refusals import send_refusal, write_refusal
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.send import Sender
 from bursar.gateway.stats import Stats
@@ -404,39 +404,6 @@ def _own_headers(call: Call, candidate: Candidate) -> Headers:
     ]
 
 
-class Recorder:
-    """Pass an answer on and keep it, to be given again."""
-
-    def __init__(self, out: Out) -> None:
-        self._out = out
-        self._status = 0
-        self._headers: Headers = []
-        self._pieces: list[bytes] = []
-        self._whole = False
-
-    async def send(self, message: dict[str, Any]) -> None:
-        """Pass on a part of the answer."""
-        if message["type"] == "http.response.start":
-            self._status = message["status"]
-            self._headers = [pair for pair in message["headers"] if pair[0] != b"content-length"]
-        else:
-            self._keep(message["body"], more=message["more_body"])
-        await self._out.send(message)
-
-    def put(self, body: bytes, *, more: bool = True) -> bool:
-        """Pass on a piece of the answer."""
-        self._keep(body, more=more)
-        return self._out.put(body, more=more)
-
-    def _keep(self, body: bytes, *, more: bool) -> None:
-        self._pieces.append(body)
-        self._whole = not more
-
-    def replay(self) -> Replay | None:
-        """Return the answer; None when it was not given to its end."""
-        return Replay(self._status, self._headers, b"".join(self._pieces)) if self._whole else None
-
-
 def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: bytes, now_us: int) -> Passage:
     """Read a call and check that its key allows it. Raises `BadRequest`, `Unauthorized`, `Forbidden`."""
     facts = wire.facts(body, headers.target)
@@ -472,19 +439,3 @@ def _max_cost(text: str) -> Money:
         return usd_to_nano(text)
     except ValueError as error:
         raise BadRequest(f"x-bursar-max-cost-usd: {error}", param="x-bursar-max-cost-usd") from None
-
-
-def write_refusal(wire: Wire, refusal: Refusal, call_id: bytes, cost_nano: Money = 0) -> tuple[int, Headers, bytes]:
-    """Return the status, headers and body of a refusal, in the protocol's own shape."""
-    name = call_name(call_id)
-    headers = [JSON, (b"x-bursar-call-id", name.encode()), (b"x-bursar-cost-usd", nano_to_usd(cost_nano).encode())]
-    if refusal.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
-    elif isinstance(refusal, Unavailable):
-        headers.append((b"retry-after", b"1"))
-    return refusal.status, headers, wire.error_body(refusal, name)
-
-
-async def send_refusal(wire: Wire, refusal: Refusal, call_id: bytes, send: Send, cost_nano: Money = 0) -> None:
-    """Refuse a call."""
-    await send_whole(send, *write_refusal(wire, refusal, call_id, cost_nano))

@@ -45,6 +45,7 @@ class Passage:
         "plan",
         "record",
         "rules",
+        "saved_nano",
         "segment",
         "status",
         "traceparent",
@@ -70,6 +71,7 @@ class Passage:
         self.deadline_us = 0
         self.hurried = False  # the client gives it less time than its model has
         self.most_nano: Money | None = None  # what the client lets it cost
+        self.saved_nano: Money = 0  # by levers, estimated: what the call would have cost more without them
         self.asked: Candidate | None = None  # now, where it is not the plan's first
         self.holding = NO_HOLDING
         self.payable_account = 0

@@ -181,7 +181,7 @@ class Settler:
         if status is CallStatus.ok and passage.client is not None and passage.client.gone:
             status = CallStatus.client_gone
         attempts, payable = tuple(passage.attempts), passage.payable_account
-        ended = Ended(call, status, attempts, passage.held_nano, payable, passage.plan.arms)
+        ended = Ended(call, status, attempts, passage.held_nano, payable, passage.plan.arms, passage.saved_nano)
         settled = settle_call(passage.holding, ended, payables)
         record = settled.record
         if record.overage_nano:
