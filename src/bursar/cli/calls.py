@@ -97,6 +97,7 @@ def _about(call: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "parent", call["parent"] or ""
     yield "tags", ", ".join(f"{name}={value}" for name, value in call["tags"].items())
     yield "asked", f"{call['model']} by {call['protocol']}{', as a stream' if call['stream'] else ''}"
+    yield "routed", _routed(call["route"])
     yield "answered", f"{call['served_by']}: {call['status']}, {call['http_status'] or 'no'} status"
     first = f", first byte after {call['ttft_ms']:,} ms" if call["ttft_ms"] is not None else ""
     yield "time", f"{call['duration_ms']:,} ms{first}"
@@ -107,6 +108,16 @@ def _about(call: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "overage", f"{call['overage_usd']} USD" if Decimal(call["overage_usd"]) else ""
     saved = Decimal(call["counterfactual_usd"]) - Decimal(call["cost_usd"])
     yield "saved", f"{saved} USD by {_counts(call['arms'])}" if saved else ""
+
+
+def _routed(route: dict[str, Any] | None) -> str:
+    """Say which model was chosen, by what and why."""
+    if route is None:
+        return ""
+    quality, cost = route["expected_quality"], route["expected_cost_usd"]
+    good = f", expected to be good enough in {quality:.0%} of such calls" if quality is not None else ""
+    priced = f", for {cost} USD" if cost is not None else ""
+    return f"to {route['model']} by {route['how']} of {route['policy']}{good}{priced}: {route['why']}"
 
 
 def _counts(counts: dict[str, Any], unit: str = "") -> str:

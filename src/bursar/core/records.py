@@ -115,6 +115,22 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     kept: tuple[bytes, ...] = ()  # names of what the provider keeps of the answer, of this key's alone
 
 
+class Route(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Say which model took the place of the one asked for, by what, and why; no text of a prompt is part of it.
+
+    `quality_ppm` and `cost_nano` are what was expected of it, -1 where nobody could say.
+    """
+
+    policy: str  # the route's name, or the model's whose cheaper one was taken
+    model: str
+    how: str
+    why: str
+    quality_ppm: int = -1
+    cost_nano: Money = -1
+    promised: bool = False  # the target is kept with the confidence the router was calibrated for
+    reference: str = ""  # the model a saving is told against
+
+
 class Call(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Describe a call as it came in, and what it was allowed to cost."""
 
@@ -131,6 +147,7 @@ class Call(msgspec.Struct, frozen=True, gc=False, array_like=True):
     tags: dict[str, str] = {}
     idempotency_key: bytes = b""  # SHA-256 of the client's key, empty without one
     body_sha256: bytes = b""  # only with an idempotency key
+    route: Route | None = None  # of a call whose model was chosen
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):

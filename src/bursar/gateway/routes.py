@@ -220,12 +220,19 @@ class Routes:
                 self._found[name, protocol] = found
         return found
 
-    def known(self, name: str, protocol: Protocol, provider: str) -> Candidate | None:
-        """Return a model's candidate at one provider; None when the configuration has it no more."""
+    def known(self, name: str, protocol: Protocol, provider: str, model: str = "") -> Candidate | None:
+        """Return a model's candidate at one provider; None when the configuration has it no more.
+
+        Of a call whose model was chosen, `model` is the provider's own, under whatever name clients use.
+        """
+        if model:
+            models = self._config.models.items()
+            name = next((known for known, each in models if (provider, model) in each.targets), f"{provider}/{model}")
         try:
-            return next((each for each in self.find(name, protocol) if each.upstream.name == provider), None)
+            found = self.find(name, protocol)
         except Refusal:
             return None
+        return next((each for each in found if each.upstream.name == provider and model in ("", each.model)), None)
 
     def _candidates(self, name: str, protocol: Protocol) -> tuple[Candidate, ...]:
         model = self._config.models.get(name)

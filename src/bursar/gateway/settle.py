@@ -172,6 +172,7 @@ class Settler:
                 owed_account,
                 earlier,
                 owed,
+                candidate.model if call.route is not None else "",  # else the provider tells
             )
         )
 

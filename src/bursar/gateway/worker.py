@@ -328,7 +328,7 @@ class Worker:
         call, now_us, held = intent.call, clock_us(), intent.held_nano
         attempt = Attempt(
             provider=intent.provider,
-            model=call.model,
+            model=intent.model or call.model,
             status=AttemptStatus.lost,
             http_status=0,
             started_us=call.opened_us,
@@ -338,7 +338,7 @@ class Worker:
             cost_nano=held - sum(earlier.cost_nano for earlier in intent.earlier),
             error="the gateway ended while this call was under way",
         )
-        candidate = self._routes.known(call.model, call.protocol, intent.provider)
+        candidate = self._routes.known(call.model, call.protocol, intent.provider, intent.model)
         if candidate is not None:
             passage = Passage(candidate.wire, call, lost_facts(call), b"", b"")
             passage.held_nano, passage.attempts = held, list(intent.earlier)

@@ -52,6 +52,7 @@ class Intent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=1):
     owed_account: int = 0
     earlier: tuple[Attempt, ...] = ()
     owed: tuple[Debt, ...] = ()
+    model: str = ""  # the provider's, that is asked now
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=2):

@@ -57,6 +57,7 @@ class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
     body_sha256: str | None = None
     kept: Any = None
     answered_model: str | None = None
+    route: Any = None
 
 
 def call_row(settled: Settled, gateway: int) -> CallRow:
@@ -112,4 +113,5 @@ def call_row(settled: Settled, gateway: int) -> CallRow:
         bytea(call.body_sha256) if call.body_sha256 else None,
         [bytea(name) for name in last.kept] if last.kept else None,
         last.answered_model if last.is_other else None,
+        call.route,
     )

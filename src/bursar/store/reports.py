@@ -8,11 +8,12 @@ import msgspec
 
 from bursar.core.ids import call_id_from_name, call_name, first_id_at
 from bursar.core.money import Money, nano_to_usd
-from bursar.core.records import Attempt, AttemptStatus, CallStatus, Line, Protocol, UsageSource
+from bursar.core.records import Attempt, AttemptStatus, CallStatus, Line, Protocol, Route, UsageSource
 from bursar.core.times import to_datetime
 from bursar.core.usage import MAIN_LEAVES, Usage, usage_of
 from bursar.prices.charge import charge
 from bursar.prices.price import RateCard, Rates, Source
+from bursar.prices.units import MILLION
 from bursar.store.database import Connection, load_statements
 from bursar.store.keys import TENANT
 
@@ -193,6 +194,7 @@ def shown_call(row: asyncpg.Record) -> dict[str, Any]:
         "tags": _json(row["tags"]),
         "protocol": Protocol(row["protocol"]).name,
         "model": row["model"],
+        "route": _route(row["route"]),
         "served_by": f"{row['provider']}/{row['served_model']}",
         "stream": row["stream"],
         "status": CallStatus(row["status"]).name,
@@ -261,6 +263,23 @@ def _line(line: Line) -> dict[str, Any]:
         "rate_nano_usd": str(line.rate_nano),
         "per": line.divisor,
         "amount_usd": nano_to_usd(line.amount_nano),
+    }
+
+
+def _route(text: str | None) -> dict[str, Any] | None:
+    """Show which model was chosen for a call and why; None for one that named its model."""
+    if not text:
+        return None
+    route = msgspec.json.decode(text, type=Route)
+    return {
+        "policy": route.policy,
+        "model": route.model,
+        "how": route.how,
+        "why": route.why,
+        "expected_quality": route.quality_ppm / MILLION if route.quality_ppm >= 0 else None,
+        "expected_cost_usd": nano_to_usd(route.cost_nano) if route.cost_nano >= 0 else None,
+        "promised": route.promised,
+        "reference": route.reference or None,
     }
 
 
