@@ -21,18 +21,19 @@ class Asked(msgspec.Struct, frozen=True):
     images: bool = False
     tags: dict[str, str] = {}
     output_cap: int | None = None
+    wants_json: bool = False  # the answer is to be JSON
 
 
 class Option(msgspec.Struct, frozen=True):
     """Be a model that may be chosen: what it can do and what it costs.
 
-    Rates are in nano-USD per million tokens. `output_tokens` is how long its answers are on average: who answers at
-    length costs more than their price says.
+    Rates are in nano-USD per million tokens; a model whose price is not known has none and is never chosen.
+    `output_tokens` is how long its answers are on average: who answers at length costs more than their price says.
     """
 
     model: str
-    input_rate_nano: Money
-    output_rate_nano: Money
+    input_rate_nano: Money | None
+    output_rate_nano: Money | None
     output_tokens: int
     context_tokens: int | None = None  # None: not known
     takes_tools: bool = True
@@ -40,10 +41,21 @@ class Option(msgspec.Struct, frozen=True):
     local: bool = False
     seconds: float | None = None  # until its answer is whole, on average; None: not known
 
+    @property
+    def priced(self) -> bool:
+        """Tell whether both rates are known."""
+        return self.input_rate_nano is not None and self.output_rate_nano is not None
+
     def cost_nano(self, prompt_tokens: int, output_cap: int | None = None) -> Money:
-        """Return what an answer is expected to cost, rounded up."""
+        """Return what an answer is expected to cost, rounded up; only of a model whose price is known."""
+        assert self.input_rate_nano is not None
+        assert self.output_rate_nano is not None
         output = self.output_tokens if output_cap is None else min(self.output_tokens, output_cap)
         return div_ceil(prompt_tokens * self.input_rate_nano + output * self.output_rate_nano, TOKENS_PER_RATE)
+
+    def expected_nano(self, asked: Asked) -> Money:
+        """Return what its answer to a call is expected to cost."""
+        return self.cost_nano(asked.prompt_tokens, asked.output_cap)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -84,3 +96,15 @@ class Choice(msgspec.Struct, frozen=True):
     cost_nano: Money | None = None
     promised: bool = False
     others: tuple[str, ...] = ()
+    answered: bool = False  # a cascade has its answer already: that of the last attempt at it
+
+
+class Nobody(msgspec.Struct, frozen=True):
+    """Say that no model may be chosen for a call, and of each why."""
+
+    reasons: tuple[tuple[str, str], ...]  # (model, reason)
+
+    @property
+    def why(self) -> str:
+        """Return all reasons in a sentence."""
+        return "no model can serve this call: " + "; ".join(f"{model} {reason}" for model, reason in self.reasons)

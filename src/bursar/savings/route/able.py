@@ -1,0 +1,70 @@
+"""Leave out the models that cannot serve a call: it needs what they lack, or nobody knows their price."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from bursar.savings.route.choice import Asked, Option, Target
+
+COMMON_CONTEXT_TOKENS: Final = 8_192
+"""What every model in use today holds: below it nobody needs to know a context's size."""
+
+
+class Able(msgspec.Struct, frozen=True):
+    """Hold the models that can serve a call, in their order, and of the others why not.
+
+    `unsure` says of those that are kept what is not known of them.
+    """
+
+    options: tuple[Option, ...]
+    reasons: tuple[tuple[str, str], ...] = ()
+    unsure: dict[str, str] = {}
+
+
+def able(asked: Asked, options: Sequence[Option], target: Target | None = None) -> Able:
+    """Return those that can, are priced, and keep the most a call may cost and take.
+
+    A context of unknown size matters only for a long call, and time only where it is promised: there a model nobody
+    knows it of is left out, unless of none it is known.
+    """
+    wanted = target or Target()
+    reasons = [(option.model, _lacks(asked, option, wanted)) for option in options]
+    left = [option for option, (_, reason) in zip(options, reasons, strict=True) if not reason]
+    unsure = {option.model: doubt for option in left if (doubt := _doubt(asked, option, wanted))}
+    sure = [option for option in left if option.model not in unsure]
+    why_not = [(model, reason) for model, reason in reasons if reason]
+    if sure:
+        why_not += [(option.model, unsure[option.model]) for option in left if option.model in unsure]
+        return Able(tuple(sure), tuple(why_not))
+    return Able(tuple(left), tuple(why_not), unsure)
+
+
+def needed_tokens(asked: Asked, option: Option) -> int:
+    """Return how much context a call takes up with its answer."""
+    return asked.prompt_tokens + (option.output_tokens if asked.output_cap is None else asked.output_cap)
+
+
+def _lacks(asked: Asked, option: Option, target: Target) -> str:
+    if not option.priced:
+        return "has no known price"
+    if asked.tools and not option.takes_tools:
+        return "takes no tools"
+    if asked.images and not option.takes_images:
+        return "takes no images"
+    needed = needed_tokens(asked, option)
+    if option.context_tokens is not None and needed > option.context_tokens:
+        return f"holds {option.context_tokens:,} tokens of the {needed:,} needed"
+    if target.cost_max_nano is not None and option.expected_nano(asked) > target.cost_max_nano:
+        return "is expected to cost more than a call may"
+    if target.seconds_max is not None and option.seconds is not None and option.seconds > target.seconds_max:
+        return f"answers within {option.seconds:g} s on average, not {target.seconds_max:g}"
+    return ""
+
+
+def _doubt(asked: Asked, option: Option, target: Target) -> str:
+    if option.context_tokens is None and needed_tokens(asked, option) > COMMON_CONTEXT_TOKENS:
+        return "has a context of unknown size"
+    if target.seconds_max is not None and option.seconds is None:
+        return "has no known time to answer"
+    return ""

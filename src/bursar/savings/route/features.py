@@ -1,0 +1,159 @@
+"""See in a prompt what makes it hard or easy: how long it is, what it counts, asks and forbids.
+
+All is read from the text alone, in one language-blind pass where that can be had; words are English ones. Counts enter
+as log2(1 + n), so that the tenth number says less than the first.
+"""
+
+import re
+from collections.abc import Callable
+from math import log2
+from typing import Final
+
+from bursar.savings.route.words import words_of
+
+EXCERPT_CHARS: Final = 3_000
+"""How much of a long text is read word by word: two thirds from its start, one from its end, where questions stand."""
+
+_OPTION: Final = re.compile(r"(?:^|\n)\s*\(?([A-Ja-j])[.)]\s+([^\n]*)")
+_WORD: Final = re.compile(r"[^\W\d_]+(?:[\u2019'][a-z]+)?")
+_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
+_SYMBOLS: Final = re.compile("[=^+*/<>|\u00b0\u00d7\u00f7\u03c0\u2190-\u22ff]")
+_ONSETS: Final = ("what", "which", "who", "when", "where", "why", "how")
+_SETS: Final[dict[str, frozenset[str]]] = {
+    "negations": words_of("not except least incorrect false never no none cannot neither without unlikely"),
+    "conditions": words_of("if then suppose assume assuming given when unless whether let would"),
+    "comparisons": words_of(
+        "more less fewer than twice thrice double triple half times as most least greater larger smaller older "
+        "younger taller longer shorter"
+    ),
+    "shares": words_of("half third quarter fifth percent fraction ratio rate average share remaining rest left"),
+    "each": words_of("each every per apiece both either all another"),
+    "number_words": words_of(
+        "one two three four five six seven eight nine ten eleven twelve dozen hundred thousand million"
+    ),
+    "time_words": words_of(
+        "second seconds minute minutes hour hours day days week weeks month months year years monday tuesday "
+        "wednesday thursday friday saturday sunday"
+    ),
+    "money_words": words_of("dollar dollars cent cents price cost costs pay paid buy buys bought sell sells sold"),
+    "persons": words_of("he she his her him they their i my me you your we our"),
+    "code_words": words_of("def return function print class import int str array string code algorithm list"),
+    "asks_prove": words_of("prove explain why derive evaluate compute calculate find determine solve show"),
+    "views": words_of("best most likely primarily mainly generally according following true correct statement"),
+}
+
+NAMES: Final = (
+    "characters",
+    "words",
+    "word_length",
+    "long_words",
+    "sentences",
+    "lines",
+    "numbers",
+    "longest_number",
+    "symbols",
+    "latex",
+    "code_signs",
+    "brackets",
+    "quotes",
+    "capitals",
+    "question_marks",
+    "blank_to_fill",
+    "dollars",
+    "percents",
+    "options",
+    "option_length",
+    "option_spread",
+    "options_of_numbers",
+    "all_of_the_above",
+    "stem_length",
+    "distinct_words",
+    *_SETS,
+    *_ONSETS,
+)
+"""What `features` gives, in its order."""
+
+
+def excerpt(text: str) -> str:
+    """Return a text, or of a long one its start and its end."""
+    if len(text) <= EXCERPT_CHARS:
+        return text
+    tail = EXCERPT_CHARS // 3
+    return f"{text[: EXCERPT_CHARS - tail]}\n{text[-tail:]}"
+
+
+def features(text: str) -> list[float]:
+    """Return what a text shows, one figure a name of `NAMES`."""
+    read = excerpt(text)
+    words = [word.lower() for word in _WORD.findall(read)]
+    options = [content for _, content in _OPTION.findall(read)]
+    if len(options) < 2:
+        options = []
+    stem = read[: _first_option(read)] if options else read
+    found = set(words)
+    counts = {name: sum(word in kind for word in words) for name, kind in _SETS.items()}
+    stem_words = _WORD.findall(stem.lower())
+    onset = next((word for word in stem_words if word in _ONSETS), "")
+    return [
+        *_sizes(text, read, words),
+        *_signs(text, read),
+        *_choices(options, stem),
+        len(found) / max(1, len(words)),
+        *(_log(count) for count in counts.values()),
+        *(float(word == onset) for word in _ONSETS),
+    ]
+
+
+def _log(count: float) -> float:
+    return log2(1 + count)
+
+
+def _first_option(read: str) -> int:
+    found = _OPTION.search(read)
+    return found.start() if found else len(read)
+
+
+def _sizes(text: str, read: str, words: list[str]) -> list[float]:
+    """Measure lengths. Those of a long text go by the whole of it."""
+    letters = sum(map(len, words))
+    count: Callable[[str], int] = text.count
+    scale = len(text) / max(1, len(read))
+    return [
+        _log(len(text)),
+        _log(len(words) * scale),
+        letters / max(1, len(words)),
+        sum(len(word) > 9 for word in words) / max(1, len(words)),
+        _log(count(". ") + count(".\n") + count("? ") + count("!") + text.endswith((".", "?"))),
+        _log(count("\n")),
+    ]
+
+
+def _signs(text: str, read: str) -> list[float]:
+    numbers = _NUMBER.findall(read)
+    return [
+        _log(len(numbers)),
+        float(min(8, max(map(len, numbers), default=0))),
+        _log(len(_SYMBOLS.findall(read))),
+        _log(read.count("\\")),
+        _log(sum(map(read.count, ("{", "}", ";", "()", "==", "```")))),
+        _log(read.count("(")),
+        _log(sum(map(read.count, ('"', "\u201c", "\u2018")))),
+        sum(map(str.isupper, read)) / max(1, len(read)),
+        _log(text.count("?")),
+        float("__" in read),
+        _log(read.count("$")),
+        _log(read.count("%")),
+    ]
+
+
+def _choices(options: list[str], stem: str) -> list[float]:
+    """Measure a question with lettered answers; one without has none of them."""
+    lengths = [len(option) for option in options] or [0]
+    return [
+        float(len(options)),
+        _log(sum(lengths) / len(lengths)),
+        _log(max(lengths) - min(lengths)),
+        sum(bool(_NUMBER.search(option)) for option in options) / max(1, len(options)),
+        float(any("of the above" in option.lower() or "of these" in option.lower() for option in options)),
+        _log(len(stem)),
+    ]
