@@ -1,0 +1,137 @@
+"""Embed by a table: a row a word piece, summed. Microseconds a text, and no model runs.
+
+The rows are fitted so that the sum's direction is the sentence vector of a small transformer, how much a piece weighs
+included (`bench/make_embedding.py`). They are bytes, each row with a scale of its own.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from typing import Final
+from zipfile import BadZipFile
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from bursar.core.errors import ConfigError
+from bursar.embed.embedder import Floats, unit
+from bursar.embed.tokenize import WordPiece
+
+LONG_PIECES: Final = 192  # from here on counting pieces first is faster
+_LEVELS: Final = 127
+
+
+class Text(msgspec.Struct, frozen=True):
+    """Hold one text a table was fitted on: what it is, its licence, how many texts, and its SHA-256."""
+
+    name: str
+    licence: str
+    texts: int
+    sha256: str
+
+
+class Provenance(msgspec.Struct, frozen=True):
+    """Hold where a table is from: its teacher, under which licence, fitted on what, by what and when."""
+
+    teacher: str
+    teacher_sha256: str
+    licence: str
+    fitted_on: tuple[Text, ...]
+    made_by: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Hold a table: the pieces, and for each a row of bytes with its scale, (pieces, dimensions) and (pieces,)."""
+
+    pieces: tuple[str, ...]
+    levels: npt.NDArray[np.int8]
+    scales: Floats
+    provenance: Provenance
+
+
+class StaticTable:
+    """Turn texts into vectors by a table of rows; it embeds as any other `Embedder`."""
+
+    def __init__(self, rows: Rows, name: str) -> None:
+        if rows.levels.ndim != 2 or not len(rows.pieces) == len(rows.levels) == len(rows.scales):
+            raise ConfigError(
+                f"the table has {len(rows.pieces)} pieces, rows of shape {rows.levels.shape} and {len(rows.scales)} "
+                "scales; give a row and a scale a piece"
+            )
+        self._cutter = WordPiece(rows.pieces)
+        self._levels = rows.levels
+        self._scales = rows.scales
+        self._name = name
+        self.provenance = rows.provenance
+
+    @property
+    def dimensions(self) -> int:
+        """Return the length of a vector."""
+        return int(self._levels.shape[1])
+
+    @property
+    def name(self) -> str:
+        """Return what it is known by: its kind, and the first letters of the table's SHA-256."""
+        return self._name
+
+    def vectors(self, texts: Sequence[str]) -> Floats:
+        """Return one row a text, of length 1, or 0 where a text holds nothing the table knows."""
+        sums = np.zeros((len(texts), self.dimensions), np.float32)
+        for place, text in enumerate(texts):
+            self._sum(self._cutter.numbers(text), sums[place])
+        return unit(sums)
+
+    def _sum(self, pieces: list[int], total: Floats) -> None:
+        """Sum the rows of a text's pieces into `total`."""
+        held = np.array(pieces, np.int64)
+        weights = self._scales.take(held)
+        if len(pieces) >= LONG_PIECES:  # words come again in a long text: each row is read once, times its count
+            counts = np.bincount(held)
+            held = np.flatnonzero(counts)
+            weights = (counts[held] * self._scales[held]).astype(np.float32)
+        np.dot(weights, self._levels.take(held, axis=0).astype(np.float32), out=total)
+
+
+def load() -> StaticTable:
+    """Read the table that ships with the package."""
+    return read_table((files("bursar.embed") / "data" / "static.npz").read_bytes())
+
+
+def read_table(data: bytes) -> StaticTable:
+    """Build a table from a file's bytes. Raises `ConfigError` for bytes that are none."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as held:
+            rows = Rows(
+                tuple(held["pieces"].tobytes().decode().split("\n")),
+                held["levels"],
+                held["scales"],
+                msgspec.json.decode(held["provenance"].tobytes(), type=Provenance),
+            )
+    except (ValueError, KeyError, EOFError, BadZipFile, msgspec.MsgspecError) as error:
+        raise ConfigError(f"the embedding table cannot be read ({error}); bring a file of make_embedding") from error
+    return StaticTable(rows, f"static-{sha256(data).hexdigest()[:12]}")
+
+
+def write_table(rows: Rows) -> bytes:
+    """Return a table as a file's bytes; the same table gives the same bytes."""
+    file = io.BytesIO()
+    np.savez(
+        file,
+        pieces=np.frombuffer("\n".join(rows.pieces).encode(), np.uint8),
+        levels=rows.levels,
+        scales=rows.scales,
+        provenance=np.frombuffer(msgspec.json.encode(rows.provenance), np.uint8),
+    )
+    return file.getvalue()
+
+
+def quantized(rows: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Return rows as bytes with a scale each, so that a row's largest number is 127 of its scale."""
+    scales = np.abs(rows).max(axis=1) / _LEVELS
+    levels = np.rint(rows / np.where(scales > 0, scales, 1)[:, None])
+    return levels.astype(np.int8), scales.astype(np.float32)

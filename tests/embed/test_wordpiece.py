@@ -1,0 +1,66 @@
+"""Texts are cut into word pieces as BERT cuts them, and what is remembered stays bounded."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bursar.embed.tokenize import CACHED_CHUNKS_MAX, WordPiece
+
+PIECES = (
+    *("[UNK]", "hello", "world", "un", "##aff", "##able", "##a", "cafe", "##s", "!", "'", "t", "don", "北", "京"),
+    *("$", "5", "##5", ".", "-", "a", "b", "ab", "ß", "i"),
+)
+CUT = [
+    ("Hello world", ["hello", "world"]),
+    ("HELLO, world!", ["hello", "[UNK]", "world", "!"]),
+    ("unaffable", ["un", "##aff", "##able"]),
+    ("unaffables", ["un", "##aff", "##able", "##s"]),
+    ("unaffablex", ["[UNK]"]),
+    ("Café cafés", ["cafe", "cafe", "##s"]),
+    ("cafe\u0301", ["cafe"]),
+    ("don't", ["don", "'", "t"]),
+    ("hello北京world", ["hello", "北", "京", "world"]),
+    ("$5.55", ["$", "5", ".", "5", "##5"]),
+    ("a\u200db", ["ab"]),
+    ("a\u00a0b", ["a", "b"]),
+    ("a\u2028b\x0cb", ["a", "b", "b"]),
+    ("a\x00\ufffdb", ["ab"]),
+    ("a\u2014b", ["a", "[UNK]", "b"]),
+    ("ß", ["ß"]),
+    ("\u0130", ["i"]),
+    ("a" * 101, ["[UNK]"]),
+    ("a" + "a" * 99, ["a", *["##a"] * 99]),
+    ("", []),
+    (" \t\n", []),
+    ("\U0001f600", ["[UNK]"]),
+    ("\ud800", []),
+]
+
+
+@pytest.mark.parametrize(("text", "pieces"), CUT)
+def test_a_text_is_cut_as_bert_cuts_it(text: str, pieces: list[str]) -> None:
+    assert [PIECES[number] for number in WordPiece(PIECES).numbers(text)] == pieces
+
+
+def test_what_is_unknown_is_left_out_where_the_vocabulary_has_no_mark_for_it() -> None:
+    assert WordPiece(("hello",)).numbers("hello there, hello") == [0, 0]
+
+
+@given(st.text())
+def test_memory_changes_nothing(text: str) -> None:
+    cutter = WordPiece(PIECES)
+
+    first = cutter.numbers(text)
+
+    assert cutter.numbers(text) == first == list(cutter.pieces_of(text))
+
+
+def test_memory_is_bounded_in_words_and_in_their_length() -> None:
+    cutter = WordPiece(PIECES)
+    cutter.numbers("a" * 50)
+    assert len(cutter._chunks) == 0
+
+    for number in range(CACHED_CHUNKS_MAX + 5):
+        cutter.numbers(str(number))
+
+    assert len(cutter._chunks) == 5
