@@ -1,37 +1,8 @@
-"""Hold a prompt as compression sees it: parts of text, each with its place, what it is, and what may be done to it."""
-
-from enum import StrEnum
-from typing import TypeAlias
+"""Say how far a prompt is to be compressed, and what became of it; its parts are those of `wires.parts`."""
 
 import msgspec
 
-
-class Kind(StrEnum):
-    """Say which segment of a prompt a part belongs to."""
-
-    system = "system"
-    tools = "tools"  # descriptions of tools
-    history = "history"  # earlier turns of user and model
-    retrieved = "retrieved"  # documents and results of tools
-    user = "user"  # the last turn of the user
-
-
-Path: TypeAlias = tuple[str | int, ...]
-
-
-class Part(msgspec.Struct, frozen=True):
-    """Hold one text of a prompt. `path` says where it stands in the body it was read from.
-
-    A part that is `protected` is never changed: the last turn of the user, what a provider's prompt cache has paid for,
-    what carries a signature.
-    """
-
-    text: str
-    kind: Kind
-    path: Path = ()
-    role: str = ""
-    call_id: str = ""  # of the tool call whose result it is
-    protected: bool = False
+from bursar.wires.parts import Kind
 
 
 class Removal(msgspec.Struct, frozen=True):
