@@ -1,5 +1,6 @@
 """Every text of a prompt is found where it stands, and writing others changes nothing but these."""
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -109,8 +110,8 @@ def test_a_chat_is_read_in_its_order() -> None:
             "0 tools -: look [protected] [cached]",
             '0 tools -: {"a":1} [protected] [cached]',
             "0 system system: Be brief. [cached]",
-            "0 user user: Find it. [protected] [cached]",
-            '0 history assistant c1: {"arguments":"{}"} [protected] [cached]',
+            "0 user user: Find it. [protected]",
+            '0 history assistant c1: {"arguments":"{}"} [protected]',
             "1 retrieved tool c1: Long.",
         ]
     )
@@ -118,13 +119,51 @@ def test_a_chat_is_read_in_its_order() -> None:
     assert shown(read_parts(CHAT, body_of(body)))[3:] == snapshot(
         [
             "0 system system: Be brief. [cached]",
-            "0 history user: Find it. [cached]",
-            '0 history assistant c1: {"arguments":"{}"} [protected] [cached]',
-            "1 retrieved tool c1: Long. [cached]",
-            "1 history assistant: Found. [cached]",
+            "0 history user: Find it.",
+            '0 history assistant c1: {"arguments":"{}"} [protected]',
+            "1 retrieved tool c1: Long.",
+            "1 history assistant: Found.",
             "2 user user: Thanks. And? [protected]",
         ]
     )
+
+
+def test_what_a_user_marks_as_found_is_apart_from_what_the_user_says() -> None:
+    said = "Answer from these.\n<documents>\n<document id='1'>A.</document>\n</documents>\n<CONTEXT>B.</CONTEXT>Why?"
+    body = body_of({"messages": [{"role": "user", "content": said}]})
+    parts = read_parts(CHAT, body)
+    assert shown(parts) == snapshot(
+        [
+            """\
+0 user user: Answer from these.
+<documents> [protected]\
+""",
+            """\
+0 retrieved user: \n\
+<document id='1'>A.</document>
+""",
+            """\
+0 user user: </documents>
+<CONTEXT> [protected]\
+""",
+            "0 retrieved user: B.",
+            "0 user user: </CONTEXT>Why? [protected]",
+        ]
+    )
+    changed = [part.text if part.protected else "…" for part in parts]
+    written = msgspec.json.decode(write_parts(body, parts, changed))["messages"][0]["content"]
+    assert written == "Answer from these.\n<documents>…</documents>\n<CONTEXT>…</CONTEXT>Why?"
+    with pytest.raises(ValueError, match=r"messages\.0\.content"):
+        write_parts(body, parts, ["…" for _ in parts])
+
+
+@pytest.mark.parametrize("said", ["<context>" * 60_000 + "</sources>", "<context></context>" * 30_000, "</a>" * 90_000])
+def test_marks_that_mark_nothing_take_no_time(said: str) -> None:
+    started_s = time.perf_counter()
+    assert [part.text for part in read_parts(CHAT, body_of({"messages": [{"role": "user", "content": said}]}))] == [
+        said
+    ]
+    assert time.perf_counter() - started_s < 2
 
 
 def test_a_message_is_read_in_its_order_and_marks_say_what_is_cached() -> None:
@@ -190,9 +229,9 @@ def test_a_response_is_read_in_its_order() -> None:
     assert shown(read_parts(RESPONSES, body_of(body))) == snapshot(
         [
             "0 system system: Be brief. [cached]",
-            "0 user user: Find it. [protected] [cached]",
-            '0 history assistant: {"summary":[]} [protected] [cached]',
-            '0 history assistant c1: {"call_id":"c1","name":"look","arguments":"{}"} [protected] [cached]',
+            "0 user user: Find it. [protected]",
+            '0 history assistant: {"summary":[]} [protected]',
+            '0 history assistant c1: {"call_id":"c1","name":"look","arguments":"{}"} [protected]',
             "1 retrieved tool c1: Long.",
         ]
     )
@@ -217,9 +256,9 @@ def test_gemini_is_read_in_either_spelling() -> None:
             "0 tools -: Look. [cached]",
             "0 tools -: look [protected] [cached]",
             "0 system system: Be brief. [cached]",
-            "0 user user: Find it. [protected] [cached]",
-            "0 history assistant: Hm. [protected] [cached]",
-            '0 history assistant: {"name":"look"} [protected] [cached]',
+            "0 user user: Find it. [protected]",
+            "0 history assistant: Hm. [protected]",
+            '0 history assistant: {"name":"look"} [protected]',
             "1 retrieved tool look: Long.",
             "1 retrieved tool look: 1.5 [protected]",
         ]

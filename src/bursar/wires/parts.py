@@ -4,7 +4,8 @@ What is read is every text a model sees, in the order of the prompt: tools, syst
 changes those texts alone: all else in the body keeps its bytes, so numbers keep their spelling.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, TypeGuard, cast
 
@@ -27,9 +28,11 @@ Path: TypeAlias = tuple[str | int, ...]
 class Part(msgspec.Struct, frozen=True):
     """Hold one text of a prompt. `path` says where it stands in the body it was read from.
 
-    A part that is `protected` is never changed: the last turn of the user, what carries a signature, what is JSON that
-    a model wrote. One that is `cached` stands where a provider's prompt cache begins: before a mark the client has set,
-    or in what was sent before, up to the model's last answer. `turn` counts the model's answers before it.
+    A part that is `protected` is never changed: what the user says in the last turn, what carries a signature, what is
+    JSON that a model wrote. What is `for_program` is read by more than the model: JSON stays JSON. What is `cached` a
+    provider may have seen in an earlier conversation: tools, system, and what stands before a mark for its cache.
+    `turn` counts the model's answers before it; what is not of the last turn was sent before. Several parts may have
+    one path: they are the pieces of that text, in order.
     """
 
     text: str
@@ -40,6 +43,7 @@ class Part(msgspec.Struct, frozen=True):
     protected: bool = False
     cached: bool = False
     turn: int = 0
+    for_program: bool = False
 
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -74,7 +78,7 @@ class Reading:
         self._parts: list[Part] = []
         self._turn = 0
         self._cached = 0  # how many parts, from the first on, a cache may hold
-        self._user: list[int] = []  # the user's own texts since the model's last answer that followed any
+        self._user: list[int] = []  # what the user said last
         self._answered = False  # the model has answered since the user said something
 
     def add(self, kind: Kind, path: Path, text: object, *, role: str = "", call_id: str = "") -> None:
@@ -89,19 +93,21 @@ class Reading:
             self._parts.append(Part(text, kind, path, role, call_id, protected=True, turn=self._turn))
 
     def said(self, path: Path, text: object, role: str = "user") -> None:
-        """Add what the user says: the last turn of the user, until the user says more after an answer."""
+        """Add what the user says, documents in it apart: the last turn, until the user says more after an answer."""
         if not isinstance(text, str) or not text:
             return
         if self._answered:
             self._user, self._answered = [], False
-        self._user.append(len(self._parts))
-        self._parts.append(Part(text, Kind.user, path, role, protected=True, turn=self._turn))
+        for start, end, found in _pieces(text):
+            if not found:
+                self._user.append(len(self._parts))
+            kind = Kind.retrieved if found else Kind.user
+            self._parts.append(Part(text[start:end], kind, path, role, protected=not found, turn=self._turn))
 
     def answer(self) -> None:
-        """Note that the model has answered: all up to here was sent before."""
+        """Note that the model has answered."""
         self._answered = True
         self._turn += 1
-        self.mark()
 
     def mark(self) -> None:
         """Note that a cache may hold all up to here."""
@@ -120,7 +126,30 @@ class Reading:
 
 
 _FIRST: Final = (Kind.tools, Kind.system)
-"""What prompts begin with, call after call: a cache may hold it from an earlier conversation."""
+"""What prompts begin with, call after call."""
+
+_FOUND: Final = re.compile(
+    r"<(documents?|context|search_results?|sources?|passages?|retrieved|knowledge)\b[^<>]*>", re.IGNORECASE
+)
+"""How clients that have no other place for what they found mark it within the words of the user."""
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Yield the pieces of what a user says, from where to where, and whether it was found rather than said."""
+    at, unclosed = 0, set[str]()
+    for opening in _FOUND.finditer(text) if "</" in text else ():
+        name = opening[1].lower()
+        if opening.start() < at or name in unclosed:
+            continue
+        closing = re.compile(f"</{name}>", re.IGNORECASE).search(text, opening.end())
+        if closing is None:
+            unclosed.add(name)
+        elif closing.start() > opening.end():
+            yield at, opening.end(), False
+            yield opening.end(), closing.start(), True
+            at = closing.start()
+    if at < len(text):
+        yield at, len(text), False
 
 
 def write_parts(body: bytes, parts: Sequence[Part], texts: Sequence[str]) -> bytes:
@@ -128,16 +157,21 @@ def write_parts(body: bytes, parts: Sequence[Part], texts: Sequence[str]) -> byt
 
     Raises `ValueError` for another number of texts, and for another text of a protected part.
     """
-    changes: dict[str | int, Any] = {}
+    whole: dict[Path, list[str]] = {}
+    changed: set[Path] = set()
     for part, text in zip(parts, texts, strict=True):
+        whole.setdefault(part.path, []).append(text)
         if text == part.text:
             continue
         if part.protected:
             raise ValueError(f"a protected part was changed: {'.'.join(map(str, part.path))}")
+        changed.add(part.path)
+    changes: dict[str | int, Any] = {}
+    for path in changed:
         node = changes
-        for step in part.path[:-1]:
+        for step in path[:-1]:
             node = node.setdefault(step, {})
-        node[part.path[-1]] = text
+        node[path[-1]] = "".join(whole[path])
     return bytes(_changed(msgspec.Raw(body), changes)) if changes else body
 
 
