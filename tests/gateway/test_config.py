@@ -122,6 +122,35 @@ def test_a_setting_far_from_every_name_is_told_all_of_them() -> None:
     assert "; known: durability, output_cap, " in mistake({"providers": SIM, "gateway": {"zzz": 5}})
 
 
+PAIR: dict[str, Any] = {"small": {"targets": ["sim/gpt-4o-mini"]}, "big": {"targets": ["sim/gpt-4o"]}}
+
+
+def test_a_mistake_in_a_route_names_its_setting() -> None:
+    def routed(**fields: Any) -> str:
+        return mistake({"providers": SIM, "models": PAIR, "routes": fields})
+
+    rule = {"by": "rule", "rules": [{"model": "small"}]}
+    assert {
+        "no table": routed(auto=5),
+        "a model's name": routed(big={"models": ["small", "big"]}),
+        "one model": routed(auto={"models": ["small"]} | rule),
+        "unknown model": routed(auto={"models": ["small", "bigg"]} | rule),
+        "unknown setting": routed(auto={"models": ["small", "big"], "buy": "rule"}),
+        "no judge": routed(auto={"models": ["small", "big"], "by": "judged"}),
+        "cheaper": mistake({"providers": SIM, "models": {"m": {"targets": ["sim/gpt-4o"], "cheaper": ["n"]}}}),
+    } == snapshot(
+        {
+            "no table": "routes.auto: expected a table",
+            "a model's name": "routes.big: there is a model of this name: give the route another",
+            "one model": 'routes.auto.models: expected at least two, such as ["small", "big"]',
+            "unknown model": "routes.auto.models: no model 'bigg'; near: big",
+            "unknown setting": "unknown setting routes.auto.buy; near: by",
+            "no judge": 'routes.auto.judge: expected the model that grades, for by = "judged"',
+            "cheaper": "models.m.cheaper: no model 'n'; known: m",
+        }
+    )
+
+
 def test_what_is_no_toml_and_what_is_not_there_is_told_with_its_file(tmp_path: Path) -> None:
     file = tmp_path / "bursar.toml"
     with pytest.raises(ConfigError, match=r"cannot read .*bursar\.toml: No such file"):

@@ -90,17 +90,18 @@ class Path:
 
     __hash__ = None  # pyright: ignore[reportAssignmentType] - it is compared, never looked up
 
-    def find(self, run: str, model: str, tags: Mapping[str, str]) -> Claim:
-        """Return what the holders of a call say of it."""
+    def find(self, run: str, model: str, tags: Mapping[str, str], chosen: str = "") -> Claim:
+        """Return what the holders of a call say of it, be they of the model asked for or of the one chosen for it."""
         if not self._parts:
             return self.claim
-        facts = {**tags, RUN: run, "model": model}
+        facts = {**tags, RUN: run, "model": chosen or model}
+        asked = ("model", model)
         suffixes: dict[str, str] = {holder.holder_id: "" for holder in self.holders}
         named: list[str] = []
         found: list[tuple[Holder, str]] = []
         for part in self._parts:  # a part comes after its parent
             before = suffixes.get(part.parent_id) if part.parent_id is not None else ""
-            if before is None or any(facts.get(name) != value for name, value in part.match.items()):
+            if before is None or any(facts.get(each[0]) != each[1] and each != asked for each in part.match.items()):
                 continue
             if part.each:
                 value = facts.get(part.each)

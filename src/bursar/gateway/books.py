@@ -16,6 +16,7 @@ from bursar.gateway.control import Control
 from bursar.gateway.idempotency import answer_gone, used_with_another_body
 from bursar.gateway.passage import Passage
 from bursar.gateway.purse import Purses
+from bursar.gateway.routed import saved_by
 from bursar.gateway.routes import Candidate
 from bursar.gateway.settle import Settler
 from bursar.ledger.lease import Slice
@@ -129,6 +130,10 @@ class GatewayBooks:
 
     def settle(self, passage: Passage) -> Record:
         """Post a call's cost and write its record down: from here on it is charged, whatever happens."""
+        routed = passage.routed
+        if routed is not None:
+            saved = saved_by(routed.reference, routed.manners, passage.attempts, passage.call.opened_us)
+            passage.saved_nano += saved
         record = self.settler.settle(passage, self._payables)
         passage.record = record
         self.under_way.pop(passage.call.call_id, None)

@@ -48,7 +48,9 @@ from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, quote_p
 from bursar.gateway.recall import Recall
 from bursar.gateway.recorder import Recorder
 from bursar.gateway.refusals import send_refusal, write_refusal
+from bursar.gateway.routed import header_of
 from bursar.gateway.routes import Candidate, Routes
+from bursar.gateway.routing import LEVER, Routing
 from bursar.gateway.send import Sender
 from bursar.gateway.stats import Stats
 from bursar.gateway.straight import StraightCall
@@ -87,6 +89,7 @@ class Calls:
         self._calls_max = settings.calls_max
         self._keys = keys
         self._routes = routes
+        self.routing = Routing(routes, books.clock_us())
         self._books = books
         self._ids = ids
         self.clock_us: Callable[[], int] = books.clock_us
@@ -179,8 +182,9 @@ class Calls:
     def _count_refused(self, code: str) -> None:
         self.stats.refused[code] = self.stats.refused.get(code, 0) + 1
 
-    def take_settings(self, settings: Settings) -> None:
+    def take_settings(self, settings: Settings, routing: Routing) -> None:
         """Go by other settings from the next call on."""
+        self.routing = routing
         self._settings = self.holds.settings = settings
         if self._calls_max:
             self._calls_max = settings.calls_max
@@ -300,24 +304,30 @@ class Calls:
     def _plan(self, passage: Passage, key: Key, headers: CallHeaders) -> Quote:
         """Plan a call and quote the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""
         facts, call, settings = passage.facts, passage.call, self._settings
-        candidates = self._routes.find(facts.model, call.protocol)
-        passage.rules = rules = candidates[0].rules
-        if rules.several:
-            candidates = choose(self._routes, passage, candidates)
         output_cap = key.output_cap or settings.output_cap
+        if facts.model in self._routes.policies:
+            candidates = self.routing.route(passage, key, self._routes.policies[facts.model], output_cap)
+        else:
+            candidates = self._routes.find(facts.model, call.protocol)
+            passage.rules = candidates[0].rules
+            if passage.rules.several:
+                candidates = choose(self._routes, passage, candidates)
         if passage.is_foreign_to(candidates):
             candidates = translate_call(passage, candidates, output_cap)
         passage.plan = plan = drive(make_plan(facts, candidates, output_cap))
+        if passage.routed is not None:
+            passage.plan = plan = msgspec.structs.replace(plan, arms={**plan.arms, LEVER: passage.routed.arm})
         quote = quote_plan(facts, plan, call.opened_us, passage.forwarded, passage.facts_for)
         if headers.max_cost_usd is not None:
             passage.most_nano = _max_cost(headers.max_cost_usd)
             check_max_cost(passage.most_nano, quote.cost())
-        timeout_us = rules.timeout_us
+        timeout_us = passage.rules.timeout_us
         if headers.timeout_us and headers.timeout_us < timeout_us:
             timeout_us, passage.hurried = headers.timeout_us, True
         passage.deadline_us = call.opened_us + timeout_us
         passage.expires_us = passage.deadline_us + _EXPIRES_AFTER_US
-        passage.claim = key.path.find(call.run, call.model, call.tags)
+        route = passage.call.route
+        passage.claim = key.path.find(call.run, call.model, call.tags, "" if route is None else route.model)
         return quote
 
     def _conclude(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> tuple[Record, Refusal | None]:
@@ -397,11 +407,14 @@ def _headers_of(record: Record, candidate: Candidate, response: Response) -> Hea
 
 
 def _own_headers(call: Call, candidate: Candidate) -> Headers:
-    return [
+    headers = [
         (b"x-bursar-call-id", call_name(call.call_id).encode()),
         candidate.header,
         _NO_CACHE,
     ]
+    if call.route is not None:
+        headers.append((b"x-bursar-route", header_of(call.route)))
+    return headers
 
 
 def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: bytes, now_us: int) -> Passage:

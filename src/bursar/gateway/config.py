@@ -17,6 +17,7 @@ from bursar.prices.file import read_model_price, read_prices
 from bursar.prices.near import near_names
 from bursar.prices.price import Price
 from bursar.sandbox.app import MODELS as SANDBOX_MODELS
+from bursar.savings.route.policy import Policy, read_policy
 from bursar.wires.protocols import WIRES
 
 Durability = Literal["fast", "strict"]
@@ -135,6 +136,11 @@ class Model(msgspec.Struct, frozen=True):
     on_disconnect: OnDisconnect | None = None
     balance: Balance = "order"
     weights: tuple[int, ...] = ()  # of the targets; none: all the same
+    cheaper: tuple[str, ...] = ()  # models to take instead when a budget has no more for this one, in order
+    tools: bool = True  # it takes them
+    images: bool = True
+    context_tokens: int | None = None  # where the price book does not say
+    local: bool = False  # it runs on the operator's own machines
 
 
 class _WeighedTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,6 +157,10 @@ class _ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     retries: Retries | None = None
     on_disconnect: OnDisconnect | None = None
     balance: Balance = "order"
+    tools: bool = True
+    images: bool = True
+    context_tokens: Count | None = None
+    local: bool = False
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -162,6 +172,7 @@ class Config(msgspec.Struct, frozen=True):
     prices: list[Price]
     alerts: Alerts = Alerts()
     otel: Otel = Otel()
+    routes: dict[str, Policy] = {}
 
     @property
     def needs_sandbox(self) -> bool:
@@ -169,8 +180,9 @@ class Config(msgspec.Struct, frozen=True):
         return any(provider.kind == "sandbox" and not provider.base_url for provider in self.providers.values())
 
 
+_OTHERS: Final = ("fallbacks", "cheaper")
 _PROTOCOLS: Final = tuple(protocol.name for protocol in WIRES)
-_TABLES: Final = ("gateway", "providers", "models", "prices", "alerts", "otel")
+_TABLES: Final = ("gateway", "providers", "models", "routes", "prices", "alerts", "otel")
 
 
 def read_config(path: Path | None) -> Config:
@@ -216,11 +228,21 @@ def parse_config(tables: dict[str, Any]) -> Config:
     if not isinstance(prices, list):
         raise ConfigError("prices: expected [[prices]], a list of tables")
     models = {name: _model(name, value, providers) for name, value in _table(tables, "models").items()}
-    _check_fallbacks(models)
+    _check_others(models)
     if not providers:
         raise ConfigError("providers: expected at least one [providers.NAME] table")
     alerts, otel = _alerts(tables.get("alerts", {})), _otel(tables.get("otel", {}))
-    return Config(settings, providers, models, read_prices(prices), alerts, otel)
+    routes = {name: _policy(name, value, models) for name, value in _table(tables, "routes").items()}
+    return Config(settings, providers, models, read_prices(prices), alerts, otel, routes)
+
+
+def _policy(name: str, value: Any, models: dict[str, Model]) -> Policy:
+    if name in models:
+        raise ConfigError(f"routes.{name}: there is a model of this name: give the route another")
+    policy = read_policy(name, value, tuple(models))
+    if len(policy.models) < 2:
+        raise ConfigError(f'routes.{name}.models: expected at least two, such as ["small", "big"]')
+    return policy
 
 
 def _settings(value: Any) -> Settings:
@@ -300,12 +322,13 @@ def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected a table")
     own = _ModelSettings.__struct_fields__
-    _only_known(value, ("targets", "price", "fallbacks", *own), where)
+    _only_known(value, ("targets", "price", *_OTHERS, *own), where)
     targets = _weighed(value.get("targets"), f"{where}.targets")
     pairs = tuple(_target(each.target, providers, f"{where}.targets") for each in targets)
-    fallbacks = value.get("fallbacks", [])
-    if not _is_words(fallbacks):
-        raise ConfigError(f'{where}.fallbacks: expected a list of models such as ["gpt-4o"]')
+    others = {word: value.get(word, []) for word in _OTHERS}
+    for word, named in others.items():
+        if not _is_words(named):
+            raise ConfigError(f'{where}.{word}: expected a list of models such as ["gpt-4o"]')
     price = None
     if "price" in value:
         price = read_model_price(value["price"], *pairs[0], f"{where}.price")
@@ -316,8 +339,8 @@ def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:
     return Model(
         pairs,
         price,
-        fallbacks=tuple(fallbacks),
         weights=weights,
+        **{word: tuple(named) for word, named in others.items()},
         **msgspec.structs.asdict(settings),
     )
 
@@ -344,15 +367,19 @@ def _target(target: str, providers: dict[str, Provider], where: str) -> tuple[st
     return provider, model
 
 
-def _check_fallbacks(models: dict[str, Model]) -> None:
-    """Check that each fallback is another model that is configured."""
+def _check_others(models: dict[str, Model]) -> None:
+    """Check that what is to take a model's place is another one that is configured."""
     for name, model in models.items():
-        for fallback in model.fallbacks:
-            where = f"models.{name}.fallbacks"
-            if fallback == name or model.fallbacks.count(fallback) > 1:
-                raise ConfigError(f"{where}: expected other models, each once, got {fallback!r}")
-            if fallback not in models:
-                raise ConfigError(f"{where}: no model {fallback!r}{_near(fallback, models)}")
+        _check_named(name, model.fallbacks, models, f"models.{name}.fallbacks")
+        _check_named(name, model.cheaper, models, f"models.{name}.cheaper")
+
+
+def _check_named(name: str, others: tuple[str, ...], models: dict[str, Model], where: str) -> None:
+    for other in others:
+        if other == name or others.count(other) > 1:
+            raise ConfigError(f"{where}: expected other models, each once, got {other!r}")
+        if other not in models:
+            raise ConfigError(f"{where}: no model {other!r}{_near(other, models)}")
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:

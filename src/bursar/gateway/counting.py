@@ -122,6 +122,8 @@ class Counting:
 
     def _speaker(self, model: str, protocol: Protocol) -> Candidate | None:
         """Return the first of a model's candidates that speaks a protocol. Raises `NotFound` for an unknown model."""
+        if model in self._routes.policies:  # which of its models it would be depends on more than the prompt
+            return None
         try:
             found = self._routes.find(model, protocol)
         except NotFound as error:

@@ -9,6 +9,7 @@ from bursar.core.money import Money
 from bursar.core.records import Attempt, Call, CallStatus, Protocol, Record
 from bursar.gateway.asgi import Client, Out
 from bursar.gateway.plan import Plan
+from bursar.gateway.routed import Routed
 from bursar.gateway.routes import Candidate
 from bursar.gateway.rules import USUAL
 from bursar.wires.wire import Facts, Wire
@@ -44,6 +45,7 @@ class Passage:
         "payable_account",
         "plan",
         "record",
+        "routed",
         "rules",
         "saved_nano",
         "segment",
@@ -65,6 +67,7 @@ class Passage:
         self.out: Out | None = None  # where a stream goes: its client, or who keeps it on the way
         self.plan = NO_PLAN
         self.rules = USUAL  # of the model the client asked for
+        self.routed: Routed | None = None  # where its model was chosen
         self.claim = NO_CLAIM
         self.held_nano: Money = 0
         self.expires_us = 0

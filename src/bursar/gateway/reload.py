@@ -4,6 +4,7 @@ New calls go by the new one, those under way by the one they began with.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ import msgspec
 from bursar.gateway.config import Config, Settings
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.routes import Routes, Upstream
+from bursar.gateway.routing import Routing
 from bursar.prices.book import Book, with_prices
 from bursar.prices.price import Price
 
@@ -44,7 +46,8 @@ def read_book(path: Path, prices: list[Price]) -> Book:
 def check_config(config: Config, prices: Path) -> None:
     """Check all that a worker would find wrong with a configuration when it starts. Raises `ConfigError`."""
     outbox = Outbox(asyncio.get_running_loop())
-    Routes(config, read_book(prices, config.prices), lambda _name: "http://127.0.0.1:1/v1", outbox)
+    routes = Routes(config, read_book(prices, config.prices), lambda _name: "http://127.0.0.1:1/v1", outbox)
+    Routing(routes, time.time_ns() // 1_000)
     config.alerts.secret()
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from bursar.core.errors import ConfigError, NotFound, Refusal, UnknownModel, Unmetered
 from bursar.core.records import Protocol, Traits
-from bursar.gateway.config import Config, Provider
+from bursar.gateway.config import Config, Model, Provider
 from bursar.gateway.connection import Timeouts
 from bursar.gateway.health import Health
 from bursar.gateway.outbox import Outbox
@@ -169,6 +169,7 @@ class Routes:
             )
             for name, provider in config.providers.items()
         }
+        self.policies = config.routes
         self._found: dict[tuple[str, Protocol], tuple[Candidate, ...]] = {}
         for name in config.models:  # a model without a price is found out now, not at the first call
             try:
@@ -179,7 +180,7 @@ class Routes:
     def adopt(self, other: "Routes") -> None:
         """Go by another configuration from now on, for all who hold these routes."""
         self._book, self._config = other._book, other._config
-        self.upstreams, self._found = other.upstreams, other._found
+        self.upstreams, self.policies, self._found = other.upstreams, other.policies, other._found
 
     @property
     def prices_checked(self) -> str:
@@ -205,8 +206,13 @@ class Routes:
         ]
 
     def names(self) -> list[tuple[str, str]]:
-        """Return each configured model with the provider it goes to first."""
-        return [(name, model.targets[0][0]) for name, model in self._config.models.items()]
+        """Return each configured model with the provider it goes to first, then the routes, which are Bursar's."""
+        models = [(name, model.targets[0][0]) for name, model in self._config.models.items()]
+        return models + [(name, "bursar") for name in self.policies]
+
+    def model(self, name: str) -> Model:
+        """Return what is configured of a model."""
+        return self._config.models[name]
 
     def find(self, name: str, protocol: Protocol) -> tuple[Candidate, ...]:
         """Return a model's candidates for calls of a protocol, in order of preference.

@@ -37,6 +37,7 @@ from bursar.gateway.protocol import ClientProtocol, bound_to
 from bursar.gateway.proxy import Proxy
 from bursar.gateway.reload import Retired, at_next_start, live_settings, read_book
 from bursar.gateway.routes import Routes
+from bursar.gateway.routing import Routing
 from bursar.gateway.settle import lost_facts
 from bursar.gateway.stats import Stats
 from bursar.gateway.watch import Watch
@@ -243,6 +244,7 @@ class Worker:
             config = read_config(self._options.config)
             book = read_book(DataFolder(self._options.folder).prices, config.prices)
             routes = Routes(config, book, self._base_url, self._outbox)
+            routing = Routing(routes, clock_us())
         except OperatorError as error:
             log.error("config.refused", error=str(error))
             return
@@ -250,7 +252,7 @@ class Worker:
         self._config = msgspec.structs.replace(config, gateway=live_settings(old.gateway, config.gateway))
         self._retired.add(self._routes.upstreams.values(), asyncio.get_running_loop().time())
         self._routes.adopt(routes)
-        self._calls.take_settings(self._config.gateway)
+        self._calls.take_settings(self._config.gateway, routing)
         prices, volumes = [price for price in config.prices if price not in old.prices], self._books.settler.volumes
         self._watch(self._control.run(lambda connection: volumes.load(connection, prices, clock_us())), forever=False)
         log.info("config.reloaded", at_next_start=later)

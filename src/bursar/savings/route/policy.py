@@ -62,6 +62,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     router: str = ""  # a file of `bursar route train`; empty: the one that ships
     strengths: dict[str, float] = {}
     prefer_local: bool = False
+    fall_back: bool = True  # a model that fails is followed by the route's others
     explore_percent: float = 0.0
     explore_cost_max_nano: Money | None = None  # more than the best guess, for a call
     holdout_percent: float = 0.0
@@ -86,6 +87,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     router: str = ""
     strengths: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
     prefer_local: bool = False
+    fall_back: bool = True
     explore_percent: Percent = 0.0
     explore_cost_max_usd: str | None = None
     holdout_percent: Percent = 0.0
@@ -122,6 +124,7 @@ def read_policy(name: str, table: Any, known: Sequence[str]) -> Policy:
         router=own.router,
         strengths=own.strengths,
         prefer_local=own.prefer_local,
+        fall_back=own.fall_back,
         explore_percent=own.explore_percent,
         explore_cost_max_nano=_usd(own.explore_cost_max_usd, f"{where}.explore_cost_max_usd"),
         holdout_percent=own.holdout_percent,

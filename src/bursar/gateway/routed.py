@@ -1,0 +1,105 @@
+"""Hold what was decided about the model of one call, and estimate what that has saved."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from bursar.core.errors import UnpricedUsage
+from bursar.core.money import Money
+from bursar.core.records import Attempt, AttemptStatus, Route
+from bursar.core.usage import Usage
+from bursar.prices.charge import cost
+from bursar.savings.proof import Arm
+from bursar.savings.route.choice import Asked, Choice
+from bursar.savings.route.choose import Route as Prepared
+
+if TYPE_CHECKING:
+    from bursar.gateway.routes import Candidate
+
+ANSWER_TOKENS: Final = 400
+"""How long answers are taken to be of models nobody has seen an answer of: the same for all, so prices alone tell."""
+
+_MILLION: Final = 1_000_000
+_ANSWERED: Final = (AttemptStatus.ok, AttemptStatus.cut)
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """Say how a target answers, on average: so many tokens, in so many seconds."""
+
+    output_tokens: int
+    seconds: float | None = None
+
+
+Manners = Mapping[str, Manner]
+"""How targets answer, by `provider/model`."""
+
+NO_MANNERS: Final[Manners] = {}
+_UNSEEN: Final = Manner(ANSWER_TOKENS)
+
+
+class Routed:
+    """Hold a call's choice of model, what it was made from, and the model a saving is told against."""
+
+    __slots__ = ("arm", "asked", "choice", "manners", "prepared", "reference", "reference_name")
+
+    def __init__(
+        self, prepared: Prepared, asked: Asked, reference: "tuple[str, Candidate]", manners: Manners = NO_MANNERS
+    ) -> None:
+        self.prepared = prepared
+        self.asked = asked
+        self.reference_name, self.reference = reference
+        self.manners = manners
+        self.arm = ""
+        self.choice: Choice
+
+    def recorded(self) -> Route:
+        """Return what the record keeps of the choice."""
+        choice = self.choice
+        return Route(
+            self.prepared.policy.name,
+            choice.model,
+            Arm.holdout if self.arm == Arm.holdout else str(choice.how),
+            choice.why,
+            -1 if choice.quality is None else round(choice.quality * _MILLION),
+            -1 if choice.cost_nano is None else choice.cost_nano,
+            choice.promised,
+            self.reference_name,
+        )
+
+
+def manner_of(candidate: "Candidate", manners: Manners) -> Manner:
+    """Return how a target answers, or how one is taken to that nobody has seen."""
+    return manners.get(f"{candidate.upstream.name}/{candidate.model}", _UNSEEN)
+
+
+def saved_by(reference: "Candidate", manners: Manners, attempts: list[Attempt], now_us: int) -> Money:
+    """Estimate what a call would have cost more at the reference model: the same prompt, an answer of its length.
+
+    What the way to the answer has cost besides, a judge or an answer that was not kept, is taken off. A call that has
+    no answer has saved nothing.
+    """
+    last = attempts[-1]
+    if last.status not in _ANSWERED or not last.usage.output_total:
+        return 0
+    answered = manners.get(f"{last.provider}/{last.model}", _UNSEEN)
+    there, usage = manner_of(reference, manners), last.usage
+    output = usage.output_total * there.output_tokens // max(1, answered.output_tokens)
+    card = reference.card(now_us)
+    try:
+        dearer = cost(_with_output(usage, output), card)
+    except UnpricedUsage:  # of what this model knows and that one does not
+        dearer = cost(Usage(input_tokens=usage.input_total, output_tokens=output), card)
+    return dearer - sum(attempt.cost_nano for attempt in attempts)
+
+
+def _with_output(usage: Usage, output_tokens: int) -> Usage:
+    return msgspec.structs.replace(usage, output_tokens=output_tokens, reasoning_tokens=0, unknown={})
+
+
+def header_of(route: Route) -> bytes:
+    """Write how a call's model was chosen: `learned; small; 0.94`."""
+    words = [route.how, route.model]
+    if route.quality_ppm >= 0:
+        words.append(f"{route.quality_ppm / _MILLION:.2f}")
+    return "; ".join(words).encode("latin-1", "replace")

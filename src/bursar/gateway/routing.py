@@ -1,0 +1,193 @@
+"""Choose the models of calls that name a route, by its policy and by the prices in force."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from bursar.core.errors import BadRequest, ConfigError, Refusal
+from bursar.core.records import Protocol
+from bursar.gateway.asking import asked_of
+from bursar.gateway.balance import choose as choose_target
+from bursar.gateway.passage import Passage
+from bursar.gateway.routed import NO_MANNERS, Manners, Routed, manner_of
+from bursar.gateway.routes import Candidate, Routes
+from bursar.gateway.rules import Rules
+from bursar.gateway.translation import translate_call
+from bursar.savings.proof import Arm, arm, unit_of
+from bursar.savings.route.able import able
+from bursar.savings.route.choice import Choice, How, Nobody, Option
+from bursar.savings.route.choose import NO_CORRECTIONS, choose, prepare, strengths_of
+from bursar.savings.route.choose import Route as Prepared
+from bursar.savings.route.policy import By, Policy
+from bursar.savings.route.predictor import Corrections, Predictor
+from bursar.store.keys import Key
+from bursar.tokens.bounds import input_tokens_max
+from bursar.wires.prefix import prefix_digest
+from bursar.wires.wire import Facts
+
+LEVER: Final = "route"
+
+_PPM_PER_PERCENT: Final = 10_000
+
+
+class _Ready(msgspec.Struct):
+    """Hold a policy with its models at the prices in force, until one of them changes."""
+
+    route: Prepared
+    until_us: int
+
+
+class Routing:
+    """Choose models; made anew with each configuration, and told from time to time how models answer."""
+
+    def __init__(self, routes: Routes, now_us: int) -> None:
+        self._routes = routes
+        self._ready: dict[str, _Ready] = {}
+        self._predictors = {name: _predictor(policy) for name, policy in routes.policies.items()}
+        self._manners = NO_MANNERS
+        self._corrections: dict[str, Corrections] = {}
+        for policy in routes.policies.values():  # what cannot be made ready is found out now, not at the first call
+            self._ready_at(policy, now_us)
+
+    def learn(self, manners: Manners, corrections: dict[str, Corrections]) -> None:
+        """Take in how models have answered, and how good that was."""
+        self._manners, self._corrections = manners, corrections
+        self._ready.clear()
+
+    def route(self, passage: Passage, key: Key, policy: Policy, output_cap: int) -> Sequence[Candidate]:
+        """Choose the model of a call, write the choice into its record, and return the targets to ask.
+
+        Raises `BadRequest` where no model can serve it, saying of each why.
+        """
+        asked = asked_of(passage)
+        prepared, lacking = self._usable(self._ready_at(policy, passage.call.opened_us).route, passage, key)
+        found = able(asked, prepared.options, policy.target)
+        if not found.options:
+            raise _unable(policy, (*found.reasons, *lacking))
+        strengths = strengths_of(policy, found.options, asked)
+        best = max(found.options, key=lambda option: strengths[option.model]).model
+        reference = self._routes.find(best, passage.call.protocol)[0]
+        routed = Routed(prepared, asked, (best, reference), self._manners)
+        routed.choice, routed.arm = self._choice(passage, routed)
+        return self.take(passage, routed, output_cap)
+
+    def take(self, passage: Passage, routed: Routed, output_cap: int) -> Sequence[Candidate]:
+        """Return the targets of a choice, or of the nearest other that this call can be carried to.
+
+        Raises what the last of them refuses, where there is none.
+        """
+        choice, refused = routed.choice, None
+        for model in (choice.model, *choice.others):
+            try:
+                candidates = self._targets(passage, model, output_cap)
+            except BadRequest as refusal:
+                refused = refusal
+                continue
+            if refused is not None:
+                why = f"{choice.why}; then {model}, for {choice.model} cannot be asked: {refused.message}"
+                routed.choice = msgspec.structs.replace(choice, model=model, why=why, quality=None, cost_nano=None)
+            if routed.prepared.policy.fall_back:
+                passage.rules = _with_others(passage.rules, model, choice.others)
+            passage.routed = routed
+            passage.call = msgspec.structs.replace(passage.call, route=routed.recorded())
+            return candidates
+        assert refused is not None
+        raise refused
+
+    def _targets(self, passage: Passage, model: str, output_cap: int) -> Sequence[Candidate]:
+        """Return a model's targets in the order they are to be asked, and have the call go by that model's rules."""
+        candidates = self._routes.find(model, passage.call.protocol)
+        passage.rules = candidates[0].rules
+        if passage.rules.several:
+            candidates = choose_target(self._routes, passage, candidates)
+        if passage.is_foreign_to(candidates):
+            candidates = translate_call(passage, candidates, output_cap)
+        return candidates
+
+    def _choice(self, passage: Passage, routed: Routed) -> tuple[Choice, str]:
+        """Choose for a call, by the arm of what it is a part of; returns the choice and the arm."""
+        policy, asked, unit = routed.prepared.policy, routed.asked, ""
+        if policy.holdout_percent or policy.explore_percent:
+            call = passage.call
+            unit = unit_of(call.key_id, call.run, b"" if call.run else prefix_digest(passage.body))
+        holdout_ppm = round(policy.holdout_percent * _PPM_PER_PERCENT)
+        if holdout_ppm and arm(LEVER, policy.name, unit, holdout_ppm) is Arm.holdout:
+            held = f"held out with {policy.holdout_percent:g} % of all, to compare the others with the strongest"
+            return Choice(routed.reference_name, How.only, held), Arm.holdout
+        choice = choose(routed.prepared, asked, unit, self._corrections.get(policy.name, NO_CORRECTIONS))
+        assert isinstance(choice, Choice)  # some model is able: that was seen before
+        return choice, How.explored if choice.how is How.explored else Arm.treatment
+
+    def _usable(self, prepared: Prepared, passage: Passage, key: Key) -> tuple[Prepared, list[tuple[str, str]]]:
+        """Leave out the models that a key may not use, and those with no price for what a call asks for.
+
+        Where a key's scope names some of the route's models, it may use these; where it names the route alone, all.
+        """
+        options, lacking = prepared.options, list[tuple[str, str]]()
+        if key.models and (named := [option for option in options if key.may_use(option.model)]):
+            lacking += [(option.model, f"is not for key {key.name!r}") for option in options if option not in named]
+            options = tuple(named)
+        facts = passage.facts
+        if facts.service_tier or facts.speed or facts.media.others:
+            why = {option.model: _unpriced(self._first(option.model), facts) for option in options}
+            lacking += [(model, reason) for model, reason in why.items() if reason]
+            options = tuple(option for option in options if not why[option.model])
+        return (msgspec.structs.replace(prepared, options=options) if lacking else prepared), lacking
+
+    def _ready_at(self, policy: Policy, now_us: int) -> _Ready:
+        ready = self._ready.get(policy.name)
+        if ready is None or now_us >= ready.until_us:
+            options = [self._option(model, now_us) for model in policy.models]
+            until_us = min(self._first(model).card(now_us).valid_until_us for model in policy.models)
+            route = prepare(policy, options, self._predictors[policy.name])
+            ready = self._ready[policy.name] = _Ready(route, until_us)
+        return ready
+
+    def _option(self, name: str, now_us: int) -> Option:
+        """Describe a model by its first target's price and by how that answers."""
+        candidate, model = self._first(name), self._routes.model(name)
+        manner, rates = manner_of(candidate, self._manners), candidate.card(now_us).rates
+        return Option(
+            name,
+            rates["input_tokens"].base_nano,
+            rates["output_tokens"].base_nano,
+            manner.output_tokens,
+            model.context_tokens or candidate.price.context_window,
+            takes_tools=model.tools,
+            takes_images=model.images,
+            local=model.local,
+            seconds=manner.seconds,
+        )
+
+    def _first(self, model: str) -> Candidate:
+        """Return the target a model goes to first; its price is the same whatever protocol it is asked in."""
+        return self._routes.find(model, Protocol.openai_chat)[0]
+
+
+def _predictor(policy: Policy) -> Predictor | None:
+    """Load what a policy's router has learned; none where it decides otherwise."""
+    if policy.by is not By.learned:
+        return None
+    raise ConfigError(f'routes.{policy.name}.by: "learned" is not there yet')
+
+
+def _unpriced(candidate: Candidate, facts: Facts) -> str:
+    """Say what of a call a model has no price or no bound for; empty where it has all."""
+    if not candidate.priced_tier(facts.service_tier):
+        return f"has no price for service tier {facts.service_tier!r}"
+    if not candidate.priced_speed(facts.speed):
+        return f"has no price for speed {facts.speed!r}"
+    if input_tokens_max(facts, candidate.model, candidate.price.context_window) is None:
+        return "has nothing that bounds the tokens of audio or documents"
+    return ""
+
+
+def _unable(policy: Policy, reasons: Sequence[tuple[str, str]]) -> Refusal:
+    return BadRequest(f"{Nobody(tuple(reasons)).why}: see routes.{policy.name}", code="no_able_model", param="model")
+
+
+def _with_others(rules: Rules, model: str, others: Sequence[str]) -> Rules:
+    """Return a model's rules with the route's other models to fall back to, behind its own."""
+    more = tuple(other for other in others if other != model and other not in rules.fallbacks)
+    return msgspec.structs.replace(rules, fallbacks=rules.fallbacks + more, several=True) if more else rules

@@ -1,0 +1,268 @@
+"""A route is asked for by its name: one of its models answers, the record says which and why, the money adds up."""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+from inline_snapshot import snapshot
+
+from bench.harness import LocalBursar, free_port
+from tests.asking import Answer, ask, fetch, wait_booked
+
+ROUTED = """
+[gateway]
+output_cap = 1_000
+
+[providers.sandbox]
+kind = "sandbox"
+
+[providers.dead]
+kind = "openai"
+base_url = "http://127.0.0.1:{dead_port}/v1"
+prices = "openai"
+connect_s = 1.0
+
+[models.small]
+targets = ["sandbox/gpt-4o-mini"]
+images = false
+
+[models.middle]
+targets = ["sandbox/gpt-4.1-mini"]
+tools = false
+
+[models.big]
+targets = ["sandbox/gpt-4o"]
+
+[models.claude]
+targets = ["sandbox/claude-haiku-4-5"]
+
+[models.narrow]
+targets = ["sandbox/gpt-4o-mini"]
+context_tokens = 600
+tools = false
+
+[models.gone]
+targets = ["dead/gpt-4o-mini"]
+retries = 0
+
+[routes.auto]
+by = "rule"
+models = ["small", "middle", "big"]
+rules = [
+    {{ when = {{ words = ["prove"] }}, model = "big" }},
+    {{ when = {{ tags = {{ tier = "gold" }} }}, model = "middle" }},
+    {{ when = {{ tokens_min = 2_000 }}, model = "big" }},
+]
+
+[routes.tight]
+by = "rule"
+models = ["narrow", "middle"]
+rules = [{{ model = "narrow" }}]
+
+[routes.unlucky]
+by = "rule"
+models = ["gone", "big"]
+rules = [{{ model = "gone" }}]
+
+[routes.faithful]
+by = "rule"
+models = ["gone", "big"]
+rules = [{{ model = "gone" }}]
+fall_back = false
+
+[routes.compared]
+by = "rule"
+models = ["small", "big"]
+rules = [{{ model = "small" }}]
+holdout_percent = 50
+"""
+
+
+@pytest.fixture(scope="module")
+def routed() -> Iterator[LocalBursar]:
+    """Run a Bursar with routes."""
+    local = LocalBursar(ROUTED.format(dead_port=free_port()))
+    local.start()
+    yield local
+    assert local.audit().findings == []
+    assert local.stop() == 0, local.last_words()
+    local.remove()
+
+
+@pytest.fixture(scope="module")
+def key(routed: LocalBursar) -> str:
+    return routed.create_key("routes", "100.00")
+
+
+def call_of(local: LocalBursar, answer: Answer) -> dict[str, Any]:
+    """Return the record of an answer, as the API shows it."""
+    name = answer.headers["x-bursar-call-id"]
+    wait_booked(local, name)
+    return fetch(local, "GET", f"/api/calls/{name}").json()
+
+
+def served(local: LocalBursar, secret: str, text: str = "hi", **options: Any) -> str:
+    answer = ask(local, secret, f"[[output=10]] {text}", **{"model": "auto"} | options)
+    assert answer.status == 200, answer.body
+    return answer.headers["x-bursar-model"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "target"),
+    [
+        ("hi", {}, "gpt-4o-mini"),
+        ("Prove it.", {}, "gpt-4o"),
+        ("hi", {"x_bursar_tags": "tier=gold"}, "gpt-4.1-mini"),
+        ("Prove it.", {"x_bursar_tags": "tier=gold"}, "gpt-4o"),
+        ("word " * 2_000, {}, "gpt-4o"),
+        ("hi", {"stream": True}, "gpt-4o-mini"),
+    ],
+)
+def test_the_first_rule_that_fits_chooses(
+    routed: LocalBursar, key: str, text: str, options: dict[str, Any], target: str
+) -> None:
+    assert served(routed, key, text, **options) == f"sandbox/{target}"
+
+
+def test_the_choice_is_in_the_header_the_record_and_what_is_shown(routed: LocalBursar, key: str) -> None:
+    answer = ask(routed, key, "[[output=100]] Hello there", model="auto")
+    assert answer.headers["x-bursar-route"] == "rule; small"
+    call = call_of(routed, answer)
+    assert (call["model"], call["served_by"]) == ("auto", "sandbox/gpt-4o-mini")
+    assert call["route"] == snapshot(
+        {
+            "policy": "auto",
+            "model": "small",
+            "how": "rule",
+            "why": "no rule matched; it is the first of the route's models",
+            "expected_quality": None,
+            "expected_cost_usd": "0.00024105",
+            "promised": False,
+            "reference": "big",
+        }
+    )
+    assert "Hello" not in json.dumps(call["route"])
+    assert call["arms"] == {"route": "treatment"}
+
+
+def test_a_saving_is_told_against_the_strongest_model(routed: LocalBursar, key: str) -> None:
+    answer = ask(routed, key, "[[output=100]] hi", model="auto")
+    dear = ask(routed, key, "[[output=100]] hi", model="big")
+    assert dear.headers["x-bursar-saved-usd"] == "0.00"
+    cost, saved = (Decimal(answer.headers[f"x-bursar-{name}-usd"]) for name in ("cost", "saved"))
+    assert cost + saved == Decimal(dear.headers["x-bursar-cost-usd"])
+    call = call_of(routed, answer)
+    assert Decimal(call["counterfactual_usd"]) == cost + saved
+
+
+def test_the_strongest_model_itself_saves_nothing(routed: LocalBursar, key: str) -> None:
+    answer = ask(routed, key, "[[output=100]] prove it", model="auto")
+    assert answer.headers["x-bursar-saved-usd"] == "0.00"
+
+
+def test_a_model_that_lacks_what_a_call_needs_is_passed_over(routed: LocalBursar, key: str) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    assert served(routed, key, x_bursar_tags="tier=gold", tools=[tool]) == "sandbox/gpt-4o-mini"
+    pixel = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    seen = [{"role": "user", "content": [{"type": "text", "text": "[[output=5]] what is it?"}, pixel]}]
+    assert served(routed, key, messages=seen) == "sandbox/gpt-4.1-mini"
+    assert served(routed, key, "short", model="tight", max_tokens=100) == "sandbox/gpt-4o-mini"
+    assert served(routed, key, "word " * 500, model="tight", max_tokens=100) == "sandbox/gpt-4.1-mini"
+
+
+def test_a_call_that_no_model_can_serve_is_refused_with_each_reason(routed: LocalBursar, key: str) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    answer = ask(routed, key, "[[output=10]] hi", model="tight", tools=[tool])
+    error = answer.json()["error"]
+    assert (answer.status, error["code"], error["param"]) == (400, "no_able_model", "model")
+    assert error["message"] == snapshot(
+        "no model can serve this call: narrow takes no tools; middle takes no tools: see routes.tight"
+    )
+    assert answer.headers["x-bursar-cost-usd"] == "0.00"
+
+
+def test_a_route_is_listed_among_the_models(routed: LocalBursar, key: str) -> None:
+    models = fetch(routed, "GET", "/v1/models", authorization=f"Bearer {key}").json()["data"]
+    assert {model["id"]: model["owned_by"] for model in models}["auto"] == "bursar"
+    one = fetch(routed, "GET", "/v1/models/auto", authorization=f"Bearer {key}")
+    assert one.json()["id"] == "auto"
+
+
+def test_a_key_needs_the_route_in_its_scope_and_models_beside_it_narrow_the_choice(routed: LocalBursar) -> None:
+    whole = routed.create_key("route alone", "1.00", models=("auto",))
+    narrow = routed.create_key("route and a model", "1.00", models=("auto", "small"))
+    without = routed.create_key("model alone", "1.00", models=("small",))
+    assert served(routed, whole, "prove it") == "sandbox/gpt-4o"
+    assert served(routed, narrow, "prove it") == "sandbox/gpt-4o-mini"
+    refused = ask(routed, without, model="auto")
+    assert (refused.status, refused.json()["error"]["code"]) == (403, "out_of_scope")
+
+
+def test_what_fails_is_followed_by_the_routes_other_models_unless_it_says_not(routed: LocalBursar, key: str) -> None:
+    answer = ask(routed, key, "[[output=10]] hi", model="unlucky")
+    assert (answer.status, answer.headers["x-bursar-model"]) == (200, "sandbox/gpt-4o")
+    call = call_of(routed, answer)
+    assert [(each["model"], each["status"]) for each in call["attempts"]] == [
+        ("gpt-4o-mini", "unreachable"),
+        ("gpt-4o", "ok"),
+    ]
+    assert ask(routed, key, "[[output=10]] hi", model="faithful").status == 502
+
+
+def test_a_budget_of_the_model_that_is_chosen_counts(routed: LocalBursar) -> None:
+    team = routed.create_key("with a model's budget", "1.00")
+    place = ("--parent", "with a model's budget", "--match", "model=big")
+    routed.command("budget", "create", "no big ones", "0.00001", *place)
+    assert served(routed, team) == "sandbox/gpt-4o-mini"
+    refused = ask(routed, team, "prove it", model="auto")
+    assert (refused.status, refused.json()["error"]["code"]) == (402, "budget_exhausted")
+
+
+def test_half_of_the_runs_are_held_out_and_a_run_stays_where_it_is(routed: LocalBursar, key: str) -> None:
+    arms: dict[str, set[str]] = {}
+    for number in range(24):
+        run = f"compared {number % 12}"
+        arms.setdefault(run, set()).add(served(routed, key, model="compared", x_bursar_run=run))
+    assert all(len(models) == 1 for models in arms.values())
+    assert {model for models in arms.values() for model in models} == {"sandbox/gpt-4o-mini", "sandbox/gpt-4o"}
+
+
+def test_a_held_out_call_says_so(routed: LocalBursar, key: str) -> None:
+    answers = (ask(routed, key, model="compared", x_bursar_run=f"arm {number}") for number in range(20))
+    held = next(answer for answer in answers if answer.headers["x-bursar-model"] == "sandbox/gpt-4o")
+    call = call_of(routed, held)
+    assert held.headers["x-bursar-route"] == "holdout; big"
+    assert (call["arms"], call["route"]["how"]) == ({"route": "holdout"}, "holdout")
+    assert call["counterfactual_usd"] == call["cost_usd"]
+
+
+def test_openais_client_asks_a_route(routed: LocalBursar, key: str) -> None:
+    with openai.OpenAI(base_url=f"{routed.url}/v1", api_key=key, max_retries=0) as client:
+        made = client.chat.completions.create(
+            model="auto", messages=[{"role": "user", "content": "[[output=7]] prove it"}], max_tokens=50
+        )
+        assert (made.model, made.usage and made.usage.completion_tokens) == ("gpt-4o", 7)
+        streamed = client.responses.create(model="auto", input="[[output=7]] hi", max_output_tokens=50, stream=True)
+        done = [event for event in streamed if event.type == "response.completed"]
+        assert done[0].response.model == "gpt-4o-mini"
+
+
+def test_anthropics_client_asks_a_route(routed: LocalBursar, key: str) -> None:
+    with anthropic.Anthropic(base_url=routed.url, api_key=key, max_retries=0) as client:
+        made = client.messages.with_raw_response.create(
+            model="auto",
+            max_tokens=50,
+            messages=[
+                {"role": "user", "content": "hi"},
+                {"role": "assistant", "content": "ok"},
+                {"role": "user", "content": [{"type": "text", "text": "[[output=7]] prove it"}]},
+            ],
+        )
+        assert made.headers["x-bursar-route"] == "rule; big"
+        assert made.parse().usage.output_tokens == 7
+        counted = client.messages.count_tokens(model="auto", messages=[{"role": "user", "content": "hi"}])
+        assert counted.input_tokens > 0
