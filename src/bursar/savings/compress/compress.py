@@ -1,0 +1,106 @@
+"""Compress a prompt: first without loss, then by leaving out what its question does not need."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from bursar.core.errors import ConfigError
+from bursar.embed.embedder import Embedder
+from bursar.savings.compress.central import central
+from bursar.savings.compress.context import shorten
+from bursar.savings.compress.edits import compose, replay
+from bursar.savings.compress.evidence import Floats, Text
+from bursar.savings.compress.prompt import Budget, Compressed, Kind, Part, Removal
+from bursar.savings.compress.ranker import load
+from bursar.savings.compress.words import read_question
+from bursar.tokens.estimate import tokens_from_bytes
+
+
+class Pruner(Protocol):
+    """Score sentences in the shipped ranker's place: any model somebody brings."""
+
+    def log_odds(self, question: str, sentences: Sequence[str]) -> Sequence[float]:
+        """Return for each sentence how likely the answer needs it, as log odds: 0 is even, more is likelier."""
+        ...
+
+
+def estimate(text: str) -> int:
+    """Estimate the tokens of a text."""
+    return tokens_from_bytes(len(text.encode(errors="surrogatepass")))
+
+
+def compress(
+    parts: Sequence[Part],
+    question: str,
+    budget: Budget,
+    count: Callable[[str], int] = estimate,
+    embedder: Embedder | None = None,
+    pruner: Pruner | None = None,
+) -> Compressed:
+    """Compress a prompt to its budget: without loss, then down to what the question needs.
+
+    `question` is what the prompt is asked; empty stands for the last turn of the user, and where there is none, what is
+    central stays. Protected parts, instructions, tools, the last turn and code are never touched, so a budget that they
+    alone exceed is not met; `tokens_after` tells. The result is never longer than the input by `count`.
+
+    Raises `ConfigError` for a budget that is no budget.
+    """
+    check(budget)
+    before = sum(count(part.text) for part in parts)
+    first: tuple[Removal, ...] = ()
+    texts = replay([part.text for part in parts], first)
+    room = _room(parts, texts, budget, before, count)
+    lighter = [msgspec.structs.replace(part, text=text) for part, text in zip(parts, texts, strict=True)]
+    second = shorten(lighter, _scorer(question or _asked(parts), embedder, pruner), room, count) if room else ()
+    removals = compose(first, second)
+    texts = replay([part.text for part in parts], removals)
+    after = sum(count(text) for text in texts)
+    if after > before:
+        return Compressed(tuple(part.text for part in parts), (), (), before, before)
+    return Compressed(texts, removals, (), before, after)
+
+
+def check(budget: Budget) -> None:
+    """Check a budget. Raises `ConfigError` naming what is wrong with it."""
+    if budget.ratio is not None and not budget.ratio >= 1:
+        raise ConfigError(f"ratio is {budget.ratio}, and must be 1 or more: 4 keeps a quarter of the tokens")
+    if budget.tokens is not None and budget.tokens < 0:
+        raise ConfigError(f"tokens is {budget.tokens}, and must be 0 or more")
+    if budget.ratio is not None and budget.tokens is not None:
+        raise ConfigError("give ratio or tokens, not both: each says how long the whole may be")
+    for kind, tokens in budget.by_kind.items():
+        if tokens < 0:
+            raise ConfigError(f"by_kind.{kind} is {tokens}, and must be 0 or more")
+
+
+def _room(
+    parts: Sequence[Part], texts: Sequence[str], budget: Budget, before: int, count: Callable[[str], int]
+) -> dict[Kind | None, int]:
+    """Return the tokens of each kind that has a budget of its own, and under `None` what the others have together."""
+    room: dict[Kind | None, int] = dict(budget.by_kind)
+    whole = budget.tokens if budget.ratio is None else int(before / budget.ratio)
+    if whole is not None:
+        taken = dict.fromkeys(budget.by_kind, 0)
+        for part, text in zip(parts, texts, strict=True):
+            if part.kind in taken:
+                taken[part.kind] += count(text)
+        room[None] = whole - sum(min(taken[kind], tokens) for kind, tokens in budget.by_kind.items())
+    return room
+
+
+def _asked(parts: Sequence[Part]) -> str:
+    return next((part.text for part in reversed(parts) if part.kind is Kind.user and part.text.strip()), "")
+
+
+def _scorer(asked: str, embedder: Embedder | None, pruner: Pruner | None) -> Callable[[Text], Floats]:
+    def score(text: Text) -> Floats:
+        if pruner is not None:
+            return np.asarray(pruner.log_odds(asked, text.sentences), float)
+        question = read_question(asked)
+        if not question.terms:
+            return central(text)
+        return load().log_odds(text, question)
+
+    return score

@@ -1,0 +1,96 @@
+"""Cut a text into passages and sentences without losing a character: every cut is a pair of offsets."""
+
+import re
+from typing import Final, NamedTuple
+
+_FENCE: Final = re.compile(r"^[ \t]*(`{3,}|~{3,})", re.MULTILINE)
+_GAP: Final = re.compile(
+    r"\n[ \t]*\n\s*"  # a blank line
+    r"|\n(?=[ \t]*(?:Document \[|\[\d+\][ :(]|Source:|Title:|#{1,6} |[-*•] |\d+[.)] |\|))"  # a line that begins anew
+)
+_HEAD: Final = re.compile(
+    r"Document \[\d+\] ?\(Title: (?P<named>(?:[^()\n]|\([^()\n]*\))*)\)[ :]*|\[\d+\][ :]*|#{1,6} (?P<heading>[^\n]+)\n*"
+)
+_TITLE_CHARACTERS_MAX: Final = 120
+_STOP: Final = re.compile(r"[.!?。！？][\"'”’)\]]*(?:\s+(?=[\"'“‘(\[]?[A-Z0-9\u00c0-\u024f\u0400-\u042f])|(?<=[。！？])|\s*\n\s*)")
+_NO_STOP: Final = re.compile(
+    r"(?:^|[\s(.])(?:[A-Z]|Mrs?|Ms|Dr|Prof|Sr|Jr|St|vs|etc|No|Nos|Vol|Fig|Inc|Ltd|Co|Corp|Gen|Col|Lt|Sgt|Capt|Rev|Hon|approx|c"
+    r"|ca|cf|al|e\.g|i\.e|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.$"
+)
+
+
+class Passage(NamedTuple):
+    """Hold where a passage stands, where its words begin behind its head, and what its head calls it."""
+
+    start: int
+    body: int
+    end: int
+    title: str
+    code: bool = False
+
+
+class Cut(NamedTuple):
+    """Hold a text's passages and, for each, the spans of its sentences. All of them together are the whole text."""
+
+    passages: tuple[Passage, ...]
+    sentences: tuple[tuple[tuple[int, int], ...], ...]
+
+
+def cut(text: str) -> Cut:
+    """Cut a text. White space belongs to what stands before it; a block of code is one sentence."""
+    passages: list[Passage] = []
+    sentences: list[tuple[tuple[int, int], ...]] = []
+    for start, end, code in _blocks(text):
+        if code:
+            passages.append(Passage(start, start, end, "", code=True))
+            sentences.append(((start, end),))
+            continue
+        edges = [start, *(match.end() for match in _GAP.finditer(text, start, end)), end]
+        for first, last in zip(edges, edges[1:], strict=False):
+            if first < last:
+                passages.append(_passage(text, first, last))
+                sentences.append(tuple(_sentences(text, passages[-1].body, last)))
+    return Cut(tuple(passages), tuple(sentences))
+
+
+def _blocks(text: str) -> list[tuple[int, int, bool]]:
+    """Return stretches of prose and of fenced code, in turn. A fence that is never closed holds all the rest."""
+    found: list[tuple[int, int, bool]] = []
+    at = 0
+    while at < len(text):
+        opened = _FENCE.search(text, at)
+        if opened is None:
+            break
+        if at < opened.start():
+            found.append((at, opened.start(), False))
+        closed = re.compile(rf"^[ \t]*{opened[1]}[ \t]*$\n*", re.MULTILINE).search(text, opened.end())
+        at = len(text) if closed is None else closed.end()
+        found.append((opened.start(), at, True))
+    if at < len(text):
+        found.append((at, len(text), False))
+    return found
+
+
+def _passage(text: str, start: int, end: int) -> Passage:
+    """Find a passage's head: a mark with a title, a heading, or a first line that is short and ends in no full stop."""
+    if (head := _HEAD.match(text, start, end)) is not None and head.end() <= end:
+        return Passage(start, head.end(), end, head["named"] or head["heading"] or "")
+    line = text.find("\n", start, min(end, start + _TITLE_CHARACTERS_MAX))
+    if line > start and line + 1 < end and text[line - 1] not in ".!?:,;" and not text[line + 1].isspace():
+        rest = text.find("\n", line + 1, end)
+        if (rest if rest > 0 else end) - line > line - start:
+            return Passage(start, line + 1, end, text[start:line].strip())
+    return Passage(start, start, end, "")
+
+
+def _sentences(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Return the spans of a passage's sentences; a full stop behind an abbreviation or an initial ends none."""
+    found: list[tuple[int, int]] = []
+    at = start
+    for match in _STOP.finditer(text, start, end):
+        if _NO_STOP.search(text, max(at, match.start() - 12), match.start() + 1) is None and match.end() < end:
+            found.append((at, match.end()))
+            at = match.end()
+    if at < end:
+        found.append((at, end))
+    return found

@@ -1,0 +1,90 @@
+"""Read a question and the words of sentences: what is asked for, and which words of a text speak of it."""
+
+import re
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|\n")
+
+STOP_WORDS: Final = frozenset(
+    (
+        "a an the and or but if of in on at to for from by with as into about than then so is are was were be been being am do does did "
+        "has have had having it its he him his she her hers they them their we our you your i me my this that these those there here "
+        "who whom whose what which when where why how many much can could will would shall should may might must not no s t also "
+        "during after before between over under up down out off all any some each most more other such only own same too very just"
+    ).split()
+)
+MONTHS: Final = frozenset(
+    "january february march april may june july august september october november december".split()
+)
+NUMBER_WORDS: Final = frozenset(
+    (
+        "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen "
+        "twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion dozen first second third fourth "
+        "fifth sixth seventh eighth ninth tenth once twice half"
+    ).split()
+)
+PRONOUNS: Final = frozenset("he she it they his her its their this these those such him them".split())
+PLACE_WORDS: Final = frozenset(
+    (
+        "city town village county state country island river north south east west northern southern eastern western "
+        "coast region province district capital located border near street valley mountain lake sea"
+    ).split()
+)
+BECAUSE_WORDS: Final = frozenset("because since due reason therefore thus cause caused causes result so order means purpose".split())
+
+
+class Asks(IntEnum):
+    """Say what kind of answer a question wants."""
+
+    other = 0
+    who = 1
+    when = 2
+    where = 3
+    number = 4
+    why = 5
+
+
+_ASKS: Final = (
+    (Asks.number, re.compile(r"\bhow (?:many|much|long|old|far|tall|big|large|high|often|deep|fast|wide)\b|\b(?:percentage|number) of\b")),
+    (Asks.when, re.compile(r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|century|decade|time)\b|\bhow (?:recently|long ago)\b")),
+    (Asks.who, re.compile(r"\bwho(?:m|se|'s)?\b|\bname of the (?:singer|actor|actress|author|person|man|woman)\b")),
+    (Asks.where, re.compile(r"\bwhere\b|\b(?:what|which) (?:city|country|state|county|place|town|continent|region|island|river)\b")),
+    (Asks.why, re.compile(r"\bwhy\b|\bhow (?:do|does|did|is|are|was|were|can|to|come)\b|\bwhat (?:cause[sd]?|purpose|reason)\b")),
+)  # fmt: skip
+
+
+class Question(NamedTuple):
+    """Hold a question's words as stems in order, the distinct ones that mean something, and what it asks for."""
+
+    stems: tuple[str, ...]
+    terms: tuple[str, ...]
+    asks: Asks
+
+
+def read_question(text: str) -> Question:
+    """Read a question. One without a word that means something has its stop words for terms."""
+    lowered = text.lower()
+    words = [word for word in WORD.findall(lowered) if word != "\n"]
+    stems = tuple(stem(word) for word in words)
+    meant = dict.fromkeys(stem(word) for word in words if word not in STOP_WORDS)
+    asks = next((kind for kind, pattern in _ASKS if pattern.search(lowered)), Asks.other)
+    return Question(stems, tuple(meant) or tuple(dict.fromkeys(stems)), asks)
+
+
+def stem(word: str) -> str:
+    """Return what a lowered English word has in common with its other forms: plural, past, -ing, genitive."""
+    if word.endswith(("'s", "’s")):
+        word = word[:-2]
+    size = len(word)
+    if size > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if size > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word, size = word[:-1], size - 1
+    if size > 5 and word.endswith("ing"):
+        word = word[:-3]
+    elif size > 4 and word.endswith("ed"):
+        word = word[:-2]
+    elif size > 3 and word.endswith("e"):
+        word = word[:-1]
+    return word[:-1] if len(word) > 4 and word[-1] == word[-2] and word[-1] not in "aeiouls" else word
