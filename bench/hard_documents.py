@@ -76,8 +76,9 @@ def split(pool: Pool, seed: int, train_share: float) -> tuple[Pool, Pool]:
     texts = sorted({each.text for each in pool.passages})
     random.Random(seed).shuffle(texts)
     train = set(texts[: round(len(texts) * train_share)])
-    return tuple(_part(pool, [each for each in range(len(pool.passages)) if (pool.passages[each].text in train) == side])
-                 for side in (True, False))  # fmt: skip
+    left = [number for number, each in enumerate(pool.passages) if each.text in train]
+    right = [number for number, each in enumerate(pool.passages) if each.text not in train]
+    return _part(pool, left), _part(pool, right)
 
 
 def _part(pool: Pool, kept: Sequence[int]) -> Pool:

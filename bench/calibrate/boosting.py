@@ -1,4 +1,4 @@
-"""Grow trees for a ranker: each asks the same questions at every node of a level, so that scoring is a few array steps."""
+"""Grow trees for a ranker: each asks one question a level, the same at every node, so that scoring is a few steps."""
 
 from typing import Final, NamedTuple
 

@@ -1,14 +1,14 @@
 """Choose which sentences stay within a number of tokens: those that promise most for what they take."""
 
-from collections.abc import Iterator, Sequence
-from heapq import heapify, heappop, heappush
+from collections.abc import Sequence
+from heapq import heapify, heappop
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from bursar.savings.compress.evidence import Floats
 
-THRIFT: Final = 0.5
+THRIFT: Final = 0.3
 """How much a sentence's length counts against it: 0 not at all, 1 as much as what it promises."""
 
 
@@ -21,39 +21,28 @@ class Cost(NamedTuple):
 
 
 def choose(log_odds: Floats, cost: Cost, tokens: int) -> list[int]:
-    """Return the sentences that are kept, ascending, within so many tokens."""
-    left, kept = tokens, list[int]()
-    for sentence, takes in picks(log_odds, cost, tokens):
-        kept.append(sentence)
-        left -= takes
-    return sorted(kept)
-
-
-def picks(log_odds: Floats, cost: Cost, tokens: int) -> Iterator[tuple[int, int]]:
-    """Yield sentences that fit, the most promising for their tokens first, each with what it takes."""
+    """Return the sentences that are kept within so many tokens, ascending: the best for what they take go first."""
     promise: list[float] = (1 / (1 + np.exp(-log_odds))).tolist()
-    members: dict[int, list[int]] = {}
+    members: list[list[int]] = [[] for _ in cost.heads]
     for sentence, passage in enumerate(cost.passage):
-        members.setdefault(passage, []).append(sentence)
-    opened: set[int] = set()
-    done: set[int] = set()
+        members[passage].append(sentence)
 
-    def entry(sentence: int, extra: int) -> tuple[float, int, int]:
-        return -promise[sentence] / max(cost.sentences[sentence] + extra, 1) ** THRIFT, sentence, extra
+    def entry(sentence: int, head: int) -> tuple[float, int, int]:
+        return -promise[sentence] / max(cost.sentences[sentence] + head, 1) ** THRIFT, sentence, head
 
-    waiting = [entry(each, cost.heads[passage]) for each, passage in enumerate(cost.passage)]
+    waiting = [entry(sentence, cost.heads[passage]) for sentence, passage in enumerate(cost.passage)]
     heapify(waiting)
+    opened: set[int] = set()
+    kept: set[int] = set()
     while waiting:
-        _, sentence, extra = heappop(waiting)
-        passage = cost.passage[sentence]
-        takes = cost.sentences[sentence] + extra
-        if sentence in done or (extra and passage in opened) or takes > tokens:
+        _, sentence, head = heappop(waiting)
+        passage, takes = cost.passage[sentence], cost.sentences[sentence] + head
+        if sentence in kept or (head and passage in opened) or takes > tokens:
             continue
-        done.add(sentence)
+        kept.add(sentence)
         tokens -= takes
-        yield sentence, takes
-        if passage not in opened:
-            opened.add(passage)
-            for each in members[passage]:
-                if each not in done:
-                    heappush(waiting, entry(each, 0))
+        if head and len(members[passage]) > 1:  # its neighbours no longer pay for the head
+            waiting += [entry(each, 0) for each in members[passage] if each not in kept]
+            heapify(waiting)
+        opened.add(passage)
+    return sorted(kept)

@@ -12,10 +12,11 @@ from bursar.savings.compress.central import central
 from bursar.savings.compress.context import shorten
 from bursar.savings.compress.edits import compose, replay
 from bursar.savings.compress.evidence import Floats, Text
-from bursar.savings.compress.prompt import Budget, Compressed, Kind, Part, Removal
-from bursar.savings.compress.ranker import load
+from bursar.savings.compress.prompt import Budget, Compressed, Removal
+from bursar.savings.compress.ranker import likeness_of, load
 from bursar.savings.compress.words import read_question
 from bursar.tokens.estimate import tokens_from_bytes
+from bursar.wires.parts import Kind, Part
 
 
 class Pruner(Protocol):
@@ -79,7 +80,7 @@ def _room(
     parts: Sequence[Part], texts: Sequence[str], budget: Budget, before: int, count: Callable[[str], int]
 ) -> dict[Kind | None, int]:
     """Return the tokens of each kind that has a budget of its own, and under `None` what the others have together."""
-    room: dict[Kind | None, int] = dict(budget.by_kind)
+    room: dict[Kind | None, int] = {**budget.by_kind}
     whole = budget.tokens if budget.ratio is None else int(before / budget.ratio)
     if whole is not None:
         taken = dict.fromkeys(budget.by_kind, 0)
@@ -101,6 +102,7 @@ def _scorer(asked: str, embedder: Embedder | None, pruner: Pruner | None) -> Cal
         question = read_question(asked)
         if not question.terms:
             return central(text)
-        return load().log_odds(text, question)
+        likeness = None if embedder is None else likeness_of(text, asked, embedder)
+        return load().log_odds(text, question, likeness)
 
     return score

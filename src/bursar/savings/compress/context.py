@@ -7,8 +7,9 @@ import numpy as np
 
 from bursar.savings.compress.choose import Cost, choose
 from bursar.savings.compress.evidence import Floats, Text
-from bursar.savings.compress.prompt import Kind, Part, Removal
+from bursar.savings.compress.prompt import Removal
 from bursar.savings.compress.units import Units, find
+from bursar.wires.parts import Kind, Part
 
 Count: TypeAlias = Callable[[str], int]
 Score: TypeAlias = Callable[[Text], Floats]
@@ -35,7 +36,7 @@ class _Open(NamedTuple):
 
 
 def shorten(parts: Sequence[Part], score: Score, room: dict[Kind | None, int], count: Count) -> tuple[Removal, ...]:
-    """Return what to take out of the parts, so that each kind fits into its room, all kinds without one into `None`'s."""
+    """Return what to take out so that each kind fits into its room; kinds that have none share that of `None`."""
     found: list[Removal] = []
     for kind, tokens in room.items():
         apart = [number for number, part in enumerate(parts) if (part.kind if part.kind in room else None) is kind]
@@ -48,7 +49,7 @@ def shorten(parts: Sequence[Part], score: Score, room: dict[Kind | None, int], c
 
 
 def may_lose(parts: Sequence[Part], number: int) -> bool:
-    """Tell whether a part may lose what the question does not need: what was retrieved, and turns that are not recent."""
+    """Tell whether a part may lose something: what was retrieved, and turns that are not recent."""
     part = parts[number]
     if part.protected or part.kind not in (Kind.retrieved, Kind.history):
         return False
@@ -58,7 +59,9 @@ def may_lose(parts: Sequence[Part], number: int) -> bool:
     return later >= RECENT_TURNS
 
 
-def _shorten(parts: Sequence[Part], open_parts: Sequence[int], score: Score, tokens: int, count: Count) -> list[Removal]:
+def _shorten(
+    parts: Sequence[Part], open_parts: Sequence[int], score: Score, tokens: int, count: Count
+) -> list[Removal]:
     units = find(parts, open_parts)
     if not units.block:
         return []
@@ -80,7 +83,12 @@ def _shorten(parts: Sequence[Part], open_parts: Sequence[int], score: Score, tok
 def _text(parts: Sequence[Part], units: Units) -> Text:
     where = [units.blocks[block].part for block in units.block]
     sentences = [parts[part].text[start:end] for part, start, end in zip(where, units.starts, units.ends, strict=True)]
-    return Text(sentences, np.array(units.block, np.int64), [block.title for block in units.blocks])
+    apart = [
+        number == 0 or block != units.block[number - 1] or units.blocks[block].firm
+        for number, block in enumerate(units.block)
+    ]  # an element of JSON is a document of its own
+    titles = [units.blocks[block].title for block, first in zip(units.block, apart, strict=True) if first]
+    return Text(sentences, np.cumsum(apart) - 1, titles)
 
 
 def _cost(parts: Sequence[Part], units: Units, count: Count) -> Cost:
@@ -110,12 +118,14 @@ def _removals(parts: Sequence[Part], units: Units, kept: Sequence[int]) -> list[
         if not left and not block.firm:
             found.append(Removal(block.part, block.start, block.end, "", "the question does not need it"))
             continue
-        found += (Removal(block.part, *span, "", "the question does not need it") for span in _gaps(units, members, left))
+        found += (
+            Removal(block.part, *span, "", "the question does not need it") for span in _gaps(units, members, left)
+        )
     return _never_empty(parts, _joined(found))
 
 
 def _gaps(units: Units, members: Sequence[int], left: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the stretches between what is left of a block: up to where the next one starts, or to the end of the last."""
+    """Return the stretches between what is left of a block."""
     if not left:
         return [(units.starts[members[0]], units.ends[members[-1]])]
     edges = [units.starts[members[0]], *(units.starts[unit] for unit in left)]

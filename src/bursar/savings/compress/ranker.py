@@ -1,18 +1,20 @@
 """Rank sentences by what was learned from questions with known answers. The weights ship with the package."""
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bursar.savings.compress.evidence import Floats, Text, evidence
+from bursar.embed.embedder import Embedder
+from bursar.savings.compress.evidence import Floats, Likeness, Text, evidence
 from bursar.savings.compress.words import Question
 
-RARITY_MAX: Final = "*"
-"""Under which the table holds the rarity of words it does not know."""
+UNKNOWN: Final = "*"
+"""Under which the table holds the rarity of words it does not have."""
 
 
 class Trees(NamedTuple):
@@ -20,37 +22,66 @@ class Trees(NamedTuple):
 
     columns: npt.NDArray[np.int64]
     thresholds: npt.NDArray[np.float32]
-    values: npt.NDArray[np.float64]
+    values: Floats
     bias: float
 
     def score(self, rows: Floats) -> Floats:
         """Return the log odds of each row, the sum over all trees."""
         bits = rows.astype(np.float32)[:, self.columns] > self.thresholds
-        leaf = bits @ (1 << np.arange(self.columns.shape[1])[::-1])
-        return self.bias + self.values[np.arange(len(self.values)), leaf].sum(1)
+        leaf = np.zeros(bits.shape[:2], np.int64)
+        for level in range(bits.shape[2]):
+            leaf = leaf * 2 + bits[:, :, level]
+        return self.bias + self.values[np.arange(len(self.values)), leaf].sum(axis=1)
 
 
 class Ranker(NamedTuple):
-    """Hold the trees and how rare words are in all English."""
+    """Hold the trees that know words alone, those that know vectors too, and how rare words are in all English."""
 
-    trees: Trees
+    by_words: Trees
+    by_both: Trees
     rarity: dict[str, float]
 
-    def log_odds(self, text: Text, question: Question) -> Floats:
+    def log_odds(self, text: Text, question: Question, likeness: Likeness | None = None) -> Floats:
         """Return for each sentence how likely it holds the answer, as log odds."""
-        unknown = self.rarity[RARITY_MAX]
-        rarity = np.array([self.rarity.get(term, unknown) for term in question.terms])
-        return self.trees.score(evidence(text, question, rarity))
+        rows = evidence(text, question, rarities(self.rarity, question), likeness)
+        return (self.by_words if likeness is None else self.by_both).score(rows)
+
+
+def rarities(known: Mapping[str, float], question: Question) -> Floats:
+    """Return how rare each of a question's terms is."""
+    return np.array([known.get(term, known[UNKNOWN]) for term in question.terms])
+
+
+def likeness_of(text: Text, asked: str, embedder: Embedder) -> Likeness:
+    """Return how near sentences, passages and titles are to what is asked. A passage is its sentences and its title."""
+    vectors = embedder.vectors([asked, *text.sentences, *text.titles]).astype(float)
+    question, sentences, titles = vectors[0], vectors[1 : len(text.sentences) + 1], vectors[len(text.sentences) + 1 :]
+    passages = titles.copy()
+    np.add.at(passages, text.passage, sentences)
+    return Likeness(
+        sentences @ question,
+        _cosines(sentences + titles[text.passage], question),
+        _cosines(passages, question),
+        titles @ question,
+    )
+
+
+def _cosines(rows: Floats, question: Floats) -> Floats:
+    lengths = np.linalg.norm(rows, axis=1)
+    return (rows @ question) / np.where(lengths > 0, lengths, 1)
 
 
 @lru_cache(maxsize=1)
 def load() -> Ranker:
     """Read the package's weights."""
     found = json.loads((files("bursar.savings.compress") / "data" / "ranker.json").read_bytes())
-    trees = Trees(
+    return Ranker(_trees(found["by_words"]), _trees(found["by_both"]), found["rarity"])
+
+
+def _trees(found: Mapping[str, Any]) -> Trees:
+    return Trees(
         np.array(found["columns"], np.int64),
         np.array(found["thresholds"], np.float32),
-        np.array(found["values"]),
+        np.array(found["values"], np.float64),
         found["bias"],
     )
-    return Ranker(trees, found["rarity"])

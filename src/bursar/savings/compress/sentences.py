@@ -1,21 +1,31 @@
 """Cut a text into passages and sentences without losing a character: every cut is a pair of offsets."""
 
 import re
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 _FENCE: Final = re.compile(r"^[ \t]*(`{3,}|~{3,})", re.MULTILINE)
 _GAP: Final = re.compile(
     r"\n[ \t]*\n\s*"  # a blank line
-    r"|\n(?=[ \t]*(?:Document \[|\[\d+\][ :(]|Source:|Title:|#{1,6} |[-*•] |\d+[.)] |\|))"  # a line that begins anew
+    r"|\n(?=[ \t]*(?:Document \[|\[\d+\][ :(]|#{1,6} ))"  # a line that begins another document or section
 )
 _HEAD: Final = re.compile(
-    r"Document \[\d+\] ?\(Title: (?P<named>(?:[^()\n]|\([^()\n]*\))*)\)[ :]*|\[\d+\][ :]*|#{1,6} (?P<heading>[^\n]+)\n*"
+    r"[ \t]*(?:Document \[\d+\] ?\(Title: (?P<named>(?:[^()\n]|\([^()\n]*\))*)\)[ :]*"
+    r"|\[\d+\][ :]*|#{1,6} (?P<heading>[^\n]+)\n*)"
 )
 _TITLE_CHARACTERS_MAX: Final = 120
-_STOP: Final = re.compile(r"[.!?。！？][\"'”’)\]]*(?:\s+(?=[\"'“‘(\[]?[A-Z0-9\u00c0-\u024f\u0400-\u042f])|(?<=[。！？])|\s*\n\s*)")
+_CLOSERS: Final = r"[\"'\u201d\u2019)\]]*"
+_OPENERS: Final = r"[\"'\u201c\u2018(\[]?"
+_STOP: Final = re.compile(
+    rf"[.!?]{_CLOSERS}(?:\s+(?={_OPENERS}[A-Z0-9\u00c0-\u024f\u0400-\u042f])|\s*\n\s*)"
+    r"|[\u3002\uff01\uff1f]\s*"  # full stops of Chinese and Japanese need no space behind them
+    r"|\n(?=[ \t]*(?:[-*\u2022] |\||\d+[.)] ))"  # items of a list, rows of a table
+)
+_LINES: Final = re.compile(r"\n")
+_LINES_MIN: Final = 4
 _NO_STOP: Final = re.compile(
-    r"(?:^|[\s(.])(?:[A-Z]|Mrs?|Ms|Dr|Prof|Sr|Jr|St|vs|etc|No|Nos|Vol|Fig|Inc|Ltd|Co|Corp|Gen|Col|Lt|Sgt|Capt|Rev|Hon|approx|c"
-    r"|ca|cf|al|e\.g|i\.e|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.$"
+    r"(?:^|[\s(.])(?:[A-Z]|Mrs?|Ms|Dr|Prof|Sr|Jr|St|vs|etc|Nos?|Vol|Fig|Inc|Ltd|Co|Corp|Gen|Col|Lt|Sgt|Capt|Rev|Hon|approx"
+    r"|ca?|cf|al|e\.g|i\.e|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.$"
 )
 
 
@@ -46,7 +56,7 @@ def cut(text: str) -> Cut:
             sentences.append(((start, end),))
             continue
         edges = [start, *(match.end() for match in _GAP.finditer(text, start, end)), end]
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in pairwise(edges):
             if first < last:
                 passages.append(_passage(text, first, last))
                 sentences.append(tuple(_sentences(text, passages[-1].body, last)))
@@ -84,13 +94,24 @@ def _passage(text: str, start: int, end: int) -> Passage:
 
 
 def _sentences(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Return the spans of a passage's sentences; a full stop behind an abbreviation or an initial ends none."""
+    """Return the spans of a passage's sentences, or of its lines where each stands for itself.
+
+    A full stop behind an abbreviation or an initial ends none.
+    """
+    stops = _LINES if _is_lines(text[start:end]) else _STOP
     found: list[tuple[int, int]] = []
     at = start
-    for match in _STOP.finditer(text, start, end):
-        if _NO_STOP.search(text, max(at, match.start() - 12), match.start() + 1) is None and match.end() < end:
+    for match in stops.finditer(text, start, end):
+        if match.end() < end and _NO_STOP.search(text, max(at, match.start() - 12), match.start() + 1) is None:
             found.append((at, match.end()))
             at = match.end()
     if at < end:
         found.append((at, end))
     return found
+
+
+def _is_lines(text: str) -> bool:
+    """Tell whether a passage is a log, a list or rows: lines of which few go on in the next, as wrapped prose does."""
+    lines = text.strip().split("\n")
+    going_on = sum(line.lstrip()[:1].islower() for line in lines[1:])
+    return len(lines) >= _LINES_MIN and going_on * 4 < len(lines)

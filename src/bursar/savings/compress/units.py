@@ -1,11 +1,11 @@
-"""Find in a prompt's parts what may be left out whole: sentences of prose, lines of tables and logs, elements of JSON."""
+"""Find in a prompt's parts what may be left out whole: sentences of prose, lines of a list, elements of JSON."""
 
 import json
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from bursar.savings.compress.prompt import Kind, Part
 from bursar.savings.compress.sentences import cut
+from bursar.wires.parts import Kind, Part
 
 ELEMENTS_MIN: Final = 8
 """From how many on a list or an object of JSON may lose some of them."""
@@ -30,7 +30,7 @@ class Block(NamedTuple):
 
 
 class Units(NamedTuple):
-    """Hold blocks, and units with the block each belongs to, in the order of the text. `ends` leave out the gap behind."""
+    """Hold blocks, and the units of each in the order of the text. `ends` leave out the gap behind."""
 
     blocks: list[Block]
     block: list[int]
@@ -100,7 +100,7 @@ def elements(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _members(text: str, at: int) -> Iterator[tuple[int, int, int]]:
-    """Yield for each element of the list or object at an offset where it starts, where its value starts, and its end."""
+    """Yield of each element of the list or object at an offset its start, where its value starts, and its end."""
     named = text[at] == "{"
     at = _skip(text, at + 1)
     while text[at] not in "]}":

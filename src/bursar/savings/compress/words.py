@@ -1,37 +1,74 @@
-"""Read a question and the words of sentences: what is asked for, and which words of a text speak of it."""
+"""Read a question and the words of sentences: what is asked for, and what kind of word each is."""
 
 import re
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Final, NamedTuple
 
-WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|\n")
+WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?|\n")
+TERMS_MAX: Final = 48
+"""Distinct words of a question that are looked for: of a long one, the last."""
 
 STOP_WORDS: Final = frozenset(
-    (
-        "a an the and or but if of in on at to for from by with as into about than then so is are was were be been being am do does did "
-        "has have had having it its he him his she her hers they them their we our you your i me my this that these those there here "
-        "who whom whose what which when where why how many much can could will would shall should may might must not no s t also "
-        "during after before between over under up down out off all any some each most more other such only own same too very just"
-    ).split()
+    WORD.findall(
+        "a an the and or but if of in on at to for from by with as into about than then so is are was "
+        "were be been being am do does did has have had having it its he him his she her hers they them "
+        "their we our you your i me my this that these those there here who whom whose what which when "
+        "where why how many much can could will would shall should may might must not no s t also during "
+        "after before between over under up down out off all any some each most more other such only own "
+        "same too very just"
+    )
 )
-MONTHS: Final = frozenset(
-    "january february march april may june july august september october november december".split()
+_MONTHS: Final = frozenset(
+    WORD.findall("january february march april may june july august september october november december")
 )
-NUMBER_WORDS: Final = frozenset(
-    (
-        "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen "
-        "twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion dozen first second third fourth "
-        "fifth sixth seventh eighth ninth tenth once twice half"
-    ).split()
+_NUMBERS: Final = frozenset(
+    WORD.findall(
+        "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred "
+        "thousand million billion dozen first second third fourth fifth sixth seventh eighth ninth tenth "
+        "once twice half"
+    )
 )
-PRONOUNS: Final = frozenset("he she it they his her its their this these those such him them".split())
-PLACE_WORDS: Final = frozenset(
-    (
-        "city town village county state country island river north south east west northern southern eastern western "
-        "coast region province district capital located border near street valley mountain lake sea"
-    ).split()
+_PRONOUNS: Final = frozenset(WORD.findall("he she it they his her its their this these those such him them"))
+_PLACES: Final = frozenset(
+    WORD.findall(
+        "city town village county state country island river north south east west northern southern "
+        "eastern western coast region province district capital located border near street valley "
+        "mountain lake sea"
+    )
 )
-BECAUSE_WORDS: Final = frozenset("because since due reason therefore thus cause caused causes result so order means purpose".split())
+_REASONS: Final = frozenset(
+    WORD.findall("because since due reason therefore thus cause caused causes result so order means purpose")
+)
+
+
+class Flag(IntFlag):
+    """Say of what kind a word is."""
+
+    capital = 1
+    digits = 2
+    year = 4
+    month = 8
+    number = 16
+    place = 32
+    reason = 64
+    pronoun = 128
+    plain = 256
+    by = 512
+
+
+_FLAGS: Final = (
+    (Flag.month, _MONTHS),
+    (Flag.number, _NUMBERS),
+    (Flag.place, _PLACES),
+    (Flag.reason, _REASONS),
+    (Flag.pronoun, _PRONOUNS),
+    (Flag.plain, STOP_WORDS),
+    (Flag.by, frozenset(("by",))),
+)
+_OF_WORD: Final = {
+    word: sum(int(flag) for flag, words in _FLAGS if word in words) for _, words in _FLAGS for word in words
+}
 
 
 class Asks(IntEnum):
@@ -46,12 +83,24 @@ class Asks(IntEnum):
 
 
 _ASKS: Final = (
-    (Asks.number, re.compile(r"\bhow (?:many|much|long|old|far|tall|big|large|high|often|deep|fast|wide)\b|\b(?:percentage|number) of\b")),
-    (Asks.when, re.compile(r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|century|decade|time)\b|\bhow (?:recently|long ago)\b")),
-    (Asks.who, re.compile(r"\bwho(?:m|se|'s)?\b|\bname of the (?:singer|actor|actress|author|person|man|woman)\b")),
-    (Asks.where, re.compile(r"\bwhere\b|\b(?:what|which) (?:city|country|state|county|place|town|continent|region|island|river)\b")),
-    (Asks.why, re.compile(r"\bwhy\b|\bhow (?:do|does|did|is|are|was|were|can|to|come)\b|\bwhat (?:cause[sd]?|purpose|reason)\b")),
-)  # fmt: skip
+    (
+        Asks.number,
+        r"\bhow (?:many|much|long|old|far|tall|big|large|high|often|deep|fast|wide)\b|\b(?:percentage|number) of\b",
+    ),
+    (
+        Asks.when,
+        r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|century|decade|time)\b|\bhow (?:recently|long ago)\b",
+    ),
+    (Asks.who, r"\bwho(?:m|se|'s)?\b|\bname of the (?:singer|actor|actress|author|person|man|woman)\b"),
+    (
+        Asks.where,
+        r"\bwhere\b|\b(?:what|which) (?:city|country|state|county|place|town|continent|region|island|river)\b",
+    ),
+    (
+        Asks.why,
+        r"\bwhy\b|\bhow (?:do|does|did|is|are|was|were|can|to|come)\b|\bwhat (?:cause[sd]?|purpose|reason)\b",
+    ),
+)
 
 
 class Question(NamedTuple):
@@ -65,16 +114,25 @@ class Question(NamedTuple):
 def read_question(text: str) -> Question:
     """Read a question. One without a word that means something has its stop words for terms."""
     lowered = text.lower()
-    words = [word for word in WORD.findall(lowered) if word != "\n"]
-    stems = tuple(stem(word) for word in words)
+    words = [word for word in WORD.findall(lowered) if word != "\n"][-4 * TERMS_MAX :]
+    stems = [stem(word) for word in words]
     meant = dict.fromkeys(stem(word) for word in words if word not in STOP_WORDS)
-    asks = next((kind for kind, pattern in _ASKS if pattern.search(lowered)), Asks.other)
-    return Question(stems, tuple(meant) or tuple(dict.fromkeys(stems)), asks)
+    asks = next((kind for kind, pattern in _ASKS if re.search(pattern, lowered)), Asks.other)
+    return Question(tuple(stems), (tuple(meant) or tuple(dict.fromkeys(stems)))[-TERMS_MAX:], asks)
+
+
+def flags(word: str, lowered: str) -> int:
+    """Return what kind of word it is, as the sum of its flags."""
+    if word[0].isdigit():
+        return (
+            Flag.digits | Flag.year if len(word) == 4 and word.isdecimal() and "1000" <= word < "2100" else Flag.digits
+        )
+    return _OF_WORD.get(lowered, 0) | (Flag.capital if word[0] != lowered[0] else 0)
 
 
 def stem(word: str) -> str:
     """Return what a lowered English word has in common with its other forms: plural, past, -ing, genitive."""
-    if word.endswith(("'s", "’s")):
+    if word.endswith(("'s", "\u2019s")):
         word = word[:-2]
     size = len(word)
     if size > 4 and word.endswith("ies"):

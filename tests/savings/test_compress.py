@@ -1,0 +1,156 @@
+"""Compression keeps what the question needs, within its budget, and says exactly what it took out."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bursar.core.errors import ConfigError
+from bursar.savings.compress.compress import compress, estimate
+from bursar.savings.compress.edits import compose, replay
+from bursar.savings.compress.prompt import Budget, Removal
+from bursar.wires.parts import Kind, Part
+
+PAGES = """Document [1](Title: Eiffel Tower) The Eiffel Tower is a lattice tower in Paris. It was completed in 1889 for
+the World's Fair. Its lifts carry seven million visitors a year.
+Document [2](Title: Tower Bridge) Tower Bridge crosses the Thames in London. It was opened in 1894 by the Prince of
+Wales. Its bascules are raised about 800 times a year.
+Document [3](Title: Brooklyn Bridge) The Brooklyn Bridge spans the East River in New York. It was designed by John A.
+Roebling. Its towers are of limestone and granite."""
+
+WORDS = st.sampled_from(
+    ["the", "tower", "opened", "in", "1894", "by", "Roebling,", "not", "Paris.", "Why?", "It\n", "\n\n{", "}", "```", "[1]", "-", "é", "汉。", "…"]
+)
+TEXTS = st.one_of(st.lists(WORDS, max_size=60).map(" ".join), st.text(max_size=80), st.just(PAGES))
+PARTS = st.lists(
+    st.builds(Part, TEXTS, st.sampled_from(Kind), path=st.sampled_from([(), ("m", 1)]), protected=st.booleans()),
+    max_size=8,
+)
+BUDGETS = st.one_of(
+    st.builds(Budget, ratio=st.sampled_from([1.0, 1.5, 2.0, 4.0, 20.0])),
+    st.builds(Budget, tokens=st.integers(0, 80)),
+    st.builds(Budget, by_kind=st.dictionaries(st.sampled_from(Kind), st.integers(0, 60))),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("when was the Eiffel Tower completed", "1889"),
+        ("who designed the brooklyn bridge", "Roebling"),
+        ("how often are the bascules of tower bridge raised", "800 times"),
+    ],
+)
+def test_the_sentence_that_answers_stays_in_a_quarter_of_the_tokens(question: str, answer: str) -> None:
+    found = compress([Part(PAGES, Kind.retrieved)], question, Budget(ratio=4))
+    assert answer in found.texts[0]
+    assert found.tokens_after <= found.tokens_before / 4
+
+
+@settings(max_examples=150)
+@given(PARTS, st.sampled_from(["", "when was it opened", "who? not Paris"]), BUDGETS)
+def test_what_was_done_is_exactly_what_is_said(parts: list[Part], question: str, budget: Budget) -> None:
+    found = compress(parts, question, budget)
+    assert found == compress(parts, question, budget)
+    assert found.texts == replay([part.text for part in parts], found.removals)
+    assert found.tokens_after == sum(map(estimate, found.texts)) <= found.tokens_before
+    assert all(left.end <= right.start for left, right in pairwise(found.removals) if left.part == right.part)
+    for part, text in zip(parts, found.texts, strict=True):
+        if part.protected or part.kind in (Kind.user, Kind.system, Kind.tools):
+            assert text == part.text
+        assert not part.path or text or not part.text
+        text.encode()
+
+
+@settings(max_examples=100)
+@given(PARTS, st.integers(0, 80))
+def test_what_was_compressed_to_a_number_of_tokens_is_left_alone_the_next_time(parts: list[Part], tokens: int) -> None:
+    once = compress(parts, "when was it opened", Budget(tokens=tokens))
+    again = [
+        Part(text, part.kind, part.path, protected=part.protected) for part, text in zip(parts, once.texts, strict=True)
+    ]
+    assert compress(again, "when was it opened", Budget(tokens=tokens)).texts == once.texts
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=12) | st.dictionaries(st.text(max_size=4), inner, max_size=12),
+    max_leaves=40,
+).filter(lambda value: isinstance(value, list | dict))
+
+
+@settings(max_examples=100)
+@given(JSON, st.sampled_from([None, 1]), st.sampled_from([2.0, 10.0]))
+def test_json_stays_json_and_loses_whole_elements_alone(value: object, indent: int | None, ratio: float) -> None:
+    text = json.dumps(value, indent=indent)
+    left = json.loads(compress([Part(text, Kind.retrieved)], "what is it", Budget(ratio=ratio)).texts[0])
+    assert type(left) is type(value)
+
+
+def test_records_that_answer_stay_among_many() -> None:
+    records = [
+        {"id": number, "city": city, "opened": 1880 + number}
+        for number, city in enumerate(["Oslo", "Bern", "Rome"] * 8)
+    ]
+    records[13]["city"] = "Lisbon"
+    found = compress([Part(json.dumps(records), Kind.retrieved)], "when was Lisbon opened", Budget(ratio=8))
+    assert {"id": 13, "city": "Lisbon", "opened": 1893} in json.loads(found.texts[0])
+    assert found.tokens_after <= found.tokens_before / 8
+
+
+def test_code_stays_whatever_the_budget() -> None:
+    code = "```python\nif not ready:\n    stop()  # now. Never later.\n```\n"
+    text = "Some words about the weather. More of them follow here.\n" + code + "And a last remark on rain."
+    assert compress([Part(text, Kind.retrieved)], "stop", Budget(tokens=0)).texts == (code,)
+
+
+def test_turns_that_are_recent_stay_whole_and_older_ones_keep_what_matters() -> None:
+    older = "We spoke about lunch. The key of the safe is under the mat. It rained all day and nobody came."
+    turns = [Part(older, Kind.history, ("m", n)) for n in range(2)] + [
+        Part(older, Kind.history, ("m", n)) for n in range(2, 6)
+    ]
+    found = compress([*turns, Part("Where is the key?", Kind.user)], "", Budget(ratio=1.3))
+    assert found.texts[2:6] == (older,) * 4
+    assert found.tokens_after < found.tokens_before
+
+
+@pytest.mark.parametrize(
+    ("budget", "name"),
+    [
+        (Budget(ratio=0.5), "ratio"),
+        (Budget(ratio=float("nan")), "ratio"),
+        (Budget(tokens=-1), "tokens"),
+        (Budget(ratio=2, tokens=5), "ratio or tokens"),
+        (Budget(by_kind={Kind.history: -2}), "by_kind.history"),
+    ],
+)
+def test_a_budget_that_is_none_is_refused_by_name(budget: Budget, name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        compress([], "", budget)
+
+
+def spans(size: int) -> st.SearchStrategy[list[Removal]]:
+    """Draw removals of a text that do not overlap."""
+    edges = st.lists(st.integers(0, size), max_size=8).map(sorted)
+    return st.builds(
+        lambda places, texts: [
+            Removal(0, a, b, texts[a % 4], "") for a, b in zip(places[::2], places[1::2], strict=False)
+        ],
+        edges,
+        st.tuples(*[st.sampled_from(["", "x", "yz"])] * 4),
+    )
+
+
+@given(st.data(), st.text("abcdef", max_size=12))
+def test_two_rounds_of_changes_are_one(data: st.DataObject, text: str) -> None:
+    first = data.draw(spans(len(text)))
+    (between,) = replay([text], first)
+    second = data.draw(spans(len(between)))
+    assert replay([text], compose(first, second)) == replay([between], second)
+
+
+def test_removals_that_do_not_fit_their_text_are_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        replay(["abc"], [Removal(0, 0, 2, "", ""), Removal(0, 1, 3, "", "")])
