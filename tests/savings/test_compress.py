@@ -20,9 +20,8 @@ Wales. Its bascules are raised about 800 times a year.
 Document [3](Title: Brooklyn Bridge) The Brooklyn Bridge spans the East River in New York. It was designed by John A.
 Roebling. Its towers are of limestone and granite."""
 
-WORDS = st.sampled_from(
-    ["the", "tower", "opened", "in", "1894", "by", "Roebling,", "not", "Paris.", "Why?", "It\n", "\n\n{", "}", "```", "[1]", "-", "é", "汉。", "…"]
-)
+PIECES = "the tower/opened/in 1894/by Roebling,/not Paris./Why?/It\n/\n\n{/}/```/[1]/-/é/汉。/…"
+WORDS = st.sampled_from(PIECES.split("/"))
 TEXTS = st.one_of(st.lists(WORDS, max_size=60).map(" ".join), st.text(max_size=80), st.just(PAGES))
 PARTS = st.lists(
     st.builds(Part, TEXTS, st.sampled_from(Kind), path=st.sampled_from([(), ("m", 1)]), protected=st.booleans()),
