@@ -114,6 +114,20 @@ def test_doing_it_again_changes_nothing(parts: list[Part]) -> None:
     assert lossless(again(parts, found), size).texts == found.texts
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n \n\n0",
+        '\u200b[{"a": 1, "b": null, "key": null}, {"a": 2, "b": null, "key": null}]\ufeff\n',
+        "\ufeff```\na   \n\n\n\nb\n```",
+        "one\u200b  \ntwo",
+    ],
+)
+def test_what_was_found_to_change_twice_does_not(text: str) -> None:
+    once = done(text)
+    assert done(*once) == once
+
+
 def blanks_aside(text: str) -> str:
     """Leave out what may change: white space and invisible characters, and escapes that stand for themselves."""
     for escaped in {text[at : at + 6] for at in range(len(text)) if text.startswith("\\u", at)}:

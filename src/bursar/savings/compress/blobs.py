@@ -11,6 +11,7 @@ _BLOB: Final = re.compile(
     r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*;base64,(?P<data>[A-Za-z0-9+/]{96,}={0,2})"
     r"|(?<![\w+/=.-])(?P<bare>(?:[A-Za-z0-9+/]{60,}\n)+[A-Za-z0-9+/]+={0,2}|[A-Za-z0-9+/]{256,}={0,2})(?![\w+/=.-])"
 )
+_LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/]{60}")
 _SIGNATURES: Final = {
     "iVBORw0KGgo": "image/png",
     "/9j/": "image/jpeg",
@@ -35,6 +36,8 @@ class Blobs:
     def find(self, text: str, start: int, end: int, part: int) -> list[tuple[int, int, str]]:
         """Keep each run of base64 between `start` and `end` out: (from, to, what mentions it)."""
         found: list[tuple[int, int, str]] = []
+        if not may_hold(text, start, end):
+            return found
         for match in _BLOB.finditer(text, start, end):
             data = match["data"] or match["bare"]
             if match["data"] is not None or _is_blob(data):
@@ -71,6 +74,11 @@ class Blobs:
         if isinstance(value, dict):
             return {key: self.keep_out_of(each, part) for key, each in value.items()}
         return value
+
+
+def may_hold(text: str, start: int, end: int) -> bool:
+    """Tell whether there may be anything to keep out between `start` and `end`."""
+    return _LONG_RUN.search(text, start, end) is not None
 
 
 def put_back(text: str, handles: Iterable[Handle]) -> str:

@@ -10,14 +10,16 @@ import msgspec
 
 from bursar.savings.compress.columns import Row
 from bursar.savings.compress.json_text import NotPlain, Value, read
-from bursar.savings.compress.spacing import looks_like_code
+from bursar.savings.compress.spacing import INVISIBLE, looks_like_code
 from bursar.savings.compress.table_text import NoTable, read_table
 
 _FENCE: Final = re.compile(r"^( {0,3}|\t)(`{3,}|~{3,})([^\n`]*)\n(?:(.*?)\n)??\1\2[ \t]*$", re.MULTILINE | re.DOTALL)
 _OPEN_FENCE: Final = re.compile(r"^[ \t]*(?:`{3,}|~{3,})", re.MULTILINE)
-_JSON: Final = re.compile(r"(?:(?<![^\n])[ \t]*|(?<=:) )(?=\{[ \t\r\n]*[\"}]|\[[ \t\r\n]*[\[{\"\-0-9tfn])")
-_TABLE: Final = re.compile(r"(?<![^\n])\[(?:table [0-9]+: )?[0-9]+ (?:rows|lines|keys)\]")
-_REST: Final = re.compile(r"[ \t]*(?:\r?\n|$)")
+_BRACKET: Final = re.compile(r"[\[{]")
+_JSON: Final = re.compile(r"\{[ \t\r\n]*[\"}]|\[[ \t\r\n]*[\[{\"\-0-9tfn]")
+_TABLE: Final = re.compile(r"\[(?:table [0-9]+: )?[0-9]+ (?:rows|lines|keys)\]")
+_REST: Final = re.compile(rf"(?:[ \t]|{INVISIBLE.pattern})*(?:\r?\n|$)")
+_INDENT_MAX: Final = 64
 _CHARACTERS_MIN: Final = 24  # a shorter value is not worth a look
 
 
@@ -44,6 +46,9 @@ class Piece(msgspec.Struct, frozen=True):
 def pieces(text: str) -> Iterator[Piece]:
     """Divide a text into its pieces, in order and without a gap."""
     at = 0
+    if "```" not in text and "~~~" not in text:
+        yield from _unfenced(text, 0, len(text))
+        return
     for fence in _FENCE.finditer(text):
         yield from _unfenced(text, at, fence.start())
         yield _fenced(fence)
@@ -93,9 +98,16 @@ def _values(text: str, start: int, end: int) -> Iterator[Piece]:
 
 
 def _next(text: str, at: int, end: int) -> int | None:
-    places = [match.end() for match in (_JSON.search(text, at, end),) if match]
-    places += [match.start() for match in (_TABLE.search(text, at, end),) if match]
-    return min(places, default=None)
+    """Find the next bracket that begins a line, or follows a colon, and may begin a value."""
+    for match in _BRACKET.finditer(text, at, end):
+        begin = match.start()
+        before = text[max(0, begin - _INDENT_MAX) : begin]
+        seen = INVISIBLE.sub("", before)
+        bare = seen.rstrip(" \t")
+        begins = (not bare and len(before) < _INDENT_MAX) or bare.endswith("\n") or seen.endswith(": ")
+        if begins and (_JSON.match(text, begin, end) or _TABLE.match(text, begin, end)):
+            return begin
+    return None
 
 
 def _value(text: str, start: int, end: int) -> Piece | None:
@@ -120,6 +132,8 @@ def _failed_after(text: str, start: int, end: int) -> int:
 
 
 def _table(text: str, start: int, end: int) -> Piece | None:
+    if _TABLE.match(text, start) is None:
+        return None
     try:
         found = read_table(text, start)
     except NoTable:

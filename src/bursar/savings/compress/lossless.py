@@ -6,12 +6,13 @@ ever becomes longer.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias, cast
 
 import msgspec
 
-from bursar.savings.compress.blobs import Blobs, mentions
+from bursar.savings.compress.blobs import Blobs, may_hold, mentions
 from bursar.savings.compress.columns import Row
 from bursar.savings.compress.document import shortest
 from bursar.savings.compress.finding import Piece, Stuff, pieces
@@ -34,8 +35,8 @@ _HALF: Final = re.compile("[\ud800-\udfff]")
 def lossless(parts: Sequence[Part], count: Count, means: frozenset[Means] = ALL) -> Compressed:
     """Make a prompt shorter without loss; `count` gives the tokens of a text, `means` what may be done.
 
-    The result is the same for the same parts, and that of its own result is itself. What becomes of a part hangs on those
-    before it alone, so a prompt that grows keeps its beginning, and a provider's cache its use.
+    The result is the same for the same parts, and that of its own result is itself. What becomes of a part hangs
+    on those before it alone, so a prompt that grows keeps its beginning, and a provider's cache its use.
     """
     stage = _Stage(count, means)
     texts = tuple([stage.part(number, part) for number, part in enumerate(parts)])
@@ -55,7 +56,7 @@ class _Stage:
     """Go through the parts in order, remembering what was said."""
 
     def __init__(self, count: Count, means: frozenset[Means]) -> None:
-        self.count = count
+        self.count = _remembering(count)
         self.means = means
         self.blobs = Blobs()
         self.said = Said()
@@ -134,14 +135,16 @@ class _Stage:
             yield Removal(number, 0, len(text), compact, Means.compact)
 
     def _json(self, number: int, text: str, piece: Piece, *, tabular: bool) -> Iterator[Removal]:
-        value = self.blobs.keep_out_of(piece.value, number) if Means.blob in self.means else piece.value
+        value = piece.value
+        if Means.blob in self.means and may_hold(text, piece.start, piece.end):
+            value = self.blobs.keep_out_of(value, number)
         if piece.stuff is Stuff.lines:
             written = _lines(value)
-            meant = _lines(piece.value)
+            meant = written if value is piece.value else _lines(piece.value)
             forms = [(written, Means.lines), (table(cast("list[Row]", value), self.count, "lines"), Means.lines)]
         else:
             written = write(value)
-            meant = write(piece.value)
+            meant = written if value is piece.value else write(piece.value)
             forms = [(written, Means.compact), (shortest(value, self.count) if tabular else None, Means.table)]
         allowed = [(new, means) for new, means in forms if new is not None and (tabular or new == written)]
         new, means = min(allowed, key=lambda each: self.count(each[0]))
@@ -161,12 +164,14 @@ class _Stage:
 
     def _paragraphs(self, number: int, text: str, piece: Piece, edits: Sequence[Removal]) -> Iterator[Removal]:
         """Find paragraphs of prose that an earlier part has."""
+        starts = [each.start for each in edits]
         for paragraph in _PARAGRAPH.finditer(text, piece.start, piece.end):
             start = paragraph.start()
             end = start + len(paragraph[0].rstrip())
             if end - start < CHARACTERS_MIN:
                 continue
-            cleaned = _sent(text, [each for each in edits if start <= each.start and each.end <= end], start, end)
+            within = edits[bisect_left(starts, start) : bisect_left(starts, end)]
+            cleaned = _sent(text, within, start, end)
             reference = self.said.paragraph(cleaned)
             if reference is not None and self.count(reference) < self.count(cleaned):
                 yield Removal(number, start, end, reference, Means.repeat)
@@ -177,6 +182,18 @@ class _Stage:
             return []
         found = self.blobs.find(text, piece.start, piece.end, number)
         return [Removal(number, start, end, mention, Means.blob) for start, end, mention in found]
+
+
+def _remembering(count: Count) -> Count:
+    """Count each text once."""
+    counted: dict[str, int] = {}
+
+    def counting(text: str) -> int:
+        if text not in counted:
+            counted[text] = count(text)
+        return counted[text]
+
+    return counting
 
 
 def _lines(value: Value) -> str:

@@ -4,33 +4,48 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-_INVISIBLE: Final = re.compile(
-    # Between letters of Lao, Thai, Tibetan, Burmese and Khmer they tell where a word ends.
-    r"(?<![\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff])[\u200b\u2060\ufeff\u00ad]+(?![\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff])"
-)
-_TRAILING: Final = re.compile(r"(?<=\S)(?:[ \t]*\t[ \t]*| | {3,})(?=\r?\n)")  # two blanks break a line of Markdown
-_BLANK_LINES: Final = re.compile(r"(?<=\n)(?:[ \t]*\r?\n){2,}(?=[^\n])|(?<=\n)[ \t]+(?=\r?\n)")
+INVISIBLE: Final = re.compile(r"[\u200b\u2060\ufeff\u00ad]+")
+_UNSPACED: Final = re.compile(r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff]")
+"""Letters of Lao, Thai, Tibetan, Burmese and Khmer: between them an invisible character tells where a word ends."""
+
+_FENCES: Final = ("`", "~")  # what begins with one in plain sight is code
+_TRAILING: Final = re.compile(r"[ \t]+(?=\r?\n)")
+_MARKDOWN_BREAK: Final = "  "
+_BLANK_LINES: Final = re.compile(r"\n((?:[ \t]*\r?\n){2,})(?=[^\n])")
 _WIDE: Final = re.compile(r"(?<=[^\s]) {2,}(?=[^\s])")
 _LINE: Final = re.compile(r"[^\n]+")
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _FLOWING_WORDS: Final = 8
-_CODE: Final = re.compile(
-    r"^(?:[ \t]*(?:def |class |import |from \S+ import|#include|function |const |let |var |public |private |package "
-    r"|fn |use |func |async |return |if \(|for \(|while \(|diff --git|@@ -|--- |\+\+\+ |<\?|#!|-----BEGIN |[0-9]+\t)"
-    r"|\t|[^\n]*[|>][-+]?$|[^\n]*[{};\\]$)",
-    re.MULTILINE,
+_CODE_STARTS: Final = (
+    *(
+        "def ",
+        "class ",
+        "import ",
+        "#include",
+        "function ",
+        "const ",
+        "let ",
+        "var ",
+        "public ",
+        "private ",
+        "package ",
+    ),
+    *("fn ", "use ", "func ", "async ", "return ", "if (", "for (", "while (", "diff --git", "@@ -", "--- ", "+++ "),
+    *("<?", "#!", "-----BEGIN "),
 )
+_CODE_ENDS: Final = ("{", "}", ";", "\\", "|", ">", "|-", ">-", "|+", ">+")
+_NUMBERED: Final = re.compile(r"[0-9]+\t|from \S+ import")
 _STRUCTURE: Final = frozenset("|{}<>=\\`\t")
 
 
 def spaces(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
     """Find what may go from prose between `start` and `end`: (from, to, what is to stand there), in order and apart."""
-    found = [(match.start(), match.end(), "") for match in _INVISIBLE.finditer(text, start, end)]
-    found += [(match.start(), match.end(), "") for match in _TRAILING.finditer(text, start, end)]
+    found = [(match.start(), match.end(), "") for match in INVISIBLE.finditer(text, start, end) if _is_idle(match)]
     found += [_blank(match) for match in _BLANK_LINES.finditer(text, start, end)]
+    found += [(match.start(), match.end(), "") for match in _TRAILING.finditer(text, start, end) if _is_trailing(match)]
     found += list(_wide(text, start, end))
     last = start
-    for each in sorted(found):
+    for each in sorted(found, key=lambda each: (each[0], -each[1])):
         if each[0] >= last:
             yield each
             last = each[1]
@@ -38,17 +53,32 @@ def spaces(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
 
 def looks_like_code(text: str, start: int, end: int) -> bool:
     """Tell whether any line between `start` and `end` looks like code, a patch or a block of YAML."""
-    return _CODE.search(text, start, end) is not None
+    for line in text[start:end].split("\n"):
+        bare = line.strip()
+        if bare.endswith(_CODE_ENDS) or bare.startswith(_CODE_STARTS) or line.startswith("\t") or _NUMBERED.match(bare):
+            return True
+    return False
 
 
 def meaning(text: str) -> list[str]:
     """Return the lines as they read when white space and invisible characters do not count, except indents."""
-    lines = [line.rstrip() for line in _INVISIBLE.sub("", text).split("\n")]
+    lines = [line.rstrip() for line in INVISIBLE.sub("", text).split("\n")]
     return [line[: len(line) - len(line.lstrip())] + " ".join(line.split()) for line in lines if line]
 
 
+def _is_idle(match: re.Match[str]) -> bool:
+    around = match.string[max(0, match.start() - 1) : match.start()] + match.string[match.end() : match.end() + 1]
+    return _UNSPACED.search(around) is None and around[-1:] not in _FENCES
+
+
+def _is_trailing(match: re.Match[str]) -> bool:
+    """Tell blanks at a line's end from the two that break a line of Markdown."""
+    behind = match.string[max(0, match.start() - 1) : match.start()]
+    return behind in ("", "\n") or match[0] != _MARKDOWN_BREAK
+
+
 def _blank(match: re.Match[str]) -> tuple[int, int, str]:
-    return match.start(), match.end(), "\n" if "\n" in match[0] else ""
+    return match.start(1), match.end(), "\n"
 
 
 def _wide(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
