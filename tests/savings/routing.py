@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bursar.savings.route.choice import Asked, Choice, Nobody, Option, Target
 from bursar.savings.route.flow import Answer, Flow, Wish
+from bursar.savings.route.policy import Policy
 from bursar.savings.route.predictor import Exchange
 
 SMALL = Option("small", 150_000_000, 600_000_000, output_tokens=200, context_tokens=16_000)
@@ -20,6 +21,9 @@ class Knows:
     def __init__(self, chances: dict[str, float], exchange: Exchange | None = None) -> None:
         self._chances = chances
         self._exchange = exchange or Exchange(0.0, promised=True, why="kept on 100 labels")
+
+    def predictor(self, policy: Policy, options: Sequence[Option]) -> "Knows":
+        return self
 
     def chances(self, asked: Asked, options: Sequence[Option]) -> tuple[float, ...]:
         return tuple(self._chances[option.model] for option in options)

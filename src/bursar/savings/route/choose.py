@@ -12,7 +12,7 @@ from bursar.core.money import NANO_PER_USD, Money, nano_to_usd
 from bursar.savings.route.able import Able, able
 from bursar.savings.route.choice import Asked, Choice, How, Nobody, Option
 from bursar.savings.route.policy import QUALITY_PERCENT, By, Policy
-from bursar.savings.route.predictor import Corrections, Exchange, Predictor
+from bursar.savings.route.predictor import Corrections, Exchange, Predictor, Teaching
 from bursar.savings.route.rules import matches, said
 
 NO_CORRECTIONS: Final[Corrections] = {}
@@ -36,7 +36,7 @@ class _Seen(msgspec.Struct, frozen=True):
     cost_nano: Money
 
 
-def prepare(policy: Policy, options: Sequence[Option], predictor: Predictor | None = None) -> Route:
+def prepare(policy: Policy, options: Sequence[Option], teaching: Teaching | None = None) -> Route:
     """Make a policy ready: put its options in its order and calibrate what is to be promised at their prices.
 
     Raises `ConfigError` where an option is missing, or the router knows nothing of a model.
@@ -46,10 +46,11 @@ def prepare(policy: Policy, options: Sequence[Option], predictor: Predictor | No
     if missing:
         raise ConfigError(f"routes.{policy.name}.models: nothing is known of {', '.join(missing)}")
     ordered = tuple(by_name[model] for model in policy.models)
-    if policy.by is not By.learned or predictor is None:
-        if policy.by is By.learned:
-            raise ConfigError(f'routes.{policy.name}.router: expected a router, for by = "learned"')
+    if policy.by is not By.learned:
         return Route(policy, ordered)
+    if teaching is None:
+        raise ConfigError(f'routes.{policy.name}.router: expected a router, for by = "learned"')
+    predictor = teaching.predictor(policy, ordered)
     strange = predictor.knows(policy.models)
     if strange:
         raise ConfigError(

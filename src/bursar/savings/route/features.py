@@ -5,18 +5,27 @@ as log2(1 + n), so that the tenth number says less than the first.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from math import log2
 from typing import Final
+from zlib import crc32
+
+import msgspec
 
 from bursar.savings.route.words import words_of
 
 EXCERPT_CHARS: Final = 3_000
 """How much of a long text is read word by word: two thirds from its start, one from its end, where questions stand."""
 
+BUCKETS: Final = 16_384
+"""How many the words and pairs of words of a question are spread over."""
+
 _OPTION: Final = re.compile(r"(?:^|\n)\s*\(?([A-Ja-j])[.)]\s+([^\n]*)")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:[\u2019'][a-z]+)?")
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
+_MARKED: Final = re.compile(r"[a-z]+|\d+")
 _SYMBOLS: Final = re.compile("[=^+*/<>|\u00b0\u00d7\u00f7\u03c0\u2190-\u22ff]")
 _ONSETS: Final = ("what", "which", "who", "when", "where", "why", "how")
 _SETS: Final[dict[str, frozenset[str]]] = {
@@ -41,6 +50,12 @@ _SETS: Final[dict[str, frozenset[str]]] = {
     "asks_prove": words_of("prove explain why derive evaluate compute calculate find determine solve show"),
     "views": words_of("best most likely primarily mainly generally according following true correct statement"),
 }
+
+_KINDS: Final[dict[str, tuple[str, ...]]] = {
+    word: tuple(name for name, words in _SETS.items() if word in words)
+    for word in frozenset[str]().union(*_SETS.values())
+}
+"""Which sets a word belongs to."""
 
 NAMES: Final = (
     "characters",
@@ -71,7 +86,7 @@ NAMES: Final = (
     *_SETS,
     *_ONSETS,
 )
-"""What `features` gives, in its order."""
+"""What is measured of a text, in the order of its figures."""
 
 
 def excerpt(text: str) -> str:
@@ -82,26 +97,44 @@ def excerpt(text: str) -> str:
     return f"{text[: EXCERPT_CHARS - tail]}\n{text[-tail:]}"
 
 
-def features(text: str) -> list[float]:
-    """Return what a text shows, one figure a name of `NAMES`."""
+class Look(msgspec.Struct, frozen=True):
+    """Hold what is seen in a text: a figure a name of `NAMES`, the question without its lettered answers, its marks."""
+
+    figures: list[float]
+    question: str
+    marks: list[int]
+
+
+def look(text: str) -> Look:
+    """Return what a text shows."""
     read = excerpt(text)
     words = [word.lower() for word in _WORD.findall(read)]
     options = [content for _, content in _OPTION.findall(read)]
     if len(options) < 2:
         options = []
-    stem = read[: _first_option(read)] if options else read
-    found = set(words)
-    counts = {name: sum(word in kind for word in words) for name, kind in _SETS.items()}
-    stem_words = _WORD.findall(stem.lower())
-    onset = next((word for word in stem_words if word in _ONSETS), "")
-    return [
+    question = read[: _first_option(read)] if options else read
+    asked = _MARKED.findall(question.lower())
+    onset = next((word for word in asked if word in _ONSETS), "")
+    counts = Counter(kind for word in words for kind in _KINDS.get(word, ()))
+    figures = [
         *_sizes(text, read, words),
         *_signs(text, read),
-        *_choices(options, stem),
-        len(found) / max(1, len(words)),
-        *(_log(count) for count in counts.values()),
+        *_choices(options, question),
+        len(set(words)) / max(1, len(words)),
+        *(_log(counts[name]) for name in _SETS),
         *(float(word == onset) for word in _ONSETS),
     ]
+    return Look(figures, question, _marks(asked))
+
+
+def _marks(asked: list[str]) -> list[int]:
+    """Return the buckets of a question's words and pairs of words, each once; one counts against where it is negative.
+
+    Bucket `b` is `b + 1` or `-(b + 1)`, so that two that fall together cancel as often as they add up.
+    """
+    pairs = map("_".join, pairwise(asked))
+    hashes = {crc32(mark.encode()) for mark in (*asked, *pairs)}
+    return sorted((each % BUCKETS + 1) * (1 if each >> 31 else -1) for each in hashes)
 
 
 def _log(count: float) -> float:

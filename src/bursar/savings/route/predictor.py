@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from bursar.savings.route.choice import Asked, Option, Target
+from bursar.savings.route.policy import Policy
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -34,6 +35,14 @@ class Predictor(Protocol):
 
     def knows(self, models: Sequence[str]) -> tuple[str, ...]:
         """Name those of the models that it was not taught and cannot place."""
+        ...
+
+
+class Teaching(Protocol):
+    """Hold what was learned, and say it of any models: loaded once, used by many routes."""
+
+    def predictor(self, policy: Policy, options: Sequence[Option]) -> Predictor:
+        """Return what is expected of a policy's models."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""Read the routing sets, and measure routers on them."""

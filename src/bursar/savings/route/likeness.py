@@ -1,0 +1,79 @@
+"""Turn texts into rows of numbers, and say how alike rows are."""
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from bursar.embed.embedder import Embedder
+from bursar.savings.route.features import BUCKETS, look
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+FIGURE_WIDTH: Final = 0.25
+"""How fast texts become unlike as their figures part: exp(-width x mean square distance in spreads)."""
+TOPIC_WIDTH: Final = 5.0
+"""The same for the vectors of questions, by square distance. Both are chosen by cross-validation on 1,500 labels."""
+FIGURE_MAX: Final = 3.0
+"""Spreads from the mean at which a figure stops to count for more."""
+_ROUNDS: Final = 8
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Hold what is seen in texts, a row each: figures, vectors of the questions, and marks of words by bucket."""
+
+    figures: Floats
+    vectors: Floats
+    marks: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+    def rows(self, places: npt.NDArray[np.int64]) -> "Seen":
+        """Return the rows at these places."""
+        return Seen(self.figures[places], self.vectors[places], self.marks[places])
+
+
+def see(texts: Sequence[str], embedder: Embedder) -> Seen:
+    """Look at texts."""
+    looks = [look(text) for text in texts]
+    marks = np.zeros((len(looks), BUCKETS), np.float32)
+    for row, each in enumerate(looks):
+        buckets, signs = marked(each.marks)
+        np.add.at(marks[row], buckets, signs)
+    vectors = embedder.vectors([each.question for each in looks]).astype(np.float64)
+    return Seen(np.array([each.figures for each in looks], np.float64), vectors, marks)
+
+
+def marked(marks: list[int]) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Return the buckets of marks and what each counts, so that long and short questions weigh the same."""
+    held = np.array(marks, np.int64)
+    return np.abs(held) - 1, np.sign(held) / max(1, len(held)) ** 0.5
+
+
+def standard(figures: Floats, means: Floats, spreads: Floats) -> Floats:
+    """Return figures in spreads from the mean, bounded."""
+    return np.clip((figures - means) / spreads, -FIGURE_MAX, FIGURE_MAX)
+
+
+def alike(rows: Floats, others: Floats, width: float) -> Floats:
+    """Return how alike rows are with each of others, 0 to 1, (rows, others)."""
+    distances = (rows * rows).sum(axis=1)[:, None] + (others * others).sum(axis=1) - 2 * rows @ others.T
+    return np.exp(-width * np.maximum(distances, 0))
+
+
+def centres(rows: Floats, count: int, generator: np.random.Generator) -> Floats:
+    """Return the centres of so many groups of rows (k-means): what stands for all of them, and is none of them."""
+    if len(rows) <= count:
+        return rows.copy()
+    found = rows[np.sort(generator.choice(len(rows), count, replace=False))]
+    for _ in range(_ROUNDS):
+        distances = (found * found).sum(axis=1) - 2 * rows @ found.T
+        nearest = distances.argmin(axis=1)
+        sizes = np.bincount(nearest, minlength=count)
+        sums = np.zeros_like(found)
+        np.add.at(sums, nearest, rows)
+        found = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], found)
+    return found

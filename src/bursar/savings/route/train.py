@@ -1,0 +1,99 @@
+"""Make a router of labels: look, fit, check on rows left out, and write down what it was made of."""
+
+from hashlib import sha256
+from typing import Final, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from bursar.embed.embedder import Embedder
+from bursar.savings.route.arrays import packed
+from bursar.savings.route.fit import Fitted, crossed, fit
+from bursar.savings.route.labels import Labels
+from bursar.savings.route.likeness import see
+from bursar.savings.route.router import VERSION, Card, Held, Router
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+HELD_MAX: Final = 3_000
+"""Rows kept to calibrate promises on: an interval of them is a point wide at most."""
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """Hold a router with what it expected of each label that it was not given, (labels, models)."""
+
+    router: Router
+    chances: Floats
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what a card cannot know by itself."""
+
+    trained_on: str
+    trained: str  # the day
+    limits: str
+    licence: str = ""
+    placed: bool = False
+
+
+def train(labels: Labels, embedder: Embedder, about: About, seed: int = 0) -> Trained:
+    """Train a router. The same labels and seed give the same router."""
+    seen = see(labels.prompts, embedder)
+    fitted = fit(seen, labels.scores, seed)
+    chances = crossed(seen, labels.scores, fitted, seed)
+    card = Card(
+        trained_on=about.trained_on,
+        labels=len(labels),
+        labels_sha256=_hashed(labels),
+        trained=about.trained,
+        figures=_figures(labels, chances),
+        limits=about.limits,
+        licence=about.licence,
+    )
+    return Trained(_router(labels, embedder, fitted, chances, card, placed=about.placed), chances)
+
+
+def _router(labels: Labels, embedder: Embedder, fitted: Fitted, chances: Floats, card: Card, *, placed: bool) -> Router:
+    bases = fitted.bases
+    kept = np.linspace(0, len(labels) - 1, min(HELD_MAX, len(labels))).astype(np.int64)
+    means: list[float] = labels.tokens.mean(axis=0).tolist()
+    return Router(
+        version=VERSION,
+        embedder=embedder.name,
+        models=labels.models,
+        placed=placed,
+        means=packed(bases.means),
+        spreads=packed(bases.spreads),
+        landmarks=packed(bases.landmarks),
+        landmark_weights=packed(fitted.landmark_weights),
+        topics=packed(bases.topics),
+        topic_weights=packed(fitted.topic_weights),
+        mark_weights=packed(fitted.mark_weights),
+        biases=packed(fitted.biases),
+        tokens=dict(zip(labels.models, means, strict=True)) if labels.counted else {},
+        held=Held(
+            packed(chances[kept]),
+            packed(labels.scores[kept]),
+            packed(labels.tokens[kept]),
+            packed(labels.prompt_tokens[kept]),
+        ),
+        card=card,
+    )
+
+
+def _figures(labels: Labels, chances: Floats) -> dict[str, float]:
+    """Say how good the expectations are: mean score by model, and by it the mean square they missed by."""
+    figures: dict[str, float] = {}
+    for column, model in enumerate(labels.models):
+        scores = labels.scores[:, column]
+        figures[f"{model} mean score"] = round(float(scores.mean()), 4)
+        figures[f"{model} variance explained"] = round(
+            1 - float(((scores - chances[:, column]) ** 2).mean() / max(float(scores.var()), 1e-9)), 4
+        )
+    return figures
+
+
+def _hashed(labels: Labels) -> str:
+    held = msgspec.json.encode([labels.prompts, labels.models, labels.scores.tolist()])
+    return sha256(held).hexdigest()
