@@ -4,10 +4,10 @@
 
 Tokens are counted with o200k_base. Documents are given as compact JSON, so that taking out white space saves nothing,
 and as what a tool gave back. `compress.tabular_saving_pct` is over all tokens of the sets of rows together; the note
-has each. `compress.worst_pct` is the least saved on any document or text: 0 is no change, less than 0 would be longer. Every
-result is restored and compared. TOON stands beside where `--toon` names a folder in which `npm install
-@toon-format/toon` was run and there is a node: the same documents, in its own words, with the delimiter that it takes
-by itself. How well models read either is not measured here.
+has each. `compress.worst_pct` is the least saved on any document or text: 0 is no change, less than 0 would be longer.
+Every result is restored and compared. TOON stands beside where `--toon` names a folder in which
+`npm install @toon-format/toon` was run and there is a node: the same documents, with the delimiter it takes by itself.
+How well models read either is not measured here. Speed is by the processor's time, on one core.
 """
 
 import json
