@@ -21,6 +21,7 @@ from bursar.core.ids import call_id_from_name
 from bursar.core.usage import Usage
 from bursar.prices import load
 from bursar.prices.charge import charge, total
+from tests.gateway.routed_house import run_routed
 
 NewKey: TypeAlias = Callable[..., str]
 Row: TypeAlias = dict[str, Any]
@@ -338,6 +339,11 @@ targets = ["gemini/gemini-2.5-flash"]
 [models.either]
 targets = ["messages/claude-haiku-4-5", "chat/gpt-4o-mini"]
 """
+
+
+@pytest.fixture(scope="session")
+def routed() -> Iterator[LocalBursar]:
+    yield from run_routed()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A route is asked for by its name: one of its models answers, the record says which and why, the money adds up."""
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -10,105 +9,14 @@ import openai
 import pytest
 from inline_snapshot import snapshot
 
-from bench.harness import LocalBursar, free_port
-from tests.asking import Answer, ask, fetch, wait_booked
-
-ROUTED = """
-[gateway]
-output_cap = 1_000
-
-[providers.sandbox]
-kind = "sandbox"
-
-[providers.dead]
-kind = "openai"
-base_url = "http://127.0.0.1:{dead_port}/v1"
-prices = "openai"
-connect_s = 1.0
-
-[models.small]
-targets = ["sandbox/gpt-4o-mini"]
-images = false
-
-[models.middle]
-targets = ["sandbox/gpt-4.1-mini"]
-tools = false
-
-[models.big]
-targets = ["sandbox/gpt-4o"]
-
-[models.claude]
-targets = ["sandbox/claude-haiku-4-5"]
-
-[models.narrow]
-targets = ["sandbox/gpt-4o-mini"]
-context_tokens = 600
-tools = false
-
-[models.gone]
-targets = ["dead/gpt-4o-mini"]
-retries = 0
-
-[routes.auto]
-by = "rule"
-models = ["small", "middle", "big"]
-rules = [
-    {{ when = {{ words = ["prove"] }}, model = "big" }},
-    {{ when = {{ tags = {{ tier = "gold" }} }}, model = "middle" }},
-    {{ when = {{ tokens_min = 2_000 }}, model = "big" }},
-]
-
-[routes.tight]
-by = "rule"
-models = ["narrow", "middle"]
-rules = [{{ model = "narrow" }}]
-
-[routes.unlucky]
-by = "rule"
-models = ["gone", "big"]
-rules = [{{ model = "gone" }}]
-
-[routes.faithful]
-by = "rule"
-models = ["gone", "big"]
-rules = [{{ model = "gone" }}]
-fall_back = false
-
-[routes.compared]
-by = "rule"
-models = ["small", "big"]
-rules = [{{ model = "small" }}]
-holdout_percent = 50
-"""
-
-
-@pytest.fixture(scope="module")
-def routed() -> Iterator[LocalBursar]:
-    """Run a Bursar with routes."""
-    local = LocalBursar(ROUTED.format(dead_port=free_port()))
-    local.start()
-    yield local
-    assert local.audit().findings == []
-    assert local.stop() == 0, local.last_words()
-    local.remove()
+from bench.harness import LocalBursar
+from tests.asking import ask, fetch
+from tests.gateway.routed_house import call_of, served
 
 
 @pytest.fixture(scope="module")
 def key(routed: LocalBursar) -> str:
     return routed.create_key("routes", "100.00")
-
-
-def call_of(local: LocalBursar, answer: Answer) -> dict[str, Any]:
-    """Return the record of an answer, as the API shows it."""
-    name = answer.headers["x-bursar-call-id"]
-    wait_booked(local, name)
-    return fetch(local, "GET", f"/api/calls/{name}").json()
-
-
-def served(local: LocalBursar, secret: str, text: str = "hi", **options: Any) -> str:
-    answer = ask(local, secret, f"[[output=10]] {text}", **{"model": "auto"} | options)
-    assert answer.status == 200, answer.body
-    return answer.headers["x-bursar-model"]
 
 
 @pytest.mark.parametrize(

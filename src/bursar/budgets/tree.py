@@ -32,6 +32,7 @@ class Exhausted(StrEnum):
 
     refuse = "refuse"
     smaller = "smaller"  # its output cap is lowered as far as the holder's floor
+    cheaper = "cheaper"  # a cheaper model answers, where its route or its model names one
 
 
 class Holder(msgspec.Struct, frozen=True):

@@ -89,12 +89,12 @@ class Calls:
         self._calls_max = settings.calls_max
         self._keys = keys
         self._routes = routes
-        self.routing = Routing(routes, books.clock_us())
         self._books = books
         self._ids = ids
         self.clock_us: Callable[[], int] = books.clock_us
         self.idempotency = Idempotency(settings.idempotency_bytes_max)
-        self.holds = HoldPolicy(settings, books, stats)
+        self.routing = Routing(routes, books.clock_us())
+        self.holds = HoldPolicy(settings, books, stats, self.routing)
         self._sender = Sender(routes, books, self.holds)
         self._guard = Guard(books.control)
         self._recall = Recall(books.control, books.settler.kept)
@@ -184,7 +184,7 @@ class Calls:
 
     def take_settings(self, settings: Settings, routing: Routing) -> None:
         """Go by other settings from the next call on."""
-        self.routing = routing
+        self.routing = self.holds.routing = routing
         self._settings = self.holds.settings = settings
         if self._calls_max:
             self._calls_max = settings.calls_max
@@ -326,8 +326,7 @@ class Calls:
             timeout_us, passage.hurried = headers.timeout_us, True
         passage.deadline_us = call.opened_us + timeout_us
         passage.expires_us = passage.deadline_us + _EXPIRES_AFTER_US
-        route = passage.call.route
-        passage.claim = key.path.find(call.run, call.model, call.tags, "" if route is None else route.model)
+        passage.find_claim()
         return quote
 
     def _conclude(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> tuple[Record, Refusal | None]:
@@ -438,7 +437,7 @@ def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: byte
         tags,
     )
     passage = Passage(wire, call, facts, body, headers.forwarded)
-    passage.as_array = headers.as_array
+    passage.key, passage.as_array = key, headers.as_array
     return passage
 
 

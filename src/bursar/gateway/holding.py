@@ -8,13 +8,14 @@ import msgspec
 from bursar.budgets.budget import overdraft_line
 from bursar.budgets.predict import TOKENS_MAX, OutputPredictor
 from bursar.budgets.tree import Claim, Exhausted, Holds
-from bursar.core.errors import NoMoney
+from bursar.core.errors import BadRequest, NoMoney, Unmetered
 from bursar.core.money import Money
 from bursar.core.records import Attempt, Record, UsageSource
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.config import Settings
 from bursar.gateway.passage import Passage, Wish
-from bursar.gateway.plan import Quote, output_max
+from bursar.gateway.plan import Quote, output_max, quote_plan
+from bursar.gateway.routing import Routing
 from bursar.gateway.settle import estimated_input
 from bursar.gateway.stats import Stats
 from bursar.ledger.chart import Unit
@@ -27,8 +28,9 @@ _PERCENT: Final = 100
 class HoldPolicy:
     """Hold for calls in their budgets, by the most they can use or by what such calls are expected to."""
 
-    def __init__(self, settings: Settings, books: GatewayBooks, stats: Stats) -> None:
+    def __init__(self, settings: Settings, books: GatewayBooks, stats: Stats, routing: Routing) -> None:
         self._stats = stats
+        self.routing = routing
         self.settings = settings
         self._books = books
         self.predictor = OutputPredictor(settings.expected_coverage_ppm)
@@ -60,9 +62,12 @@ class HoldPolicy:
         try:
             await books.hold(passage, _strict(claim, quote))
         except NoMoney as refusal:
-            if claim.exhausted is not Exhausted.smaller:
+            if claim.exhausted is Exhausted.smaller:
+                await self._hold_smaller(passage, quote, refusal)
+            elif claim.exhausted is Exhausted.cheaper:
+                await self._hold_cheaper(passage, quote, refusal)
+            else:
                 raise
-            await self._hold_smaller(passage, quote, refusal)
 
     def raised(self, passage: Passage, quote: Quote, spent: Sequence[Attempt]) -> Wish:
         """Return what a call is to hold for a quote beside what attempts have spent, in the budgets it holds in."""
@@ -134,6 +139,25 @@ class HoldPolicy:
         smaller = msgspec.structs.replace(plan, output_cap=min(cap, plan.output_cap))
         passage.plan, quote.output_tokens = smaller, output_max(facts, smaller)
         await self._books.hold(passage, _strict(passage.claim, quote))
+
+    async def _hold_cheaper(self, passage: Passage, quote: Quote, refusal: NoMoney) -> None:
+        """Have a cheaper model answer that what is left suffices for, the next one first, or refuse the call after all.
+
+        Budgets of the model that is left do not count any more, and those of the other do.
+        """
+        call, before = passage.call, (passage.plan, passage.rules, passage.call, passage.claim, passage.routed)
+        why = f"a budget had no room for {call.route.model if call.route is not None else call.model}"
+        for model in self.routing.cheaper(passage):
+            try:
+                self.routing.take_cheaper(passage, model, why)
+                less = quote_plan(passage.facts, passage.plan, call.opened_us, passage.forwarded, passage.facts_for)
+                if less.cost() < quote.cost():
+                    await self._books.hold(passage, _strict(passage.claim, less))
+                    return
+            except (NoMoney, BadRequest, Unmetered):  # as the model before: the next may do
+                pass
+            passage.plan, passage.rules, passage.call, passage.claim, passage.routed = before
+        raise refusal
 
 
 def quote_cap(quote: Quote, at_most_nano: Money) -> int:

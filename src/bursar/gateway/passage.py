@@ -12,6 +12,7 @@ from bursar.gateway.plan import Plan
 from bursar.gateway.routed import Routed
 from bursar.gateway.routes import Candidate
 from bursar.gateway.rules import USUAL
+from bursar.store.keys import Key
 from bursar.wires.wire import Facts, Wire
 
 
@@ -40,6 +41,7 @@ class Passage:
         "held_nano",
         "holding",
         "hurried",
+        "key",
         "most_nano",
         "out",
         "payable_account",
@@ -62,6 +64,7 @@ class Passage:
         self.facts = facts
         self.body = body
         self.forwarded = forwarded  # header lines for the provider
+        self.key: Key | None = None  # of a call that a gateway's last life left, there is none
         self.as_array = False  # a stream is to be one JSON array
         self.client: Client | None = None  # of a call that a gateway's last life left, there is none
         self.out: Out | None = None  # where a stream goes: its client, or who keeps it on the way
@@ -85,6 +88,14 @@ class Passage:
         self.attempts: list[Attempt] = []
         self.status = CallStatus.ok
         self.record: Record | None = None  # once it is settled
+
+    def find_claim(self) -> None:
+        """Find the budgets the call counts against: those of the model chosen for it, and of the route it names."""
+        call, route, model, chosen = self.call, self.call.route, self.call.model, ""
+        if route is not None and self.routed is not None:
+            model, chosen = (model, route.model) if self.routed.prepared is not None else (route.model, "")
+        assert self.key is not None
+        self.claim = self.key.path.find(call.run, model, call.tags, chosen)
 
     def is_foreign_to(self, candidates: Sequence[Candidate]) -> bool:
         """Tell whether some candidate speaks another protocol than the client."""

@@ -10,7 +10,6 @@ from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus, Route
 from bursar.core.usage import Usage
 from bursar.prices.charge import cost
-from bursar.savings.proof import Arm
 from bursar.savings.route.choice import Asked, Choice
 from bursar.savings.route.choose import Route as Prepared
 
@@ -41,25 +40,24 @@ _UNSEEN: Final = Manner(ANSWER_TOKENS)
 class Routed:
     """Hold a call's choice of model, what it was made from, and the model a saving is told against."""
 
-    __slots__ = ("arm", "asked", "choice", "manners", "prepared", "reference", "reference_name")
+    __slots__ = ("arm", "asked", "choice", "how", "manners", "name", "prepared", "reference", "reference_name")
 
-    def __init__(
-        self, prepared: Prepared, asked: Asked, reference: "tuple[str, Candidate]", manners: Manners = NO_MANNERS
-    ) -> None:
-        self.prepared = prepared
-        self.asked = asked
+    def __init__(self, name: str, reference: "tuple[str, Candidate]", manners: Manners) -> None:
+        self.name = name  # of the route, or of the model whose place was taken
         self.reference_name, self.reference = reference
         self.manners = manners
-        self.arm = ""
+        self.arm = self.how = ""
+        self.asked: Asked | None = None
+        self.prepared: Prepared | None = None
         self.choice: Choice
 
     def recorded(self) -> Route:
         """Return what the record keeps of the choice."""
         choice = self.choice
         return Route(
-            self.prepared.policy.name,
+            self.name,
             choice.model,
-            Arm.holdout if self.arm == Arm.holdout else str(choice.how),
+            self.how or str(choice.how),
             choice.why,
             -1 if choice.quality is None else round(choice.quality * _MILLION),
             -1 if choice.cost_nano is None else choice.cost_nano,

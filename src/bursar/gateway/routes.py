@@ -210,6 +210,11 @@ class Routes:
         models = [(name, model.targets[0][0]) for name, model in self._config.models.items()]
         return models + [(name, "bursar") for name in self.policies]
 
+    def cheaper(self, name: str) -> tuple[str, ...]:
+        """Name the models that may answer in place of one a budget has no room for."""
+        model = self._config.models.get(name)
+        return model.cheaper if model is not None else ()
+
     def model(self, name: str) -> Model:
         """Return what is configured of a model."""
         return self._config.models[name]

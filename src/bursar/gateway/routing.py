@@ -16,7 +16,7 @@ from bursar.gateway.rules import Rules
 from bursar.gateway.translation import translate_call
 from bursar.savings.proof import Arm, arm, unit_of
 from bursar.savings.route.able import able
-from bursar.savings.route.choice import Choice, How, Nobody, Option
+from bursar.savings.route.choice import Asked, Choice, How, Nobody, Option
 from bursar.savings.route.choose import NO_CORRECTIONS, choose, prepare, strengths_of
 from bursar.savings.route.choose import Route as Prepared
 from bursar.savings.route.policy import By, Policy
@@ -27,6 +27,8 @@ from bursar.wires.prefix import prefix_digest
 from bursar.wires.wire import Facts
 
 LEVER: Final = "route"
+CHEAPER: Final = "cheaper"
+"""How a model is chosen because a budget has no room for a dearer one."""
 
 _PPM_PER_PERCENT: Final = 10_000
 
@@ -68,11 +70,50 @@ class Routing:
         strengths = strengths_of(policy, found.options, asked)
         best = max(found.options, key=lambda option: strengths[option.model]).model
         reference = self._routes.find(best, passage.call.protocol)[0]
-        routed = Routed(prepared, asked, (best, reference), self._manners)
-        routed.choice, routed.arm = self._choice(passage, routed)
-        return self.take(passage, routed, output_cap)
+        routed = Routed(policy.name, (best, reference), self._manners)
+        routed.prepared, routed.asked = prepared, asked
+        self._decide(passage, routed, prepared, asked)
+        return self._take(passage, routed, output_cap, fall_back=policy.fall_back)
 
-    def take(self, passage: Passage, routed: Routed, output_cap: int) -> Sequence[Candidate]:
+    def cheaper(self, passage: Passage) -> list[str]:
+        """Name the models that may answer in place of a call's own where a budget has no room for that, in order.
+
+        Of a route these are its able models that are expected to cost less, the dearest first; of a plain model those
+        its `cheaper` names, able as well and in the key's scope.
+        """
+        routed, key = passage.routed, passage.key
+        if routed is None:
+            names = self._routes.cheaper(passage.call.model)
+            if not names or key is None:
+                return []
+            allowed = [name for name in names if key.may_use(name)]
+            options = [self._option(name, passage.call.opened_us) for name in allowed]
+            return [option.model for option in able(asked_of(passage), options).options]
+        assert routed.prepared is not None
+        assert routed.asked is not None
+        asked, options = routed.asked, routed.prepared.options
+        costs = {each.model: each.expected_nano(asked) for each in able(asked, options).options}
+        now_nano = costs.get(routed.choice.model, 0)
+        return sorted((each for each in costs if costs[each] < now_nano), key=lambda each: -costs[each])
+
+    def take_cheaper(self, passage: Passage, model: str, why: str) -> None:
+        """Have a cheaper model answer a call: its plan, its budgets and its record say so from then on.
+
+        Raises `BadRequest` where the call cannot be carried to it.
+        """
+        call, routed = passage.call, passage.routed
+        if routed is None:
+            reference = (call.model, self._routes.find(call.model, call.protocol)[0])
+            taken = Routed(call.model, reference, self._manners)
+        else:
+            taken = Routed(routed.name, (routed.reference_name, routed.reference), routed.manners)
+            taken.arm, taken.prepared, taken.asked = routed.arm, routed.prepared, routed.asked
+        taken.how, taken.choice = CHEAPER, Choice(model, How.only, why)
+        candidates = self._take(passage, taken, passage.plan.output_cap, fall_back=False)
+        passage.plan = msgspec.structs.replace(passage.plan, candidates=candidates)
+        passage.find_claim()
+
+    def _take(self, passage: Passage, routed: Routed, output_cap: int, *, fall_back: bool) -> Sequence[Candidate]:
         """Return the targets of a choice, or of the nearest other that this call can be carried to.
 
         Raises what the last of them refuses, where there is none.
@@ -87,7 +128,7 @@ class Routing:
             if refused is not None:
                 why = f"{choice.why}; then {model}, for {choice.model} cannot be asked: {refused.message}"
                 routed.choice = msgspec.structs.replace(choice, model=model, why=why, quality=None, cost_nano=None)
-            if routed.prepared.policy.fall_back:
+            if fall_back:
                 passage.rules = _with_others(passage.rules, model, choice.others)
             passage.routed = routed
             passage.call = msgspec.structs.replace(passage.call, route=routed.recorded())
@@ -105,19 +146,21 @@ class Routing:
             candidates = translate_call(passage, candidates, output_cap)
         return candidates
 
-    def _choice(self, passage: Passage, routed: Routed) -> tuple[Choice, str]:
-        """Choose for a call, by the arm of what it is a part of; returns the choice and the arm."""
-        policy, asked, unit = routed.prepared.policy, routed.asked, ""
+    def _decide(self, passage: Passage, routed: Routed, prepared: Prepared, asked: Asked) -> None:
+        """Choose for a call, by the arm of what it is a part of."""
+        policy, unit = prepared.policy, ""
         if policy.holdout_percent or policy.explore_percent:
             call = passage.call
             unit = unit_of(call.key_id, call.run, b"" if call.run else prefix_digest(passage.body))
         holdout_ppm = round(policy.holdout_percent * _PPM_PER_PERCENT)
         if holdout_ppm and arm(LEVER, policy.name, unit, holdout_ppm) is Arm.holdout:
             held = f"held out with {policy.holdout_percent:g} % of all, to compare the others with the strongest"
-            return Choice(routed.reference_name, How.only, held), Arm.holdout
-        choice = choose(routed.prepared, asked, unit, self._corrections.get(policy.name, NO_CORRECTIONS))
+            routed.choice, routed.arm = Choice(routed.reference_name, How.only, held), Arm.holdout
+            routed.how = routed.arm
+            return
+        choice = choose(prepared, asked, unit, self._corrections.get(policy.name, NO_CORRECTIONS))
         assert isinstance(choice, Choice)  # some model is able: that was seen before
-        return choice, How.explored if choice.how is How.explored else Arm.treatment
+        routed.choice, routed.arm = choice, How.explored if choice.how is How.explored else Arm.treatment
 
     def _usable(self, prepared: Prepared, passage: Passage, key: Key) -> tuple[Prepared, list[tuple[str, str]]]:
         """Leave out the models that a key may not use, and those with no price for what a call asks for.
