@@ -7,6 +7,7 @@ trees and thrift were chosen by five-fold cross-validation within the training s
 """
 
 import json
+import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from bench.calibrate.boosting import Growth, Trees, grow
 from bench.figures import arguments
-from bench.hard_documents import FILE, Pool, Prompt, build, read_pool, split, text_of
+from bench.hard_documents import FILE, Passage, Pool, Prompt, build, read_pool, split, text_of
 from bursar.embed.embedder import Embedder
 from bursar.embed.table import load as load_table
 from bursar.savings.compress.evidence import OF_PASSAGES, OF_SENTENCES, OF_VECTORS, Text, evidence
@@ -32,8 +33,10 @@ SOURCE: Final = (
 )
 SEED: Final = 20261122
 TRAIN_SHARE: Final = 0.6
+OTHERS_SHARE: Final = 0.4
 GROWTH: Final = Growth(trees=100, depth=4, rate=0.1, l2=20.0)
 WORDS: Final = len(OF_PASSAGES) + len(OF_SENTENCES)
+"""Columns that need no vectors: the first ones."""
 
 
 class Example(NamedTuple):
@@ -67,34 +70,78 @@ def rare(texts: Sequence[str]) -> dict[str, float]:
 
 
 def examples(prompts: Sequence[Prompt], rarity: dict[str, float], embedder: Embedder) -> list[Example]:
-    """Return the evidence of prompts."""
-    return [_example(prompt, rarity, embedder) for prompt in prompts]
+    """Return the evidence of prompts as they are built, and of each once more in another form, drawn by the seed.
+
+    Documents come with titles and without, few and many, in paragraphs and line by line: what is learned from one form
+    alone is wrong of the others.
+    """
+    draw = random.Random(SEED)
+    built = [example(prompt, prompt.documents, text_of(prompt.documents), rarity, embedder) for prompt in prompts]
+    return built + [_varied(prompt, draw, rarity, embedder) for prompt in prompts]
 
 
-def _example(prompt: Prompt, rarity: dict[str, float], embedder: Embedder) -> Example:
-    text = text_of(prompt.documents)
+def _varied(prompt: Prompt, draw: random.Random, rarity: dict[str, float], embedder: Embedder) -> Example:
+    form = draw.choice(FORMS)
+    count = len(prompt.documents) if form is joined else draw.choice((2, 3, 5, 10, 20))
+    hardest = sorted(range(len(prompt.documents)), key=lambda each: (each != prompt.gold, -prompt.scores[each]))
+    documents = [prompt.documents[each] for each in sorted(hardest[:count])]
+    return example(prompt, documents, form(documents), rarity, embedder)
+
+
+def plain(documents: Sequence[Passage]) -> str:
+    """Return documents as paragraphs without a head."""
+    return "\n\n".join(each.text for each in documents)
+
+
+def titled(documents: Sequence[Passage]) -> str:
+    """Return documents as paragraphs, each under its title."""
+    return "\n\n".join(f"{title}\n{text}" for title, text in documents)
+
+
+def joined(documents: Sequence[Passage]) -> str:
+    """Return documents as long paragraphs of four each, without a head."""
+    return "\n\n".join(" ".join(each.text for each in documents[at : at + 4]) for at in range(0, len(documents), 4))
+
+
+def lines(documents: Sequence[Passage]) -> str:
+    """Return each sentence of documents as a paragraph."""
+    text = plain(documents)
+    return "\n\n".join(text[start:end].strip() for passage in cut(text) for start, end in passage.sentences)
+
+
+FORMS: Final = (plain, titled, joined, lines)
+
+
+def example(
+    prompt: Prompt, documents: Sequence[Passage], text: str, rarity: dict[str, float], embedder: Embedder
+) -> Example:
+    """Return the evidence of one text. A sentence holds the answer if it has it and is of the gold passage."""
     found = cut(text)
-    spans = [span for sentences in found.sentences for span in sentences]
-    passage = np.repeat(np.arange(len(found.passages)), [len(each) for each in found.sentences])
+    sentences = [text[start:end] for passage in found for start, end in passage.sentences]
+    passage = np.repeat(np.arange(len(found)), [len(each.sentences) for each in found])
     question = read_question(prompt.question.text)
-    sentences = [text[start:end] for start, end in spans]
-    said = Text(sentences, passage, [each.title for each in found.passages])
+    said = Text(sentences, passage, [each.title for each in found])
     likeness = likeness_of(said, prompt.question.text, embedder)
     rows = evidence(said, question, rarities(rarity, question), likeness)
     answers = [each.lower() for each in prompt.question.answers]
-    wanted = [
-        where == prompt.gold and any(answer in sentence.lower() for answer in answers)
-        for where, sentence in zip(passage, sentences, strict=True)
-    ]
+    # No other document has an answer string, so a sentence that has it is of the gold passage.
+    wanted = [any(answer in sentence.lower() for answer in answers) for sentence in sentences]
     return Example(rows.astype(np.float32), np.array(wanted))
 
 
 def learn(found: Sequence[Example], columns: int, growth: Growth = GROWTH) -> Trees:
-    """Grow the trees on the first columns. A prompt's wanted sentences count as one together."""
-    rows = np.concatenate([each.rows[:, :columns] for each in found])
-    wanted = np.concatenate([each.wanted for each in found])
-    weight = np.concatenate([np.where(each.wanted, 1 / max(each.wanted.sum(), 1), 1.0) for each in found])
-    return grow(rows, wanted, weight, growth)
+    """Grow the trees on the first columns. A prompt's wanted sentences count as one together.
+
+    Of the others, a part is drawn by the seed and counts for all: they are many and alike.
+    """
+    draw = np.random.default_rng(SEED)
+    rows, wanted, weight = [], [], []
+    for each in found:
+        kept = each.wanted | (draw.random(len(each.wanted)) < OTHERS_SHARE)
+        rows.append(each.rows[kept, :columns])
+        wanted.append(each.wanted[kept])
+        weight.append(np.where(wanted[-1], 1 / max(each.wanted.sum(), 1), 1 / OTHERS_SHARE))
+    return grow(np.concatenate(rows), np.concatenate(wanted), np.concatenate(weight), growth)
 
 
 def written(train: Pool, trees: Sequence[Trees], rarity: dict[str, float]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_the_sentence_that_answers_stays_in_a_quarter_of_the_tokens(question: st
     assert found.tokens_after <= found.tokens_before / 4
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(PARTS, st.sampled_from(["", "when was it opened", "who? not Paris"]), BUDGETS)
 def test_what_was_done_is_exactly_what_is_said(parts: list[Part], question: str, budget: Budget) -> None:
     found = compress(parts, question, budget)
@@ -57,13 +57,15 @@ def test_what_was_done_is_exactly_what_is_said(parts: list[Part], question: str,
     assert found.tokens_after == sum(map(estimate, found.texts)) <= found.tokens_before
     assert all(left.end <= right.start for left, right in pairwise(found.removals) if left.part == right.part)
     for part, text in zip(parts, found.texts, strict=True):
-        if part.protected or part.kind in (Kind.user, Kind.system, Kind.tools):
+        if part.protected:
             assert text == part.text
+        elif part.kind in (Kind.user, Kind.system, Kind.tools):
+            assert [*filter(str.isalnum, text)] == [*filter(str.isalnum, part.text)]
         assert not part.path or text or not part.text
         text.encode()
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(PARTS, st.integers(0, 80))
 def test_what_was_compressed_to_a_number_of_tokens_is_left_alone_the_next_time(parts: list[Part], tokens: int) -> None:
     once = compress(parts, "when was it opened", Budget(tokens=tokens))
@@ -80,7 +82,7 @@ JSON = st.recursive(
 ).filter(lambda value: isinstance(value, list | dict))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(JSON, st.sampled_from([None, 1]), st.sampled_from([2.0, 10.0]))
 def test_json_stays_json_and_loses_whole_elements_alone(value: object, indent: int | None, ratio: float) -> None:
     text = json.dumps(value, indent=indent)

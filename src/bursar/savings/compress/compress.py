@@ -1,7 +1,7 @@
 """Compress a prompt: first without loss, then by leaving out what its question does not need."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -9,14 +9,19 @@ import numpy as np
 from bursar.core.errors import ConfigError
 from bursar.embed.embedder import Embedder
 from bursar.savings.compress.central import central
-from bursar.savings.compress.context import shorten
+from bursar.savings.compress.context import Count, shorten
 from bursar.savings.compress.edits import compose, replay
 from bursar.savings.compress.evidence import Floats, Text
-from bursar.savings.compress.prompt import Budget, Compressed, Removal
+from bursar.savings.compress.lossless import ALL, lossless
+from bursar.savings.compress.prompt import Budget, Compressed, Handle, Removal
 from bursar.savings.compress.ranker import likeness_of, load
+from bursar.savings.compress.restoring import Means
 from bursar.savings.compress.words import read_question
 from bursar.tokens.estimate import tokens_from_bytes
 from bursar.wires.parts import Kind, Part
+
+LIGHT: Final = ALL - {Means.repeat, Means.table, Means.lines}
+"""What is done before words are left out: tables could not lose a row, and what a text refers to might go."""
 
 
 class Pruner(Protocol):
@@ -25,6 +30,24 @@ class Pruner(Protocol):
     def log_odds(self, question: str, sentences: Sequence[str]) -> Sequence[float]:
         """Return for each sentence how likely the answer needs it, as log odds: 0 is even, more is likelier."""
         ...
+
+
+class _Stage(msgspec.Struct, frozen=True):
+    """Hold parts as they are after a stage, and all that was done to them since the first."""
+
+    parts: tuple[Part, ...]
+    removals: tuple[Removal, ...] = ()
+    handles: tuple[Handle, ...] = ()
+
+    def then(self, removals: Sequence[Removal], handles: Sequence[Handle] = ()) -> "_Stage":
+        """Return what becomes of it by a further round."""
+        texts = replay([part.text for part in self.parts], removals)
+        parts = tuple(msgspec.structs.replace(part, text=text) for part, text in zip(self.parts, texts, strict=True))
+        return _Stage(parts, compose(self.removals, removals), (*self.handles, *handles))
+
+    def tokens(self, count: Count) -> int:
+        """Count the tokens of all parts."""
+        return sum(count(part.text) for part in self.parts)
 
 
 def estimate(text: str) -> int:
@@ -43,24 +66,23 @@ def compress(
     """Compress a prompt to its budget: without loss, then down to what the question needs.
 
     `question` is what the prompt is asked; empty stands for the last turn of the user, and where there is none, what is
-    central stays. Protected parts, instructions, tools, the last turn and code are never touched, so a budget that they
-    alone exceed is not met; `tokens_after` tells. The result is never longer than the input by `count`.
+    central stays. Protected parts, instructions, tools, the last turn, code and tables are not cut, so a budget that
+    they alone exceed is not met; `tokens_after` tells. The result is never longer than the input by `count`.
 
-    Raises `ConfigError` for a budget that is no budget.
+    Raises `ConfigError` for a budget that is none.
     """
     check(budget)
     before = sum(count(part.text) for part in parts)
-    first: tuple[Removal, ...] = ()
-    texts = replay([part.text for part in parts], first)
-    room = _room(parts, texts, budget, before, count)
-    lighter = [msgspec.structs.replace(part, text=text) for part, text in zip(parts, texts, strict=True)]
-    second = shorten(lighter, _scorer(question or _asked(parts), embedder, pruner), room, count) if room else ()
-    removals = compose(first, second)
-    texts = replay([part.text for part in parts], removals)
-    after = sum(count(text) for text in texts)
-    if after > before:
-        return Compressed(tuple(part.text for part in parts), (), (), before, before)
-    return Compressed(texts, removals, (), before, after)
+    full = _without_loss(_Stage(tuple(parts)), count, ALL)
+    if _fits(full, budget, before, count):
+        return _compressed(full, before, count)
+    light = _without_loss(_Stage(tuple(parts)), count, LIGHT)
+    score = _scorer(question or _asked(parts), embedder, pruner)
+    cut = light.then(shorten(light.parts, score, _room(light, budget, before, count), count))
+    done = _without_loss(cut, count, ALL)
+    if done.tokens(count) > before:
+        return _compressed(_Stage(tuple(parts)), before, count)
+    return _compressed(done, before, count)
 
 
 def check(budget: Budget) -> None:
@@ -76,17 +98,37 @@ def check(budget: Budget) -> None:
             raise ConfigError(f"by_kind.{kind} is {tokens}, and must be 0 or more")
 
 
-def _room(
-    parts: Sequence[Part], texts: Sequence[str], budget: Budget, before: int, count: Callable[[str], int]
-) -> dict[Kind | None, int]:
+def _without_loss(stage: _Stage, count: Count, means: frozenset[Means]) -> _Stage:
+    found = lossless(stage.parts, count, means)
+    return stage.then(found.removals, found.handles)
+
+
+def _compressed(stage: _Stage, before: int, count: Count) -> Compressed:
+    texts = tuple(part.text for part in stage.parts)
+    handles = tuple(each for each in stage.handles if any(each.name in text for text in texts))
+    return Compressed(texts, stage.removals, handles, before, stage.tokens(count))
+
+
+def _fits(stage: _Stage, budget: Budget, before: int, count: Count) -> bool:
+    """Tell whether a stage is within its budget: each kind that has one, and the whole."""
+    room = _room(stage, budget, before, count)
+    taken = dict.fromkeys(room, 0)
+    for part in stage.parts:
+        kind = part.kind if part.kind in room else None
+        if kind in taken:
+            taken[kind] += count(part.text)
+    return all(taken[kind] <= tokens for kind, tokens in room.items())
+
+
+def _room(stage: _Stage, budget: Budget, before: int, count: Count) -> dict[Kind | None, int]:
     """Return the tokens of each kind that has a budget of its own, and under `None` what the others have together."""
     room: dict[Kind | None, int] = {**budget.by_kind}
     whole = budget.tokens if budget.ratio is None else int(before / budget.ratio)
     if whole is not None:
         taken = dict.fromkeys(budget.by_kind, 0)
-        for part, text in zip(parts, texts, strict=True):
+        for part in stage.parts:
             if part.kind in taken:
-                taken[part.kind] += count(text)
+                taken[part.kind] += count(part.text)
         room[None] = whole - sum(min(taken[kind], tokens) for kind, tokens in budget.by_kind.items())
     return room
 

@@ -1,10 +1,9 @@
-"""Cut a text into passages and sentences without losing a character: every cut is a pair of offsets."""
+"""Cut prose into passages and sentences without losing a character: every cut is a pair of offsets."""
 
 import re
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-_FENCE: Final = re.compile(r"^[ \t]*(`{3,}|~{3,})", re.MULTILINE)
 _GAP: Final = re.compile(
     r"\n[ \t]*\n\s*"  # a blank line
     r"|\n(?=[ \t]*(?:Document \[|\[\d+\][ :(]|#{1,6} ))"  # a line that begins another document or section
@@ -30,67 +29,36 @@ _NO_STOP: Final = re.compile(
 
 
 class Passage(NamedTuple):
-    """Hold where a passage stands, where its words begin behind its head, and what its head calls it."""
+    """Hold where a passage stands, where its words begin behind its head, what that calls it, and its sentences."""
 
     start: int
     body: int
     end: int
     title: str
-    code: bool = False
+    sentences: tuple[tuple[int, int], ...]
 
 
-class Cut(NamedTuple):
-    """Hold a text's passages and, for each, the spans of its sentences. All of them together are the whole text."""
-
-    passages: tuple[Passage, ...]
-    sentences: tuple[tuple[tuple[int, int], ...], ...]
-
-
-def cut(text: str) -> Cut:
-    """Cut a text. White space belongs to what stands before it; a block of code is one sentence."""
-    passages: list[Passage] = []
-    sentences: list[tuple[tuple[int, int], ...]] = []
-    for start, end, code in _blocks(text):
-        if code:
-            passages.append(Passage(start, start, end, "", code=True))
-            sentences.append(((start, end),))
-            continue
-        edges = [start, *(match.end() for match in _GAP.finditer(text, start, end)), end]
-        for first, last in pairwise(edges):
-            if first < last:
-                passages.append(_passage(text, first, last))
-                sentences.append(tuple(_sentences(text, passages[-1].body, last)))
-    return Cut(tuple(passages), tuple(sentences))
-
-
-def _blocks(text: str) -> list[tuple[int, int, bool]]:
-    """Return stretches of prose and of fenced code, in turn. A fence that is never closed holds all the rest."""
-    found: list[tuple[int, int, bool]] = []
-    at = 0
-    while at < len(text):
-        opened = _FENCE.search(text, at)
-        if opened is None:
-            break
-        if at < opened.start():
-            found.append((at, opened.start(), False))
-        closed = re.compile(rf"^[ \t]*{opened[1]}[ \t]*$\n*", re.MULTILINE).search(text, opened.end())
-        at = len(text) if closed is None else closed.end()
-        found.append((opened.start(), at, True))
-    if at < len(text):
-        found.append((at, len(text), False))
-    return found
+def cut(text: str, start: int = 0, end: int | None = None) -> list[Passage]:
+    """Cut prose into passages, all of them together the whole of it. White space belongs to what stands before it."""
+    end = len(text) if end is None else end
+    edges = [start, *(match.end() for match in _GAP.finditer(text, start, end)), end]
+    return [_passage(text, first, last) for first, last in pairwise(edges) if first < last]
 
 
 def _passage(text: str, start: int, end: int) -> Passage:
     """Find a passage's head: a mark with a title, a heading, or a first line that is short and ends in no full stop."""
     if (head := _HEAD.match(text, start, end)) is not None and head.end() <= end:
-        return Passage(start, head.end(), end, head["named"] or head["heading"] or "")
+        return _holding(text, start, head.end(), end, head["named"] or head["heading"] or "")
     line = text.find("\n", start, min(end, start + _TITLE_CHARACTERS_MAX))
     if line > start and line + 1 < end and text[line - 1] not in ".!?:,;" and not text[line + 1].isspace():
         rest = text.find("\n", line + 1, end)
         if (rest if rest > 0 else end) - line > line - start:
-            return Passage(start, line + 1, end, text[start:line].strip())
-    return Passage(start, start, end, "")
+            return _holding(text, start, line + 1, end, text[start:line].strip())
+    return _holding(text, start, start, end, "")
+
+
+def _holding(text: str, start: int, body: int, end: int, title: str) -> Passage:
+    return Passage(start, body, end, title, tuple(_sentences(text, body, end)))
 
 
 def _sentences(text: str, start: int, end: int) -> list[tuple[int, int]]:

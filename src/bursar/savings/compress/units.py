@@ -1,16 +1,21 @@
 """Find in a prompt's parts what may be left out whole: sentences of prose, lines of a list, elements of JSON."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from bursar.savings.compress.finding import Piece, Stuff, pieces
 from bursar.savings.compress.sentences import cut
+from bursar.savings.compress.spacing import looks_like_code
 from bursar.wires.parts import Kind, Part
 
 ELEMENTS_MIN: Final = 8
 """From how many on a list or an object of JSON may lose some of them."""
 
+_LINE: Final = re.compile(r"[^\n]*\S[^\n]*")
 _SPACE: Final = " \t\n\r"
+_SHORT: Final = 64
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -39,14 +44,18 @@ class Units(NamedTuple):
 
 
 def find(parts: Sequence[Part], open_parts: Sequence[int]) -> Units:
-    """Return the units of those parts that may lose some."""
+    """Return the units of those parts that may lose some: code and tables have none, a list of JSON its elements."""
     units = Units([], [], [], [])
     for number in open_parts:
-        spans = list(elements(parts[number].text)) if parts[number].kind is Kind.retrieved else []
-        if spans:
-            _add(units, Block(number, spans[0][0], spans[0][0], spans[-1][1], "", firm=True), spans)
-        elif not is_json(parts[number].text):
-            _add_prose(units, number, parts[number].text)
+        text = parts[number].text
+        title = ""
+        if len(text) < _SHORT and text.lstrip(_SPACE).startswith(("{", "[")):
+            continue  # it may be JSON too short to be looked for
+        for piece in pieces(text):
+            if piece.stuff is Stuff.prose or (piece.stuff is Stuff.code and not _is_fenced(text, piece)):
+                title = _add_prose(units, number, text, (piece.start, piece.end), title)
+            elif parts[number].kind is Kind.retrieved and (spans := list(_of_json(text, piece))):
+                _add(units, Block(number, spans[0][0], spans[0][0], spans[-1][1], title, firm=True), spans)
     return units
 
 
@@ -59,27 +68,33 @@ def _add(units: Units, block: Block, spans: Sequence[tuple[int, int]]) -> None:
         units.ends.append(end)
 
 
-def _add_prose(units: Units, part: int, text: str) -> None:
-    title = ""
-    found = cut(text)
-    for passage, sentences in zip(found.passages, found.sentences, strict=True):
+def _add_prose(units: Units, part: int, text: str, span: tuple[int, int], title: str) -> str:
+    """Add the passages between two offsets; a title holds until the next one, which is returned."""
+    for passage in cut(text, *span):
         title = passage.title or title
-        if passage.code or not sentences or is_json(text[passage.body : passage.end]):
-            continue
-        trimmed = [(start, start + len(text[start:end].rstrip(_SPACE))) for start, end in sentences]
-        _add(units, Block(part, passage.start, passage.body, passage.end, title), trimmed)
+        if passage.sentences and not _is_code(text[passage.body : passage.end]):
+            trimmed = [(start, start + len(text[start:end].rstrip(_SPACE))) for start, end in passage.sentences]
+            _add(units, Block(part, passage.start, passage.body, passage.end, title), trimmed)
+    return title
 
 
-def is_json(text: str) -> bool:
-    """Tell whether a text is one object or list of JSON."""
-    stripped = text.strip()
-    if stripped[:1] not in ("{", "[") or stripped[-1:] not in ("}", "]"):
-        return False
-    try:
-        json.loads(stripped)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _is_fenced(text: str, piece: Piece) -> bool:
+    return text[piece.start : piece.end].lstrip(_SPACE).startswith(("```", "~~~"))
+
+
+def _is_code(text: str) -> bool:
+    """Tell whether a passage is code: half of its lines look like it. One line of prose may begin with `return`."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    return len(lines) > 1 and sum(looks_like_code(line, 0, len(line)) for line in lines) * 2 >= len(lines)
+
+
+def _of_json(text: str, piece: Piece) -> Iterator[tuple[int, int]]:
+    """Yield the elements that a piece may lose; of one object of JSON a line, the lines."""
+    if piece.stuff is Stuff.json:
+        yield from ((piece.start + start, piece.start + end) for start, end in elements(text[piece.start : piece.end]))
+    elif piece.stuff is Stuff.lines:
+        found = [(match.start(), match.end()) for match in _LINE.finditer(text, piece.start, piece.end)]
+        yield from found if len(found) >= ELEMENTS_MIN else ()
 
 
 def elements(text: str) -> Iterator[tuple[int, int]]:
@@ -87,7 +102,9 @@ def elements(text: str) -> Iterator[tuple[int, int]]:
 
     A member of an object is its name and value. Nothing comes of a text that is not JSON, or has few of everything.
     """
-    if not is_json(text):
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
         return
     waiting = [len(text) - len(text.lstrip(_SPACE))]
     while waiting:
