@@ -109,7 +109,9 @@ def _articles(content: bytes) -> list[Asked]:
         for paragraph in article["paragraphs"]:
             context = paragraph["context"]
             for question in paragraph["qas"]:
-                sentences = tuple(_sentence(context, each["answer_start"], each["text"]) for each in question["answers"])
+                sentences = tuple(
+                    _sentence(context, each["answer_start"], each["text"]) for each in question["answers"]
+                )
                 found.append(Asked(text, question["question"], sentences))
     return found
 
@@ -129,7 +131,9 @@ def speed(prompts: Sequence[Prompt], table: Embedder) -> Figure:
     best = [min(_seconds(texts, count, with_) for _ in range(SPEED_ROUNDS)) for count, with_ in (
         (estimate, table), (estimate, None), (exact, table))]  # fmt: skip
     anchors = {"words alone": round(size / best[1], 2), "tokens counted exactly": round(size / best[2], 2)}
-    told = f"n {len(texts)} prompts of {size * 1e3 / len(texts):.1f} kB at 4x, best of {SPEED_ROUNDS} rounds of CPU time"
+    told = (
+        f"n {len(texts)} prompts of {size * 1e3 / len(texts):.1f} kB at 4x, best of {SPEED_ROUNDS} rounds of CPU time"
+    )
     return Figure("compress.mb_per_s", round(size / best[0], 2), "MB/s", anchors, told)
 
 

@@ -34,7 +34,7 @@ SOURCE: Final = (
 SEED: Final = 20261122
 TRAIN_SHARE: Final = 0.6
 OTHERS_SHARE: Final = 0.4
-GROWTH: Final = Growth(trees=100, depth=4, rate=0.1, l2=20.0)
+GROWTH: Final = Growth(trees=200, depth=4, rate=0.06, l2=20.0)
 WORDS: Final = len(OF_PASSAGES) + len(OF_SENTENCES)
 """Columns that need no vectors: the first ones."""
 

@@ -51,7 +51,7 @@ def shorten(parts: Sequence[Part], score: Score, room: dict[Kind | None, int], c
 def may_lose(parts: Sequence[Part], number: int) -> bool:
     """Tell whether a part may lose something: what was retrieved, and turns that are not recent."""
     part = parts[number]
-    if part.protected or part.kind not in (Kind.retrieved, Kind.history):
+    if part.protected or part.for_program or part.kind not in (Kind.retrieved, Kind.history):
         return False
     if part.kind is Kind.retrieved:
         return True
