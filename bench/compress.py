@@ -1,4 +1,4 @@
-"""Measure what compression keeps: the answer among twenty documents, the sentence of an article, every value of a table.
+"""Measure what compression keeps: the answer among twenty documents, the sentence of an article, a table's values.
 
     python -m bench.compress [--json] [--data DIR] [--seed 7] [--questions 0]
 

@@ -76,7 +76,7 @@ def examples(prompts: Sequence[Prompt], rarity: dict[str, float], embedder: Embe
     alone is wrong of the others.
     """
     draw = random.Random(SEED)
-    built = [example(prompt, prompt.documents, text_of(prompt.documents), rarity, embedder) for prompt in prompts]
+    built = [example(prompt, text_of(prompt.documents), rarity, embedder) for prompt in prompts]
     return built + [_varied(prompt, draw, rarity, embedder) for prompt in prompts]
 
 
@@ -85,7 +85,7 @@ def _varied(prompt: Prompt, draw: random.Random, rarity: dict[str, float], embed
     count = len(prompt.documents) if form is joined else draw.choice((2, 3, 5, 10, 20))
     hardest = sorted(range(len(prompt.documents)), key=lambda each: (each != prompt.gold, -prompt.scores[each]))
     documents = [prompt.documents[each] for each in sorted(hardest[:count])]
-    return example(prompt, documents, form(documents), rarity, embedder)
+    return example(prompt, form(documents), rarity, embedder)
 
 
 def plain(documents: Sequence[Passage]) -> str:
@@ -112,9 +112,7 @@ def lines(documents: Sequence[Passage]) -> str:
 FORMS: Final = (plain, titled, joined, lines)
 
 
-def example(
-    prompt: Prompt, documents: Sequence[Passage], text: str, rarity: dict[str, float], embedder: Embedder
-) -> Example:
+def example(prompt: Prompt, text: str, rarity: dict[str, float], embedder: Embedder) -> Example:
     """Return the evidence of one text. A sentence holds the answer if it has it and is of the gold passage."""
     found = cut(text)
     sentences = [text[start:end] for passage in found for start, end in passage.sentences]
