@@ -55,6 +55,13 @@ rules = [
     {{ when = {{ tokens_min = 2_000 }}, model = "big" }},
 ]
 
+[routes.learned]
+models = ["small", "big"]
+
+[routes.curious]
+models = ["small", "big"]
+explore_percent = 100
+
 [routes.tight]
 by = "rule"
 models = ["narrow", "middle"]

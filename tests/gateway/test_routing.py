@@ -148,6 +148,33 @@ def test_a_held_out_call_says_so(routed: LocalBursar, key: str) -> None:
     assert call["counterfactual_usd"] == call["cost_usd"]
 
 
+EASY = "What is the capital of France?"
+HARD = """Prove that the sum of two odd integers is even, and then find all integer solutions of x^2 - 7y^2 = 1 with \
+0 < x < 10,000, showing each step of the continued fraction of the square root of 7."""
+
+
+def test_a_learned_route_sends_easy_and_hard_calls_to_different_models(routed: LocalBursar, key: str) -> None:
+    easy, hard = (ask(routed, key, text, model="learned") for text in (EASY, HARD))
+    assert (easy.headers["x-bursar-model"], hard.headers["x-bursar-model"]) == ("sandbox/gpt-4o-mini", "sandbox/gpt-4o")
+    how, model, quality = easy.headers["x-bursar-route"].split("; ")
+    assert (how, model) == ("learned", "small")
+    call = call_of(routed, easy)
+    assert round(call["route"]["expected_quality"], 2) == float(quality)
+    assert Decimal(call["route"]["expected_cost_usd"]) > 0
+    assert call["route"]["promised"] is False  # the router that ships was taught other models
+    assert "France" not in json.dumps(call["route"])
+
+
+def test_the_same_call_is_always_routed_alike(routed: LocalBursar, key: str) -> None:
+    assert len({served(routed, key, HARD, model="learned") for _ in range(5)}) == 1
+
+
+def test_what_explores_takes_another_than_the_best_guess(routed: LocalBursar, key: str) -> None:
+    answer = ask(routed, key, EASY, model="curious")
+    assert answer.headers["x-bursar-route"].startswith("explored; big; 0.")
+    assert call_of(routed, answer)["arms"] == {"route": "explored"}
+
+
 def test_openais_client_asks_a_route(routed: LocalBursar, key: str) -> None:
     with openai.OpenAI(base_url=f"{routed.url}/v1", api_key=key, max_retries=0) as client:
         made = client.chat.completions.create(

@@ -38,6 +38,7 @@ def test_a_choice_says_what_is_expected_of_it_and_of_the_others() -> None:
         cost_nano=5_500_000,
         promised=True,
         others=("small",),
+        chance=0.9,
     )
 
 

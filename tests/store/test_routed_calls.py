@@ -13,7 +13,7 @@ from bursar.store.database import Connection
 from bursar.store.reports import one_call, recent_calls
 from bursar.store.spool import Spool
 
-ROUTE = Route("auto", "small", "learned", "94 % of such questions", 936_500, 12_000, True, "big")
+ROUTE = Route("auto", "small", "learned", "94 % of such questions", 936_500, 12_000, 950_000, True, "big")
 
 
 @pytest.fixture

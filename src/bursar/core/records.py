@@ -127,6 +127,7 @@ class Route(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     why: str
     quality_ppm: int = -1
     cost_nano: Money = -1
+    chance_ppm: int = -1  # of a good answer, as the router alone expects it, before outcomes have corrected it
     promised: bool = False  # the target is kept with the confidence the router was calibrated for
     reference: str = ""  # the model a saving is told against
 

@@ -59,11 +59,16 @@ class Routed:
             choice.model,
             self.how or str(choice.how),
             choice.why,
-            -1 if choice.quality is None else round(choice.quality * _MILLION),
+            _ppm(choice.quality),
             -1 if choice.cost_nano is None else choice.cost_nano,
+            _ppm(choice.chance),
             choice.promised,
             self.reference_name,
         )
+
+
+def _ppm(share: float | None) -> int:
+    return -1 if share is None else round(share * _MILLION)
 
 
 def manner_of(candidate: "Candidate", manners: Manners) -> Manner:

@@ -1,6 +1,7 @@
 """Choose the models of calls that name a route, by its policy and by the prices in force."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -20,7 +21,8 @@ from bursar.savings.route.choice import Asked, Choice, How, Nobody, Option
 from bursar.savings.route.choose import NO_CORRECTIONS, choose, prepare, strengths_of
 from bursar.savings.route.choose import Route as Prepared
 from bursar.savings.route.policy import By, Policy
-from bursar.savings.route.predictor import Corrections, Predictor
+from bursar.savings.route.predictor import Corrections, Teaching
+from bursar.savings.route.router import Router, read_router
 from bursar.store.keys import Key
 from bursar.tokens.bounds import input_tokens_max
 from bursar.wires.prefix import prefix_digest
@@ -46,7 +48,7 @@ class Routing:
     def __init__(self, routes: Routes, now_us: int) -> None:
         self._routes = routes
         self._ready: dict[str, _Ready] = {}
-        self._predictors = {name: _predictor(policy) for name, policy in routes.policies.items()}
+        self._teachings = _teachings(routes.policies.values())
         self._manners = NO_MANNERS
         self._corrections: dict[str, Corrections] = {}
         for policy in routes.policies.values():  # what cannot be made ready is found out now, not at the first call
@@ -183,7 +185,7 @@ class Routing:
         if ready is None or now_us >= ready.until_us:
             options = [self._option(model, now_us) for model in policy.models]
             until_us = min(self._first(model).card(now_us).valid_until_us for model in policy.models)
-            route = prepare(policy, options, self._predictors[policy.name])
+            route = prepare(policy, options, self._teachings.get(policy.router))
             ready = self._ready[policy.name] = _Ready(route, until_us)
         return ready
 
@@ -208,11 +210,24 @@ class Routing:
         return self._routes.find(model, Protocol.openai_chat)[0]
 
 
-def _predictor(policy: Policy) -> Predictor | None:
-    """Load what a policy's router has learned; none where it decides otherwise."""
-    if policy.by is not By.learned:
-        return None
-    raise ConfigError(f'routes.{policy.name}.by: "learned" is not there yet')
+def _teachings(policies: Iterable[Policy]) -> dict[str, Teaching]:
+    """Load what routers have learned, by their files; "" is the one that ships. Raises `ConfigError`."""
+    names = {policy.router: policy.name for policy in policies if policy.by is By.learned}
+    if not names:
+        return {}
+    # Here, because they bring NumPy: a worker without such a route does not load it.
+    from bursar.embed.table import load as load_table
+    from bursar.savings.route.learned import Learned, load
+
+    embedder = load_table()
+    return {name: Learned(_read(name, routes) if name else load(), embedder) for name, routes in names.items()}
+
+
+def _read(file: str, route: str) -> Router:
+    try:
+        return read_router(Path(file).read_bytes(), f"routes.{route}.router: {file}")
+    except OSError as error:
+        raise ConfigError(f"routes.{route}.router: cannot read {file}: {error.strerror}") from None
 
 
 def _unpriced(candidate: Candidate, facts: Facts) -> str:

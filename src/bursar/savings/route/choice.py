@@ -96,6 +96,7 @@ class Choice(msgspec.Struct, frozen=True):
     cost_nano: Money | None = None
     promised: bool = False
     others: tuple[str, ...] = ()
+    chance: float | None = None  # as the router alone expects it, before outcomes have corrected it: `quality`
     answered: bool = False  # a cascade has its answer already: that of the last attempt at it
 
 

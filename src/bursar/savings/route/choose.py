@@ -32,7 +32,8 @@ class _Seen(msgspec.Struct, frozen=True):
     """Hold what is expected of an able option for a call."""
 
     option: Option
-    chance: float
+    alone: float  # by the router alone
+    chance: float  # as outcomes have shown it to be
     cost_nano: Money
 
 
@@ -165,7 +166,7 @@ def _learned(route: Route, found: Able, asked: Asked, unit: str, corrections: Co
     assert exchange is not None
     chances = predictor.chances(asked, found.options)
     seen = [
-        _Seen(option, corrected(chance, option.model, corrections), option.expected_nano(asked))
+        _Seen(option, chance, corrected(chance, option.model, corrections), option.expected_nano(asked))
         for option, chance in zip(found.options, chances, strict=True)
     ]
     ranked = sorted(seen, key=lambda each: (-_worth(policy, each, exchange.per_dollar), each.cost_nano))
@@ -183,6 +184,7 @@ def _learned(route: Route, found: Able, asked: Asked, unit: str, corrections: Co
         cost_nano=taken.cost_nano,
         promised=exchange.promised and whole and how is How.learned and not corrections,
         others=tuple(each.option.model for each in ranked if each is not taken),
+        chance=taken.alone,
     )
 
 
