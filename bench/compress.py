@@ -1,10 +1,11 @@
 """Measure what compression keeps: the answer among twenty documents, the sentence of an article, a table's values.
 
-    python -m bench.compress [--json] [--data DIR] [--seed 7] [--questions 0]
+    python -m bench.compress [--json] [--data DIR] [--seed 7] [--questions 0] [--toon FOLDER]
 
 Prompts of twenty documents are built for the questions that `bench.make_ranker` left aside, with distractors from the
 whole pool; an answer is kept if one of its strings is still in the prompt, in any case. Articles are those of XQuAD,
-from which nothing is learned. Tokens are those of o200k. Figures of what is lossless are `bench.compress_lossless`'s.
+from which nothing is learned. Tokens are those of o200k. What is lossless is measured
+by `bench.compress_lossless`, with TOON beside where a folder has it.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bench.compress_lossless import figures as lossless_figures
 from bench.figures import Figure, arguments, show
 from bench.hard_documents import DOCUMENTS, FILE, Prompt, build, read_pool, split, text_of
 from bench.make_ranker import SEED, TRAIN_SHARE
@@ -42,7 +44,7 @@ class Asked(NamedTuple):
 
 def main() -> None:
     """Measure and show."""
-    options = arguments(__doc__, seed=7, questions=0)
+    options = arguments(__doc__, seed=7, questions=0, toon="")
     missing = [str(options.data / name) for name in (FILE, ARTICLES) if not (options.data / name).exists()]
     if missing:
         raise SystemExit(f"bench.compress misses {', '.join(missing)}: name the folder with --data")
@@ -55,6 +57,7 @@ def main() -> None:
         *kept(prompts, table, told),
         sentence_kept(options.data, table),
         speed(prompts, table),
+        *lossless_figures(options.data, Path(options.toon) if options.toon else None),
     ]
     show("compress", figures, as_json=options.json)
 

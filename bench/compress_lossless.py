@@ -19,16 +19,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Final
 
-import bpe_openai
-
 from bench.compress_tables import SEED, digests, documents, tables, texts
 from bench.figures import Figure, arguments, show
 from bursar.savings.compress.json_text import read_whole, write
 from bursar.savings.compress.lossless import lossless
 from bursar.savings.compress.restoring import restore
+from bursar.tokens.exact import DEFAULT, counter
 from bursar.wires.parts import Kind, Part
 
-ENCODING: Final = "o200k_base"
 ROUNDS: Final = 3
 TOON: Final = """
 import { encode } from '@toon-format/toon'
@@ -36,12 +34,6 @@ import { readFileSync } from 'node:fs'
 const given = JSON.parse(readFileSync(0, 'utf8'))
 process.stdout.write(JSON.stringify(given.map(each => encode(each))))
 """
-
-
-def counter() -> Callable[[str], int]:
-    """Return what counts tokens."""
-    encode = bpe_openai.get_encoding(ENCODING).encode_ordinary
-    return lambda text: len(encode(text))
 
 
 def compact(value: Any) -> str:
@@ -157,7 +149,7 @@ def speed(data: Path, count: Callable[[str], int]) -> Figure:
         rates[name] = (size / 1e6, min(times))
     whole = sum(size for size, _ in rates.values()) / sum(spent for _, spent in rates.values())
     note = "; ".join(f"{name} {size / spent:.1f} ({size:.1f} MB)" for name, (size, spent) in rates.items())
-    return Figure("compress.lossless_mb_per_s", round(whole, 1), "MB/s", note=f"{note}; {ENCODING} counts")
+    return Figure("compress.lossless_mb_per_s", round(whole, 1), "MB/s", note=f"{note}; {DEFAULT} counts")
 
 
 def figures(data: Path, folder: Path | None = None) -> list[Figure]:
