@@ -55,6 +55,28 @@ def test_memory_changes_nothing(text: str) -> None:
     assert cutter.numbers(text) == first == list(cutter.pieces_of(text))
 
 
+LETTERS = st.text("ab", min_size=1, max_size=6)
+
+
+@given(
+    vocabulary=st.lists(st.builds(str.__add__, st.sampled_from(["", "##"]), LETTERS), unique=True),
+    word=st.text("ab", min_size=1, max_size=12),
+)
+def test_the_longest_piece_is_taken_again_and_again(vocabulary: list[str], word: str) -> None:
+    expected: list[int] = []
+    rest = word
+    while rest:
+        mark = "##" if rest != word else ""
+        ends = [end for end in range(1, len(rest) + 1) if mark + rest[:end] in vocabulary]
+        if not ends:
+            expected = []
+            break
+        expected.append(vocabulary.index(mark + rest[: ends[-1]]))
+        rest = rest[ends[-1] :]
+
+    assert WordPiece(vocabulary).numbers(word) == expected
+
+
 def test_memory_is_bounded_in_words_and_in_their_length() -> None:
     cutter = WordPiece(PIECES)
     cutter.numbers("a" * 50)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 UNKNOWN: Final = "[UNK]"
+INSIDE: Final = "##"  # begins a piece that begins no word
+BEGINNING: Final = 3  # characters that tell how long a piece can be
 WORD_CHARACTERS_MAX: Final = 100  # BERT takes a longer word for unknown
 CACHED_CHUNKS_MAX: Final = 32_768
 CACHED_CHARACTERS_MAX: Final = 40  # nothing longer is remembered: it hardly comes again, and memory stays bounded
@@ -24,6 +26,7 @@ class WordPiece:
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         self._numbers = {piece: number for number, piece in enumerate(vocabulary)}
+        self._reach = _reach(vocabulary)
         self._unknown = (self._numbers[UNKNOWN],) if UNKNOWN in self._numbers else ()
         self._characters = _Characters()
         self._chunks = _Chunks(self)
@@ -48,8 +51,9 @@ class WordPiece:
         found: list[int] = []
         start = 0
         while start < len(word):
-            mark = "##" if start else ""
-            for end in range(len(word), start, -1):
+            mark = INSIDE if start else ""
+            reach = self._reach.get(mark + word[start : start + BEGINNING], BEGINNING - 1)
+            for end in range(min(len(word), start + reach), start, -1):
                 number = self._numbers.get(mark + word[start:end])
                 if number is not None:
                     found.append(number)
@@ -58,6 +62,17 @@ class WordPiece:
             else:
                 return self._unknown
         return tuple(found)
+
+
+def _reach(vocabulary: Sequence[str]) -> dict[str, int]:
+    """Return, by how pieces begin, how many characters the longest has: a cutter need not try for more."""
+    found: dict[str, int] = {}
+    for piece in vocabulary:
+        mark = INSIDE if piece.startswith(INSIDE) else ""
+        letters = piece.removeprefix(mark)
+        beginning = mark + letters[:BEGINNING]
+        found[beginning] = max(found.get(beginning, 0), len(letters))
+    return found
 
 
 class _Chunks(dict[str, tuple[int, ...]]):
