@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import socket
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeAlias
 
 import anthropic
-import msgspec
 import openai
 import pytest
 from google import genai
@@ -103,7 +103,7 @@ def _lines_of_head(reader: BinaryIO) -> Iterator[bytes]:
 
 def _model_of(head: bytes, body: bytes) -> str:
     """Name the model asked for: the body does, or the path, as Gemini's."""
-    named = msgspec.json.decode(body).get("model")
+    named = json.loads(body).get("model")
     return named or head.split(b" ")[1].rpartition(b"/")[2].decode().partition(":")[0]
 
 

@@ -55,6 +55,7 @@ async def test_a_calls_lines_are_derived_again_and_sum_to_what_was_charged(
             "tags": {"team": "search"},
             "protocol": "openai_chat",
             "model": "gpt-4o-mini",
+            "route": None,
             "served_by": "openai/gpt-4o-mini",
             "stream": False,
             "status": "ok",
@@ -77,6 +78,7 @@ async def test_a_calls_lines_are_derived_again_and_sum_to_what_was_charged(
             "overage_usd": "0.00",
             "counterfactual_usd": "0.0000378",
             "arms": {},
+            "sent_bytes": None,
             "prompt_bytes": {"system": 8, "tools": 21, "history": 30, "retrieved": 6, "user": 3},
             "attempts": [
                 {

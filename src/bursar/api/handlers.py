@@ -19,6 +19,7 @@ from bursar.api.admission import FROM, OWN_KEY, Admission
 from bursar.api.alerts import alerts
 from bursar.api.answers import ConflictException, now_us, refuse, unreadable
 from bursar.api.changes import CHANGES
+from bursar.api.savings import SavingsView, savings_view
 from bursar.api.views import (
     BudgetView,
     ChargeRequest,
@@ -42,6 +43,7 @@ from bursar.store.database import AWAY, Connection, Pool, borrow
 from bursar.store.keys import KEY_PREFIX, Key, all_keys, is_key, is_secret, key_by_digest, secret_digest
 from bursar.store.reports import By, one_call, recent_calls
 from bursar.store.runs import one_run, recent_runs
+from bursar.store.savings import savings as read_savings
 
 CALLS_MAX: Final = 1_000
 _TEXT: Final = r"^[^\0]*$"  # what the database can compare with
@@ -101,6 +103,18 @@ async def statement(
         raise ClientException("since: expected a moment before until")
     async with borrow(pool) as connection:
         return await read_statement(connection, by, from_us, until_us)
+
+
+@get("/api/savings", summary="What each lever has saved, by treatment and hold-out")
+async def savings(
+    pool: Pool,
+    days: Annotated[int, Parameter(ge=1, le=3_660, description="Of so many days.")] = 30,
+    confidence: Annotated[float, Parameter(gt=0, lt=1, description="With which the intervals are to hold.")] = 0.95,
+) -> list[SavingsView]:
+    """Compare the arms of each lever."""
+    now = now_us()
+    async with borrow(pool) as connection:
+        return [savings_view(each) for each in await read_savings(connection, now - days * DAY_US, now, confidence)]
 
 
 @get("/api/budgets", summary="What each key's budget has spent, held and left")
@@ -208,4 +222,4 @@ async def _key_of(connection: Connection, secret: str, admission: Admission) -> 
     raise NotAuthorizedException(f"{what}: see `bursar keys create`", extra={"code": code})
 
 
-HANDLERS: Final = [overview, calls, call, statement, budgets, alerts, keys, runs, run, charge_work, *CHANGES]
+HANDLERS: Final = [overview, calls, call, statement, savings, budgets, alerts, keys, runs, run, charge_work, *CHANGES]

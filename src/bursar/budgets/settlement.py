@@ -9,7 +9,7 @@ import msgspec
 
 from bursar.budgets.budget import Budget
 from bursar.core.money import Money
-from bursar.core.records import Attempt, Call, CallStatus, Record, UsageSource
+from bursar.core.records import Attempt, Call, CallStatus, Record, Segments, UsageSource
 from bursar.ledger.chart import Unit
 from bursar.ledger.journal import Debt, Intent, Settled, Share
 from bursar.ledger.lease import Slice
@@ -46,6 +46,8 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     payable_account: int  # of the provider its hold was for
     arms: dict[str, str] = {}
     saved_nano: Money = 0  # by levers, estimated
+    unit: bytes = b""
+    sent: Segments | None = None
 
 
 def settle_call(holding: Holding, ended: Ended, payables: Mapping[tuple[int, str], int]) -> Settled:
@@ -56,7 +58,8 @@ def settle_call(holding: Holding, ended: Ended, payables: Mapping[tuple[int, str
     paid = lease.settle(call.call_id, cost)
     at_us = attempts[-1].ended_us
     overage, without_levers = cost - paid, cost + ended.saved_nano
-    record = Record(call, ended.status, attempts, ended.held_nano, cost, overage, without_levers, at_us, ended.arms)
+    levers = ended.arms, ended.unit, ended.sent
+    record = Record(call, ended.status, attempts, ended.held_nano, cost, overage, without_levers, at_us, *levers)
     grant = lease.grant
     return Settled(
         record,

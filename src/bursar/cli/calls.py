@@ -102,6 +102,7 @@ def _about(call: dict[str, Any]) -> Iterator[tuple[str, str]]:
     first = f", first byte after {call['ttft_ms']:,} ms" if call["ttft_ms"] is not None else ""
     yield "time", f"{call['duration_ms']:,} ms{first}"
     yield "prompt", _counts(call["prompt_bytes"], " bytes")
+    yield "sent", f"compressed: {_counts(call['sent_bytes'], ' bytes')}" if call["sent_bytes"] else ""
     yield "usage", _counts(call["usage"])
     yield "not known", _counts(call["unknown_usage"])
     yield "cost", f"{call['cost_usd']} USD, {call['held_usd']} held"

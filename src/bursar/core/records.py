@@ -167,6 +167,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     counterfactual_nano: Money
     ended_us: int
     arms: dict[str, str] = {}
+    unit: bytes = b""  # a digest of what the arms divide: the call's run or conversation; empty without arms
+    sent: Segments | None = None  # the size of the prompt that was sent, where it was compressed
 
     @property
     def usage(self) -> Usage:

@@ -18,7 +18,7 @@ from bursar.core.errors import (
 )
 from bursar.core.ids import IdSource, call_name
 from bursar.core.money import Money, nano_to_usd, usd_to_nano
-from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol, Record
+from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol, Record, Segments
 from bursar.core.times import SECOND_US
 from bursar.gateway.asgi import (
     CLIENT,
@@ -35,6 +35,7 @@ from bursar.gateway.asgi import (
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.balance import choose
 from bursar.gateway.books import GatewayBooks
+from bursar.gateway.compressing import Compressing, not_here, removed_tokens
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Response
 from bursar.gateway.guard import Guard
@@ -57,6 +58,7 @@ from bursar.gateway.straight import StraightCall
 from bursar.gateway.stream import StreamPassage
 from bursar.gateway.telemetry import onward
 from bursar.gateway.translation import translate_call, translate_response
+from bursar.savings.compress.setting import Mode, Setting
 from bursar.store.claims import Claim
 from bursar.store.keys import Key
 from bursar.wires.wire import BadAnswer, Wire
@@ -99,6 +101,7 @@ class Calls:
         self._guard = Guard(books.control)
         self._recall = Recall(books.control, books.settler.kept)
         self.stats = stats
+        self.compressing: Compressing | None = None  # where there is such a lever
         self.propagates = False  # whether providers are told which trace a call belongs to
         self.is_strict = books.strict
 
@@ -120,6 +123,8 @@ class Calls:
             passage = _open(wire, key, headers, body, self._ids.next(now_us // 1000), now_us)
             if headers.traceparent or self.propagates:
                 self._trace(passage, headers.traceparent)
+            if self._compression(passage, key, headers) is not None:
+                return self.serve(wire, scope, receive, send)
             quote = self._plan(passage, key, headers)
             held = self._may_begin(passage, quote)
         except Refusal:  # nothing is held yet: it is refused where all are
@@ -225,6 +230,9 @@ class Calls:
 
     async def _make(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
         """Plan, hold, attempt, settle and answer."""
+        setting = self._compression(passage, key, headers)
+        if setting is not None and self.compressing is not None:
+            await self.compressing.compress(passage, setting, headers.target)
         quote = self._plan(passage, key, headers)
         if self._may_begin(passage, quote):
             await self.answer(passage, send)
@@ -264,7 +272,7 @@ class Calls:
                 stream = StreamPassage(passage, candidate, outcome, books)
                 self.stats.streams += 1
                 try:
-                    await stream.run(response, _own_headers(passage.call, candidate))
+                    await stream.run(response, _own_headers(passage.call, candidate, passage.sent))
                 finally:
                     self.stats.streams -= 1
                 return
@@ -300,6 +308,15 @@ class Calls:
         passage.traceparent = traceparent
         if self.propagates:
             passage.forwarded += onward(passage.call.call_id, traceparent)
+
+    def _compression(self, passage: Passage, key: Key, headers: CallHeaders) -> Setting | None:
+        """Return how far a call's prompt is to be compressed; None for not at all. Raises `BadRequest`."""
+        lever, asked = self.compressing, headers.compress
+        if lever is not None:
+            return lever.setting(passage, key.name, asked)
+        if asked is not None and asked.mode is not Mode.off:
+            raise not_here()
+        return None
 
     def _plan(self, passage: Passage, key: Key, headers: CallHeaders) -> Quote:
         """Plan a call and quote the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""
@@ -398,14 +415,14 @@ class Calls:
 
 def _headers_of(record: Record, candidate: Candidate, response: Response) -> Headers:
     """Return the headers of an answer in one piece."""
-    headers = returned_headers(response.headers) + _own_headers(record.call, candidate)
+    headers = returned_headers(response.headers) + _own_headers(record.call, candidate, record.sent)
     headers.append((b"x-bursar-cost-usd", nano_to_usd(record.cost_nano).encode()))
     saved = record.counterfactual_nano - record.cost_nano
     headers.append((b"x-bursar-saved-usd", nano_to_usd(saved).encode()) if saved else _NOTHING_SAVED)
     return headers
 
 
-def _own_headers(call: Call, candidate: Candidate) -> Headers:
+def _own_headers(call: Call, candidate: Candidate, sent: Segments | None) -> Headers:
     headers = [
         (b"x-bursar-call-id", call_name(call.call_id).encode()),
         candidate.header,
@@ -413,6 +430,8 @@ def _own_headers(call: Call, candidate: Candidate) -> Headers:
     ]
     if call.route is not None:
         headers.append((b"x-bursar-route", header_of(call.route)))
+    if sent is not None:
+        headers.append((b"x-bursar-removed-tokens", b"%d" % removed_tokens(call.segments, sent)))
     return headers
 
 

@@ -17,6 +17,7 @@ from bursar.prices.file import read_model_price, read_prices
 from bursar.prices.near import near_names
 from bursar.prices.price import Price
 from bursar.sandbox.app import MODELS as SANDBOX_MODELS
+from bursar.savings.compress.setting import OFF, Setting, read_setting
 from bursar.savings.route.policy import Policy, read_policy
 from bursar.wires.protocols import WIRES
 
@@ -125,6 +126,30 @@ class Otel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return f"Otel(endpoint={bool(self.endpoint)}, service_name={self.service_name!r})"
 
 
+class Compress(msgspec.Struct, frozen=True):
+    """Hold the `[compress]` table: how far prompts are compressed where their model says nothing."""
+
+    default: Setting = OFF
+    keys: dict[str, Setting] = {}  # by the name of the key
+    routes: dict[str, Setting] = {}
+    bytes_min: int = 8_000  # a smaller body is left as it is
+    holdout_ppm: int = 100_000  # of runs and conversations, to measure the saving by
+    experiment: str = "1"  # another name divides them anew
+    rounds_max: int = 3  # how often a model may ask for more of what was left out
+
+
+class _CompressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hold the `[compress]` table as it is written."""
+
+    default: Any = "off"
+    keys: dict[str, Any] = {}
+    routes: dict[str, Any] = {}
+    bytes_min: Count = 8_000
+    holdout_percent: Annotated[float, msgspec.Meta(ge=0, le=90)] = 10.0
+    experiment: str = "1"
+    rounds_max: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
+
+
 class Model(msgspec.Struct, frozen=True):
     """Hold one `[models.NAME]` table: `targets` are (provider, model), in order of preference."""
 
@@ -141,6 +166,7 @@ class Model(msgspec.Struct, frozen=True):
     images: bool = True
     context_tokens: int | None = None  # where the price book does not say
     local: bool = False  # it runs on the operator's own machines
+    compress: Setting | None = None  # None: as the `[compress]` table says
 
 
 class _WeighedTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,6 +199,12 @@ class Config(msgspec.Struct, frozen=True):
     alerts: Alerts = Alerts()
     otel: Otel = Otel()
     routes: dict[str, Policy] = {}
+    compress: Compress | None = None
+
+    @property
+    def compresses(self) -> bool:
+        """Tell whether anything here has to do with compression."""
+        return self.compress is not None or any(model.compress is not None for model in self.models.values())
 
     @property
     def needs_sandbox(self) -> bool:
@@ -182,7 +214,7 @@ class Config(msgspec.Struct, frozen=True):
 
 _OTHERS: Final = ("fallbacks", "cheaper")
 _PROTOCOLS: Final = tuple(protocol.name for protocol in WIRES)
-_TABLES: Final = ("gateway", "providers", "models", "routes", "prices", "alerts", "otel")
+_TABLES: Final = ("gateway", "providers", "models", "routes", "prices", "alerts", "otel", "compress")
 
 
 def read_config(path: Path | None) -> Config:
@@ -233,7 +265,8 @@ def parse_config(tables: dict[str, Any]) -> Config:
         raise ConfigError("providers: expected at least one [providers.NAME] table")
     alerts, otel = _alerts(tables.get("alerts", {})), _otel(tables.get("otel", {}))
     routes = {name: _policy(name, value, models) for name, value in _table(tables, "routes").items()}
-    return Config(settings, providers, models, read_prices(prices), alerts, otel, routes)
+    compress = _compress(tables["compress"], routes) if "compress" in tables else None
+    return Config(settings, providers, models, read_prices(prices), alerts, otel, routes, compress)
 
 
 def _policy(name: str, value: Any, models: dict[str, Model]) -> Policy:
@@ -254,6 +287,29 @@ def _settings(value: Any) -> Settings:
         except ValueError as error:
             raise ConfigError(f"gateway.{name}: {error}") from None
     return msgspec.structs.replace(settings, **found)
+
+
+def _compress(value: Any, routes: dict[str, Policy]) -> Compress:
+    read = _convert(value, _CompressSettings, "compress")
+    for name in read.routes:
+        if name not in routes:
+            raise ConfigError(f"compress.routes: no route {name!r}{_near(name, routes)}")
+    return Compress(
+        _setting(read.default, "compress.default"),
+        {name: _setting(each, f"compress.keys.{name}") for name, each in read.keys.items()},
+        {name: _setting(each, f"compress.routes.{name}") for name, each in read.routes.items()},
+        read.bytes_min,
+        round(read.holdout_percent * 10_000),
+        read.experiment,
+        read.rounds_max,
+    )
+
+
+def _setting(value: Any, where: str) -> Setting:
+    try:
+        return read_setting(value)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _alerts(value: Any) -> Alerts:
@@ -322,7 +378,7 @@ def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected a table")
     own = _ModelSettings.__struct_fields__
-    _only_known(value, ("targets", "price", *_OTHERS, *own), where)
+    _only_known(value, ("targets", "price", *_OTHERS, "compress", *own), where)
     targets = _weighed(value.get("targets"), f"{where}.targets")
     pairs = tuple(_target(each.target, providers, f"{where}.targets") for each in targets)
     others = {word: value.get(word, []) for word in _OTHERS}
@@ -341,6 +397,7 @@ def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:
         price,
         weights=weights,
         **{word: tuple(named) for word, named in others.items()},
+        compress=_setting(value["compress"], f"{where}.compress") if "compress" in value else None,
         **msgspec.structs.asdict(settings),
     )
 

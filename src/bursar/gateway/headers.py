@@ -10,6 +10,7 @@ from bursar.core.errors import BadRequest, TooLarge
 from bursar.core.times import SECOND_US, from_datetime
 from bursar.core.words import TAGS_MAX, WORD_CHARS_MAX, is_word
 from bursar.gateway.connection import Headers
+from bursar.savings.compress.setting import Setting, read_word
 
 # To the provider: what changes the meaning of a call in its own protocol, and nothing that names the client.
 _FORWARDED: Final = (b"anthropic-version", b"anthropic-beta", b"openai-beta")
@@ -20,6 +21,7 @@ _OWN: Final = (
     b"x-bursar-lane",
     b"x-bursar-max-cost-usd",
     b"x-bursar-timeout-s",
+    b"x-bursar-compress",
 )
 _RARE: Final = frozenset((*_FORWARDED, *_OWN, b"idempotency-key", b"traceparent"))
 # To the client: what its SDK acts on. Everything else a provider says stays here.
@@ -58,6 +60,7 @@ class CallHeaders(msgspec.Struct):
     as_array: bool = False  # a stream is to be one JSON array
     traceparent: bytes = b""
     anthropic: bool = False
+    compress: Setting | None = None  # None: as the key, the model or the configuration says
 
 
 def read_headers(headers: Headers) -> CallHeaders:
@@ -127,6 +130,8 @@ def _read_own(read: CallHeaders, name: str, value: str) -> None:
         read.timeout_us = _timeout_us(value)
     elif name == "lane":
         read.lane = value
+    elif name == "compress":
+        read.compress = _setting(value)
 
 
 def read_tags(text: str, where: str = "x-bursar-tags") -> dict[str, str]:
@@ -149,6 +154,13 @@ def _word(value: str, where: str) -> str:
     if not is_word(value):
         raise BadRequest(f"{where}: expected up to {WORD_CHARS_MAX} letters, digits and _.:/@+-", param=where)
     return value
+
+
+def _setting(value: str) -> Setting:
+    try:
+        return read_word(value)
+    except ValueError as error:
+        raise BadRequest(f"x-bursar-compress: {error}", param="x-bursar-compress") from None
 
 
 def _timeout_us(value: str) -> int:

@@ -45,6 +45,9 @@ METRICS: Final = (
     Shown("bursar_overage_usd", "counter", (), "Cost beyond what was held"),
     Shown("bursar_expected_holds", "counter", (), "Calls held for by expectation"),
     Shown("bursar_expected_exceeded", "counter", (), "Of these, those that took more"),
+    Shown("bursar_compressed", "counter", (), "Calls whose prompt was sent shorter than it came"),
+    Shown("bursar_compressed_bytes", "counter", (), "Bytes of their bodies that were not sent"),
+    Shown("bursar_compress_failed", "counter", (), "Calls sent as they came because compressing them went wrong"),
     Shown("bursar_database_round_trips", "counter", (), "Round trips to the database, those of the journal left out"),
     Shown("bursar_calls_under_way", "gauge", (), "Calls under way"),
     Shown("bursar_streams_under_way", "gauge", (), "Of these, those whose answer is streaming"),
@@ -72,6 +75,9 @@ _NAMES: Final = {
     "predicted": "bursar_expected_holds",
     "exceeded": "bursar_expected_exceeded",
     "round_trips": "bursar_database_round_trips",
+    "compressed": "bursar_compressed",
+    "compressed_bytes": "bursar_compressed_bytes",
+    "compress_failed": "bursar_compress_failed",
 }
 _DIVISORS: Final = {"overage_nano": NANO_PER_USD}
 _KINDS: Final = ("input", "cache_read", "cache_write", "output", "reasoning", "other")

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from bursar.budgets.settlement import Holding, Wish
 from bursar.budgets.tree import Claim
 from bursar.core.money import Money
-from bursar.core.records import Attempt, Call, CallStatus, Protocol, Record
+from bursar.core.records import Attempt, Call, CallStatus, Protocol, Record, Segments
 from bursar.gateway.asgi import Client, Out
 from bursar.gateway.plan import Plan
 from bursar.gateway.routed import Routed
@@ -27,6 +27,7 @@ class Passage:
     """Hold one call's way through the house: what it is, what it may cost, where it is held, how it went."""
 
     __slots__ = (
+        "arms",
         "as_array",
         "asked",
         "attempts",
@@ -51,10 +52,12 @@ class Passage:
         "rules",
         "saved_nano",
         "segment",
+        "sent",
         "status",
         "traceparent",
         "translated",
         "turn",
+        "unit",
         "wire",
     )
 
@@ -77,6 +80,9 @@ class Passage:
         self.deadline_us = 0
         self.hurried = False  # the client gives it less time than its model has
         self.most_nano: Money | None = None  # what the client lets it cost
+        self.arms: dict[str, str] = {}  # of the levers that take part
+        self.unit = b""  # what the arms divide: a digest of its run or conversation
+        self.sent: Segments | None = None  # the size of the prompt, where it was compressed
         self.saved_nano: Money = 0  # by levers, estimated: what the call would have cost more without them
         self.asked: Candidate | None = None  # now, where it is not the plan's first
         self.holding = NO_HOLDING

@@ -61,6 +61,18 @@ def lost_facts(call: Call) -> Facts:
     return Facts(call.model, call.stream, False, None, 1, call.segments, size, NO_MEDIA, Traits())  # noqa: FBT003
 
 
+def saved_by_less(passage: Passage, usage: Usage, card: RateCard) -> Money:
+    """Estimate what the tokens that were not sent would have cost: what those that were did, on average."""
+    assert passage.sent is not None
+    sent, removed = passage.sent.total, passage.call.segments.total - passage.sent.total
+    if removed <= 0 or sent <= 0:
+        return 0
+    if passage.facts.media is not NO_MEDIA:  # whose tokens are among those that were sent
+        return cost(Usage(input_tokens=tokens_from_bytes(removed)), card)
+    bare = msgspec.structs.replace(usage, output_tokens=0, reasoning_tokens=0, other={}, unknown={})
+    return cost(bare, card) * removed // sent
+
+
 class _Priced(msgspec.Struct, frozen=True, gc=False):
     """Hold what usage comes to."""
 
@@ -91,6 +103,8 @@ class Settler:
         if untold and "web_searches" not in usage.other and "web_searches" in card.rates:
             usage = msgspec.structs.replace(usage, other=usage.other | {"web_searches": 1})
         priced = self._price(passage, candidate, card, usage, source)
+        if passage.sent is not None:
+            passage.saved_nano += saved_by_less(passage, usage, card)
         return Attempt(
             candidate.upstream.name,
             candidate.model,
@@ -182,7 +196,8 @@ class Settler:
         if status is CallStatus.ok and passage.client is not None and passage.client.gone:
             status = CallStatus.client_gone
         attempts, payable = tuple(passage.attempts), passage.payable_account
-        ended = Ended(call, status, attempts, passage.held_nano, payable, passage.plan.arms, passage.saved_nano)
+        levers = {**passage.plan.arms, **passage.arms}, passage.saved_nano, passage.unit, passage.sent
+        ended = Ended(call, status, attempts, passage.held_nano, payable, *levers)
         settled = settle_call(passage.holding, ended, payables)
         record = settled.record
         if record.overage_nano:

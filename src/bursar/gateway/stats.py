@@ -115,6 +115,10 @@ class Series(msgspec.Struct, array_like=True):
             self.other_tokens += sum(usage.other.get(name, 0) for name in _OTHER_LEAVES)
 
 
+_COUNTED: Final = (
+    *("overage_nano", "round_trips", "predicted", "exceeded"),
+    *("compressed", "compressed_bytes", "compress_failed"),
+)
 _NUMBERS: Final = Series.__struct_fields__[6:14]
 
 
@@ -161,6 +165,9 @@ class Stats:
         self.round_trips = 0  # to the database, those of the journal not counted
         self.predicted = 0  # calls held for by expectation
         self.exceeded = 0  # of these, those that needed more
+        self.compressed = 0  # calls whose prompt was sent shorter
+        self.compressed_bytes = 0  # by how much
+        self.compress_failed = 0  # calls sent as they came because that went wrong
 
     def count(self, record: Record, traceparent: bytes = b"") -> None:
         """Count a settled call whose answer has left; `traceparent` says which trace it belongs to, if any."""
@@ -218,7 +225,7 @@ class Stats:
 
     def counts(self) -> Counts:
         """Return this worker's counters and gauges as they are now."""
-        now = {name: getattr(self, name) for name in ("overage_nano", "round_trips", "predicted", "exceeded")}
+        now = {name: getattr(self, name) for name in _COUNTED}
         numbers = {name: number + self._before.get(name, 0) for name, number in now.items()}
         gauges = [Reading("bursar_calls_under_way", self.under_way), Reading("bursar_streams_under_way", self.streams)]
         gauges.append(Reading("bursar_workers", 1))

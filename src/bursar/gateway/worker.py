@@ -24,6 +24,7 @@ from bursar.core.times import DAY_US, SECOND_US
 from bursar.gateway.app import READY, App
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.calls import Calls
+from bursar.gateway.compressing import compressing_of
 from bursar.gateway.config import Config, read_config
 from bursar.gateway.control import Control
 from bursar.gateway.counting import Counting
@@ -152,6 +153,7 @@ class Worker:
         self._keys = Keys(self._control, self._books.purses.changed)
         ids = IdSource(secrets.randbits(47))
         calls = Calls(self._config.gateway, self._keys, self._routes, self._books, ids, self._stats)
+        calls.compressing = compressing_of(self._config, self._stats)
         self._watched = Watch(self._routes, self._books, self._journal, self._spool, self._stats)
         self._stats.watch(self._watched.read)
         self._exporter = self._begin_export(calls)
@@ -253,6 +255,9 @@ class Worker:
         self._retired.add(self._routes.upstreams.values(), asyncio.get_running_loop().time())
         self._routes.adopt(routes)
         self._calls.take_settings(self._config.gateway, routing)
+        if self._calls.compressing is not None:
+            self._calls.compressing.end()
+        self._calls.compressing = compressing_of(self._config, self._stats)
         prices, volumes = [price for price in config.prices if price not in old.prices], self._books.settler.volumes
         self._watch(self._control.run(lambda connection: volumes.load(connection, prices, clock_us())), forever=False)
         log.info("config.reloaded", at_next_start=later)

@@ -58,6 +58,8 @@ class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
     kept: Any = None
     answered_model: str | None = None
     route: Any = None
+    unit: str | None = None
+    sent_bytes: Any = None
 
 
 def call_row(settled: Settled, gateway: int) -> CallRow:
@@ -114,4 +116,6 @@ def call_row(settled: Settled, gateway: int) -> CallRow:
         [bytea(name) for name in last.kept] if last.kept else None,
         last.answered_model if last.is_other else None,
         call.route,
+        bytea(record.unit) if record.unit else None,
+        msgspec.structs.asdict(record.sent) if record.sent is not None else None,
     )

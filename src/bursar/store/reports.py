@@ -137,6 +137,7 @@ async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
         "overage_usd": nano_to_usd(row["overage_nano"]),
         "counterfactual_usd": nano_to_usd(row["counterfactual_nano"]),
         "arms": _json(row["arms"]),
+        "sent_bytes": msgspec.json.decode(row["sent_bytes"]) if row["sent_bytes"] else None,
         "prompt_bytes": {part: row[f"{part}_bytes"] for part in ("system", "tools", "history", "retrieved", "user")},
         "attempts": [await _attempt(connection, attempt) for attempt in attempts],
     }

@@ -1,0 +1,108 @@
+"""Shape and answer what levers have saved. Money is a decimal string of USD; shares are of 1."""
+
+from typing import Final
+
+import msgspec
+
+from bursar.core.money import nano_to_usd
+from bursar.savings.proof import Difference, Interval, TooFew
+from bursar.store.savings import ArmTotals, LeverReport
+
+
+class ArmView(msgspec.Struct, frozen=True):
+    """Be one arm: its units (runs and conversations), their calls, and what these cost.
+
+    `estimated_saved_usd` is what the calls are estimated to have saved, one by one; the claim is the difference.
+    """
+
+    units: int
+    calls: int
+    cost_usd: str
+    estimated_saved_usd: str
+    removed_bytes: int
+
+
+class ShareView(msgspec.Struct, frozen=True):
+    """Be an estimate between two bounds."""
+
+    value: float
+    low: float
+    high: float
+
+
+class UsdView(msgspec.Struct, frozen=True):
+    """Be an estimate between two bounds, in USD."""
+
+    value: str
+    low: str
+    high: str
+
+
+class TooFewView(msgspec.Struct, frozen=True):
+    """Say how many units there are and about how many are needed before anything can be told."""
+
+    treatment_units: int
+    holdout_units: int
+    treatment_needed: int
+    holdout_needed: int
+
+
+class CostView(msgspec.Struct, frozen=True):
+    """Say how much less a unit in treatment costs; `too_few` where that cannot be told yet."""
+
+    usd_less: UsdView | None
+    share_less: ShareView | None
+    too_few: TooFewView | None
+
+
+class MeasureView(msgspec.Struct, frozen=True):
+    """Say how much less of a unit's calls in treatment something happened to; above 0 is better."""
+
+    less: ShareView | None
+    too_few: TooFewView | None
+
+
+class SavingsView(msgspec.Struct, frozen=True):
+    """Be what is known of one lever. `mixed_units` were in both arms and count in neither."""
+
+    lever: str
+    treatment: ArmView
+    holdout: ArmView
+    mixed_units: int
+    cost: CostView
+    quality: dict[str, MeasureView]
+
+
+_SHOWN: Final = {"failed": "failed calls", "again": "calls of several attempts"}
+
+
+def savings_view(report: LeverReport) -> SavingsView:
+    """Shape a lever's report."""
+    quality = {_SHOWN[name]: _measure(found) for name, found in report.measures.items()}
+    arms = _arm(report.treatment), _arm(report.holdout)
+    return SavingsView(report.lever, *arms, report.mixed_units, _cost(report.cost), quality)
+
+
+def _arm(totals: ArmTotals) -> ArmView:
+    amounts = nano_to_usd(totals.cost_nano), nano_to_usd(totals.estimated_nano)
+    return ArmView(totals.units, totals.calls, *amounts, totals.removed_bytes)
+
+
+def _cost(found: Difference | TooFew) -> CostView:
+    if isinstance(found, TooFew):
+        return CostView(None, None, _few(found))
+    less = found.less
+    amounts = UsdView(*(nano_to_usd(round(value)) for value in (less.value, less.low, less.high)))
+    return CostView(amounts, _share(found.share) if found.share is not None else None, None)
+
+
+def _measure(found: Difference | TooFew) -> MeasureView:
+    return MeasureView(None, _few(found)) if isinstance(found, TooFew) else MeasureView(_share(found.less), None)
+
+
+def _share(interval: Interval) -> ShareView:
+    return ShareView(interval.value, interval.low, interval.high)
+
+
+def _few(found: TooFew) -> TooFewView:
+    return TooFewView(found.treatment_units, found.holdout_units, found.treatment_needed, found.holdout_needed)

@@ -1,0 +1,69 @@
+"""`bursar savings`: what each lever has saved, by the difference between treatment and hold-out."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from bursar.api.savings import SavingsView, savings_view
+from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
+from bursar.core.times import DAY_US
+from bursar.store.savings import savings as read_savings
+
+
+def savings(
+    *,
+    days: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=3_660), help="Of so many days.")] = 30,
+    confidence: Annotated[
+        float, Parameter(validator=validators.Number(gt=0, lt=1), help="With which the intervals are to hold.")
+    ] = 0.95,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Print what each lever has saved: its arms by run or conversation, and what they differ by."""
+
+    async def work() -> list[SavingsView]:
+        async with open_books(data) as connection:
+            now = now_us()
+            return [savings_view(each) for each in await read_savings(connection, now - days * DAY_US, now, confidence)]
+
+    found = run(work())
+    if json:
+        print_json(found)
+        return
+    if not found:
+        print(f"no lever has taken part in a call of the last {days} days")
+        return
+    rows = [
+        [each.lever, name, f"{arm.units:,}", f"{arm.calls:,}", arm.cost_usd, arm.estimated_saved_usd]
+        for each in found
+        for name, arm in (("treatment", each.treatment), ("hold-out", each.holdout))
+    ]
+    columns = ["lever", "arm", "runs and conversations", "calls", "USD", "estimated saved"]
+    print_table(columns, rows, right=(2, 3, 4, 5))
+    for each in found:
+        print("\n".join(_lines(each, confidence)))
+
+
+def _lines(view: SavingsView, confidence: float) -> Iterator[str]:
+    """Say what the difference is worth, or why that cannot be told."""
+    cost = view.cost
+    if cost.too_few is not None:
+        few = cost.too_few
+        yield (
+            f"{view.lever}: nothing can be told yet: {few.treatment_units:,} in treatment of about"
+            f" {few.treatment_needed:,} needed, {few.holdout_units:,} held out of about {few.holdout_needed:,}"
+        )
+    else:
+        share, less = cost.share_less, cost.usd_less
+        assert less is not None
+        told = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%}), " if share is not None else ""
+        yield (
+            f"{view.lever}: saved {told}{less.value} USD a run or conversation ({less.low} to {less.high}), with"
+            f" {confidence:.0%} confidence"
+        )
+    for name, measured in view.quality.items():
+        if (fewer := measured.less) is not None:
+            yield f"  {name}: {fewer.value:+.2%} ({fewer.low:+.2%} to {fewer.high:+.2%}) against hold-out"
+    if view.mixed_units:
+        yield f"  {view.mixed_units:,} were in both arms and count in neither"

@@ -1,0 +1,124 @@
+"""Compress the prompts of calls, where the operator or the client wants it: a lever of the plan.
+
+Whatever goes wrong with it leaves a call's body as it was.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import blake2b
+from typing import Final
+
+import structlog
+
+from bursar.core.errors import BadRequest
+from bursar.core.records import Segments
+from bursar.gateway.config import Compress, Config
+from bursar.gateway.passage import Passage
+from bursar.gateway.stats import Stats
+from bursar.savings.compress.conversation import Stages, compress_body
+from bursar.savings.compress.lossless import ALL, lossless
+from bursar.savings.compress.restoring import Means
+from bursar.savings.compress.setting import Mode, Setting
+from bursar.savings.proof import Arm, arm, unit_of
+from bursar.tokens.estimate import tokens_from_bytes
+from bursar.wires.prefix import prefix_digest
+
+log = structlog.get_logger()
+
+LEVER: Final = "compress"
+
+INLINE_BYTES_MAX: Final = 4_096
+"""A body up to this size is compressed within its turn; other calls would have to wait too long for a larger one."""
+
+WAITING_MAX: Final = 16
+"""Calls that may wait for their compression; one more is sent as it is."""
+
+_REFERS: Final = frozenset((Means.repeat,))
+_MEANS: Final = ALL - _REFERS - {Means.blob}  # what is kept out a model could not ask for
+
+
+class Compressing:
+    """Be the lever, by one configuration."""
+
+    def __init__(self, config: Config, stats: Stats) -> None:
+        self._table = config.compress or Compress()
+        own = {name: model.compress for name, model in config.models.items() if model.compress is not None}
+        self._models = own | self._table.routes
+        self._stats = stats
+        self._waiting = 0
+        self._stages = _load()
+        # One thread: more would take the processor from the calls that wait for nothing.
+        self._thread = ThreadPoolExecutor(1, "compress")
+
+    def setting(self, passage: Passage, key_name: str, asked: Setting | None) -> Setting | None:
+        """Return how far a call is to be compressed; None for not at all. The client's word counts most."""
+        table = self._table
+        if len(passage.body) < table.bytes_min:
+            return None
+        found = asked or table.keys.get(key_name) or self._models.get(passage.call.model) or table.default
+        return None if found.mode is Mode.off else found
+
+    async def compress(self, passage: Passage, setting: Setting, target: str) -> None:
+        """Compress a call's prompt, unless its run or conversation is held out; `target` is the end of its path."""
+        table, call, body = self._table, passage.call, passage.body
+        unit = unit_of(call.key_id, call.run, prefix_digest(body))
+        passage.unit = blake2b(unit.encode(errors="surrogatepass"), digest_size=8).digest()
+        which = arm(LEVER, table.experiment, unit, table.holdout_ppm)
+        passage.arms[LEVER] = which
+        if which is Arm.holdout:
+            return
+        work = partial(compress_body, call.protocol, body, setting, self._stages)
+        try:
+            smaller = work() if len(body) <= INLINE_BYTES_MAX else await self._aside(work)
+            facts = passage.wire.facts(smaller, target)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call is sent as it came
+            self._stats.compress_failed += 1
+            log.warning("compress.failed", call=call.call_id.hex(), error=repr(error))
+            return
+        if smaller is not body:
+            passage.body, passage.facts, passage.sent = smaller, facts, facts.segments
+            self._stats.compressed += 1
+            self._stats.compressed_bytes += len(body) - len(smaller)
+
+    async def _aside(self, work: "partial[bytes]") -> bytes:
+        """Do work beside the loop, after what waits for it already; raises `BlockingIOError` when that is too much."""
+        if self._waiting >= WAITING_MAX:
+            raise BlockingIOError(f"{self._waiting} calls wait for their compression")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._waiting -= 1
+
+    def end(self) -> None:
+        """Let the thread go once it has done what it was given."""
+        self._thread.shutdown(wait=False)
+
+
+def compressing_of(config: Config, stats: Stats) -> Compressing | None:
+    """Return the lever; None where nothing in a configuration has to do with it."""
+    return Compressing(config, stats) if config.compresses else None
+
+
+def not_here() -> BadRequest:
+    """Refuse a wish for compression where the operator has not set it up."""
+    return BadRequest(
+        "x-bursar-compress: prompts are not compressed here; leave the header out, or have a [compress] table added to"
+        " bursar.toml",
+        param="x-bursar-compress",
+    )
+
+
+def removed_tokens(given: Segments, sent: Segments) -> int:
+    """Estimate how many tokens fewer were sent than the client has given."""
+    return tokens_from_bytes(max(0, given.total - sent.total))
+
+
+def _load() -> Stages:
+    # What ranks sentences needs NumPy, which no worker loads without a use for it.
+    from bursar.savings.compress.compress import compress, estimate
+
+    return Stages(
+        lambda parts: lossless(parts, estimate, _MEANS), lambda parts: lossless(parts, estimate, _REFERS), compress
+    )

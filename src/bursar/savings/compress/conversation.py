@@ -1,0 +1,115 @@
+"""Compress a conversation so that what was sent before is compressed the same way each time it is sent again.
+
+A client sends the whole conversation with every call, and a provider's cache holds what it has seen, byte for byte. So
+each turn is compressed by itself, by the question it was asked with, and nothing that comes after changes it: the
+beginning of a longer conversation is the compressed beginning of the shorter one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+
+from bursar.core.records import Protocol
+from bursar.savings.compress.prompt import Budget, Compressed
+from bursar.savings.compress.setting import Mode, Setting
+from bursar.wires.parts import Kind, Part, write_parts
+from bursar.wires.prompt import read_parts
+
+Shorten: TypeAlias = Callable[[Sequence[Part], str, Budget], Compressed]
+"""Leave out of parts what a question does not need, down to a budget."""
+
+Tighten: TypeAlias = Callable[[Sequence[Part]], Compressed]
+"""Say the same with fewer tokens, without loss."""
+
+_QUESTION_CHARS_MAX: Final = 2_000
+_SAID: Final = (Kind.user, Kind.history)
+
+
+class Stages(msgspec.Struct, frozen=True):
+    """Hold what a compression is made of; without `shorten` it is lossless.
+
+    Last, `refer` says once what is said twice: what a reference names must be there as it is sent.
+    """
+
+    tighten: Tighten
+    refer: Tighten
+    shorten: Shorten | None = None
+
+
+def compress_body(protocol: Protocol, body: bytes, setting: Setting, stages: Stages) -> bytes:
+    """Return a request's body with its prompt compressed; the same bytes where nothing was gained.
+
+    Raises `BadRequest` for what is no request.
+    """
+    parts = read_parts(protocol, body)
+    written = write_parts(body, parts, compress_conversation(parts, setting, stages))
+    return written if len(written) < len(body) else body
+
+
+def compress_conversation(parts: Sequence[Part], setting: Setting, stages: Stages) -> tuple[str, ...]:
+    """Return the texts of a conversation's parts, compressed. What the user has said is kept, in earlier turns too."""
+    if setting.mode is Mode.off:
+        return tuple([part.text for part in parts])
+    kept = [_kept(part) for part in parts]
+    kept = _with_texts(kept, stages.tighten(kept).texts)
+    if setting.mode is Mode.contextual and stages.shorten is not None:
+        kept = _shortened(kept, setting.ratio, stages.shorten)
+    return stages.refer(kept).texts
+
+
+def _shortened(parts: Sequence[Part], ratio: float, shorten: Shorten) -> list[Part]:
+    """Leave out of each turn's findings what its question does not need."""
+    texts = [part.text for part in parts]
+    turns: dict[int, list[int]] = {}
+    for place, part in enumerate(parts):
+        if may_shorten(part):
+            turns.setdefault(part.turn, []).append(place)
+    for turn, places in turns.items():
+        opened = [parts[place] for place in places]
+        shorter = shorten(opened, question_of(parts, turn), Budget(ratio=ratio)).texts
+        for place, text in zip(places, shorter, strict=True):
+            texts[place] = text if _stays_json(texts[place], text) else texts[place]
+    return _with_texts(parts, texts)
+
+
+def _with_texts(parts: Sequence[Part], texts: Sequence[str]) -> list[Part]:
+    return [msgspec.structs.replace(part, text=text) for part, text in zip(parts, texts, strict=True)]
+
+
+def may_shorten(part: Part) -> bool:
+    """Tell whether a part may lose what its question does not need: what was found or given back by a tool.
+
+    A document before a mark for the cache may be asked many questions, and by any of them it would be another.
+    """
+    return part.kind is Kind.retrieved and not part.protected and bool(part.call_id or not part.cached)
+
+
+def question_of(parts: Sequence[Part], turn: int) -> str:
+    """Return what the user had asked when a turn began: in that turn, or the last before it."""
+    asked: dict[int, list[str]] = {}
+    for part in parts:
+        if part.role == "user" and part.kind in _SAID and part.turn <= turn:
+            asked.setdefault(part.turn, []).append(part.text)
+    return "\n".join(asked[max(asked)])[-_QUESTION_CHARS_MAX:] if asked else ""
+
+
+def _kept(part: Part) -> Part:
+    """Keep what the user said before: it was sent as it was."""
+    said = part.role == "user" and part.kind is Kind.history
+    return msgspec.structs.replace(part, protected=True) if said else part
+
+
+def _stays_json(before: str, after: str) -> bool:
+    """Tell whether a text that was JSON still is."""
+    return not _is_json(before) or _is_json(after)
+
+
+def _is_json(text: str) -> bool:
+    if text.lstrip()[:1] not in ("{", "["):
+        return False
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True

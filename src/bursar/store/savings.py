@@ -1,0 +1,75 @@
+"""Report what each lever has saved: what its two arms cost and how they went, and what the difference is worth."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from bursar.core.ids import first_id_at
+from bursar.core.money import Money
+from bursar.savings.proof import Arm, Difference, Sample, TooFew, difference
+from bursar.store.database import Connection, load_statements
+from bursar.store.holders import TENANT
+
+_SQL: Final = load_statements("savings")
+
+_NOBODY: Final = Sample(0, 0.0, 0.0)
+
+MEASURES: Final = ("failed", "again")
+"""What tells of quality where nobody else does: calls that failed, and calls that took more than one attempt."""
+
+
+class ArmTotals(msgspec.Struct, frozen=True):
+    """Hold what one arm came to. `estimated_nano` is what its calls are estimated to have saved."""
+
+    units: int = 0
+    calls: int = 0
+    cost_nano: Money = 0
+    estimated_nano: Money = 0
+    removed_bytes: int = 0
+
+
+class LeverReport(msgspec.Struct, frozen=True):
+    """Hold what is known of one lever: its arms, and the differences between them by unit.
+
+    `cost` is in nano-USD a unit. The shares in `measures` are of a unit's calls; there, less is better.
+    """
+
+    lever: str
+    treatment: ArmTotals
+    holdout: ArmTotals
+    mixed_units: int
+    cost: Difference | TooFew
+    measures: dict[str, Difference | TooFew]
+
+
+async def savings(
+    connection: Connection, from_us: int, until_us: int, confidence: float = 0.95, tenant: int = TENANT
+) -> list[LeverReport]:
+    """Report on every lever that took part in calls between two moments. Raises `ValueError` for no confidence."""
+    span = tenant, first_id_at(from_us // 1_000), first_id_at(until_us // 1_000)
+    rows = {(row["lever"], row["arm"]): row for row in await connection.fetch(_SQL["by_arm"], *span)}
+    mixed = Counter(row["lever"] for row in await connection.fetch(_SQL["mixed"], *span))
+    levers = sorted({lever for lever, _ in rows} | mixed.keys())
+    return [_report(lever, rows, mixed[lever], confidence) for lever in levers]
+
+
+def _report(lever: str, rows: Mapping[tuple[str, str], Any], mixed_units: int, confidence: float) -> LeverReport:
+    arms = rows.get((lever, Arm.treatment)), rows.get((lever, Arm.holdout))
+
+    def compared(name: str) -> Difference | TooFew:
+        treatment, holdout = (
+            Sample(row["units"], row[f"{name}_mean"], row[f"{name}_variance"]) if row is not None else _NOBODY
+            for row in arms
+        )
+        return difference(treatment, holdout, confidence)
+
+    measures = {name: compared(name) for name in MEASURES}
+    return LeverReport(lever, _totals(arms[0]), _totals(arms[1]), mixed_units, compared("cost"), measures)
+
+
+def _totals(row: Mapping[str, Any] | None) -> ArmTotals:
+    if row is None:
+        return ArmTotals()
+    return ArmTotals(*(row[name] for name in ArmTotals.__struct_fields__))

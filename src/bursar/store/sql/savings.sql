@@ -1,0 +1,42 @@
+-- name: by_arm
+-- Each unit, a run or conversation, is one value, however many calls it has; $2 and $3 are the first ids of two moments.
+-- A unit that was in both arms, as after a change of the experiment, is in neither.
+with units as (
+    select levers.key as lever, unit, min(arm) as arm, min(arm) = max(arm) as is_whole,
+        count(*) as calls,
+        sum(cost_nano) as cost_nano,
+        sum(counterfactual_nano - cost_nano) as estimated_nano,
+        sum(coalesce((
+            select sum(value::bigint) from jsonb_each_text(sent_bytes)
+        ) - system_bytes - tools_bytes - history_bytes - retrieved_bytes - user_bytes, 0)) as more_bytes,
+        avg((status not in (1, 3))::integer) as failed,
+        avg((attempts is not null)::integer) as again
+    from calls
+        cross join lateral jsonb_each_text(arms) as levers
+        cross join lateral (select case when levers.value = 'holdout' then 'holdout' else 'treatment' end as arm) as arms_of
+    where tenant = $1 and call_id >= $2 and call_id < $3 and unit is not null
+    group by levers.key, unit
+)
+select lever, arm,
+    count(*) as units,
+    sum(calls)::bigint as calls,
+    sum(cost_nano)::bigint as cost_nano,
+    sum(estimated_nano)::bigint as estimated_nano,
+    -sum(more_bytes)::bigint as removed_bytes,
+    avg(cost_nano)::float8 as cost_mean,
+    coalesce(var_samp(cost_nano), 0)::float8 as cost_variance,
+    avg(failed)::float8 as failed_mean,
+    coalesce(var_samp(failed), 0)::float8 as failed_variance,
+    avg(again)::float8 as again_mean,
+    coalesce(var_samp(again), 0)::float8 as again_variance
+from units
+where is_whole
+group by lever, arm
+order by lever, arm;
+
+-- name: mixed
+select levers.key as lever, unit
+from calls cross join lateral jsonb_each_text(arms) as levers
+where tenant = $1 and call_id >= $2 and call_id < $3 and unit is not null
+group by 1, 2
+having count(distinct levers.value = 'holdout') > 1;

@@ -1,0 +1,110 @@
+"""A lever's arms are compared by run or conversation: what both cost, how they went, and what cannot be told yet."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bookkeeping import NOW_US, USD, Shop, attempt, open_shop, write
+from inline_snapshot import snapshot
+
+from bursar.core.ids import call_name
+from bursar.core.records import AttemptStatus, CallStatus, Segments
+from bursar.core.times import DAY_US, HOUR_US
+from bursar.savings.proof import Difference, TooFew
+from bursar.store.database import Connection
+from bursar.store.reports import one_call
+from bursar.store.savings import ArmTotals, savings
+
+CENT = USD // 100
+SPAN = NOW_US - HOUR_US, NOW_US + HOUR_US
+
+
+@pytest.fixture
+async def shop(connection: Connection) -> Shop:
+    return await open_shop(connection)
+
+
+def call(shop: Shop, arm: str, unit: int, cost_nano: int, lever: str = "compress", **fields: Any) -> list[Any]:
+    """Make a call of some unit in an arm."""
+    intent = shop.intent(cost_nano)
+    divided = {"arms": {lever: arm}, "unit": unit.to_bytes(8, "big")}
+    attempts = fields.pop("attempts", [attempt(cost_nano)])
+    return [intent, shop.settled(intent, *attempts, **(divided | fields))]
+
+
+async def test_a_unit_counts_once_however_many_calls_it_has(
+    connection: Connection, shop: Shop, tmp_path: Path, database_url: str
+) -> None:
+    entries: list[Any] = []
+    for unit in range(40):
+        entries += call(shop, "holdout", unit, 4 * CENT)
+        for _ in range(3):
+            entries += call(shop, "treatment", 100 + unit, CENT)
+    await write(shop, tmp_path, database_url, *entries)
+    (report,) = await savings(connection, *SPAN)
+    assert (report.lever, report.mixed_units) == ("compress", 0)
+    assert report.treatment == ArmTotals(40, 120, 120 * CENT)
+    assert report.holdout == ArmTotals(40, 40, 160 * CENT)
+    assert isinstance(report.cost, Difference)
+    assert report.cost.less.value == CENT
+    assert report.cost.share is not None
+    assert report.cost.share.value == 0.25
+    assert isinstance(report.measures["failed"], Difference)
+    assert report.measures["failed"].less.value == 0
+
+
+async def test_failures_and_further_attempts_are_told_beside_the_cost(
+    connection: Connection, shop: Shop, tmp_path: Path, database_url: str
+) -> None:
+    entries: list[Any] = []
+    for unit in range(200):
+        entries += call(shop, "holdout", unit, CENT, status=CallStatus.ok if unit % 2 else CallStatus.failed)
+        again = [attempt(0, status=AttemptStatus.throttled), attempt(CENT)]
+        entries += call(shop, "treatment", 1_000 + unit, CENT, attempts=again if unit % 4 else [attempt(CENT)])
+    await write(shop, tmp_path, database_url, *entries)
+    (report,) = await savings(connection, *SPAN)
+    failed, again = report.measures["failed"], report.measures["again"]
+    assert isinstance(failed, Difference)
+    assert isinstance(again, Difference)
+    assert (failed.less.value, again.less.value) == (0.5, -0.75)
+    assert failed.less.excludes_zero
+    assert again.less.excludes_zero
+
+
+async def test_few_units_say_nothing_yet_and_units_in_both_arms_never_do(
+    connection: Connection, shop: Shop, tmp_path: Path, database_url: str
+) -> None:
+    entries = [*call(shop, "treatment", 1, CENT), *call(shop, "holdout", 1, CENT), *call(shop, "treatment", 2, CENT)]
+    entries += call(shop, "explored", 3, CENT, lever="route")
+    await write(shop, tmp_path, database_url, *entries)
+    compress, route = await savings(connection, *SPAN)
+    assert (compress.mixed_units, compress.treatment.units, compress.holdout) == (1, 1, ArmTotals())
+    assert compress.cost == TooFew(1, 0, 30, 30)
+    assert (route.lever, route.treatment.units) == ("route", 1)
+    assert await savings(connection, NOW_US + DAY_US, NOW_US + 2 * DAY_US) == []
+
+
+async def test_what_was_sent_of_a_compressed_prompt_is_in_the_books(
+    connection: Connection, shop: Shop, tmp_path: Path, database_url: str
+) -> None:
+    entries = call(shop, "treatment", 1, CENT, sent=Segments(8, 21, 10, 2, 3))
+    plain = shop.call(CENT)
+    await write(shop, tmp_path, database_url, *entries, *plain)
+    shown = await one_call(connection, call_name(entries[0].call.call_id))
+    assert shown is not None
+    assert (shown["sent_bytes"], shown["arms"]) == snapshot(
+        ({"user": 3, "tools": 21, "system": 8, "history": 10, "retrieved": 2}, {"compress": "treatment"})
+    )
+    other = await one_call(connection, call_name(plain[0].call.call_id))
+    assert other is not None
+    assert other["sent_bytes"] is None
+    (report,) = await savings(connection, *SPAN)
+    assert report.treatment.removed_bytes == 24
+
+
+async def test_a_confidence_beyond_0_and_1_is_an_error(
+    connection: Connection, shop: Shop, tmp_path: Path, database_url: str
+) -> None:
+    await write(shop, tmp_path, database_url, *call(shop, "treatment", 1, CENT))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        await savings(connection, *SPAN, confidence=1.0)
