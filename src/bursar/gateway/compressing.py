@@ -6,7 +6,6 @@ Whatever goes wrong with it leaves a call's body as it was.
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from hashlib import blake2b
 from typing import Final
 
 import structlog
@@ -20,7 +19,7 @@ from bursar.savings.compress.conversation import Stages, compress_body
 from bursar.savings.compress.lossless import ALL, lossless
 from bursar.savings.compress.restoring import Means
 from bursar.savings.compress.setting import Mode, Setting
-from bursar.savings.proof import Arm, arm, unit_of
+from bursar.savings.proof import Arm, arm, unit_digest, unit_of
 from bursar.tokens.estimate import tokens_from_bytes
 from bursar.wires.prefix import prefix_digest
 
@@ -63,7 +62,7 @@ class Compressing:
         """Compress a call's prompt, unless its run or conversation is held out; `target` is the end of its path."""
         table, call, body = self._table, passage.call, passage.body
         unit = unit_of(call.key_id, call.run, prefix_digest(body))
-        passage.unit = blake2b(unit.encode(errors="surrogatepass"), digest_size=8).digest()
+        passage.unit = unit_digest(unit)
         which = arm(LEVER, table.experiment, unit, table.holdout_ppm)
         passage.arms[LEVER] = which
         if which is Arm.holdout:

@@ -15,7 +15,7 @@ from bursar.gateway.routed import NO_MANNERS, Manners, Routed, manner_of
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.rules import Rules
 from bursar.gateway.translation import translate_call
-from bursar.savings.proof import Arm, arm, unit_of
+from bursar.savings.proof import Arm, arm, unit_digest, unit_of
 from bursar.savings.route.able import able
 from bursar.savings.route.choice import Asked, Choice, How, Nobody, Option
 from bursar.savings.route.choose import NO_CORRECTIONS, choose, prepare, strengths_of
@@ -154,6 +154,7 @@ class Routing:
         if policy.holdout_percent or policy.explore_percent:
             call = passage.call
             unit = unit_of(call.key_id, call.run, b"" if call.run else prefix_digest(passage.body))
+            passage.unit = passage.unit or unit_digest(unit)
         holdout_ppm = round(policy.holdout_percent * _PPM_PER_PERCENT)
         if holdout_ppm and arm(LEVER, policy.name, unit, holdout_ppm) is Arm.holdout:
             held = f"held out with {policy.holdout_percent:g} % of all, to compare the others with the strongest"

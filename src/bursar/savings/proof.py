@@ -39,6 +39,11 @@ def unit_of(key_id: str, run: str, conversation: bytes) -> str:
     return f"run {run}" if run else f"talk {key_id} {conversation.hex()}"
 
 
+def unit_digest(unit: str) -> bytes:
+    """Return what a record keeps of a unit."""
+    return sha256(unit.encode(errors="surrogatepass")).digest()[:8]
+
+
 def arm(lever: str, experiment: str, unit: str, holdout_ppm: int) -> Arm:
     """Return a unit's arm: always the same one, and of all units so many in a million are held out.
 
