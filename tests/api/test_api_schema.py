@@ -15,6 +15,7 @@ ROUTES = (
     "/api/overview",
     "/api/calls",
     "/api/calls/{call_id}",
+    "/api/savings",
     "/api/statement",
     "/api/budgets",
     "/api/keys",

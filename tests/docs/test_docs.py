@@ -18,7 +18,7 @@ from bench.harness import LocalBursar
 from bursar.api.handlers import HANDLERS
 from bursar.core import errors
 from bursar.gateway.app import GEMINI_CALLS
-from bursar.gateway.config import Alerts, Model, Otel, Provider, Settings, parse_config
+from bursar.gateway.config import Alerts, CompressTable, Model, Otel, Provider, Settings, parse_config
 from bursar.gateway.counting import MESSAGES_PATH, METHOD
 from bursar.gateway.listing import PATHS as MODELS_PATHS
 from bursar.gateway.metrics import METRICS, Collector
@@ -200,7 +200,14 @@ def test_the_reference_of_metrics_is_what_is_shown() -> None:
 
 @pytest.mark.parametrize(
     ("heading", "kind"),
-    [("gateway", Settings), ("providers", Provider), ("models", Model), ("alerts", Alerts), ("otel", Otel)],
+    [
+        ("gateway", Settings),
+        ("providers", Provider),
+        ("models", Model),
+        ("compress", CompressTable),
+        ("alerts", Alerts),
+        ("otel", Otel),
+    ],
 )
 def test_config_names_every_setting_with_its_default(heading: str, kind: Any) -> None:
     section = section_of("docs/reference/config.md", heading)

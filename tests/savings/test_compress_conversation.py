@@ -128,7 +128,7 @@ def test_the_question_is_that_of_the_turn_or_the_last_before_it() -> None:
     parts = read_parts(CHAT, json.dumps({"messages": agent(7)}).encode())
     asked = [question_of(parts, turn) for turn in range(10)]
     names = [text.split("Town")[-1] for text in asked]
-    assert names == snapshot(['5?', '5?', '5?', '5?', '8?', '8?', '8?', '8?', '11?', '11?'])
+    assert names == snapshot(["5?", "5?", "5?", "5?", "8?", "8?", "8?", "8?", "11?", "11?"])
     assert question_of((), 3) == ""
 
 

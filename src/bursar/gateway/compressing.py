@@ -73,7 +73,7 @@ class Compressing:
             facts = passage.wire.facts(smaller, target)
         except Exception as error:  # noqa: BLE001 - whatever it is, the call is sent as it came
             self._stats.compress_failed += 1
-            log.warning("compress.failed", call=call.call_id.hex(), error=repr(error))
+            log.warning("compress.failed", call=call.call_id.hex(), error=type(error).__name__)
             return
         if smaller is not body:
             passage.body, passage.facts, passage.sent = smaller, facts, facts.segments

@@ -135,10 +135,9 @@ class Compress(msgspec.Struct, frozen=True):
     bytes_min: int = 8_000  # a smaller body is left as it is
     holdout_ppm: int = 100_000  # of runs and conversations, to measure the saving by
     experiment: str = "1"  # another name divides them anew
-    rounds_max: int = 3  # how often a model may ask for more of what was left out
 
 
-class _CompressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CompressTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hold the `[compress]` table as it is written."""
 
     default: Any = "off"
@@ -147,7 +146,6 @@ class _CompressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     bytes_min: Count = 8_000
     holdout_percent: Annotated[float, msgspec.Meta(ge=0, le=90)] = 10.0
     experiment: str = "1"
-    rounds_max: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -290,7 +288,7 @@ def _settings(value: Any) -> Settings:
 
 
 def _compress(value: Any, routes: dict[str, Policy]) -> Compress:
-    read = _convert(value, _CompressSettings, "compress")
+    read = _convert(value, CompressTable, "compress")
     for name in read.routes:
         if name not in routes:
             raise ConfigError(f"compress.routes: no route {name!r}{_near(name, routes)}")
@@ -301,7 +299,6 @@ def _compress(value: Any, routes: dict[str, Policy]) -> Compress:
         read.bytes_min,
         round(read.holdout_percent * 10_000),
         read.experiment,
-        read.rounds_max,
     )
 
 
