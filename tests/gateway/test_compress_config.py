@@ -63,10 +63,10 @@ def test_every_mistake_names_its_setting() -> None:
         {
             "no table": "compress: Expected `object`, got `int`",
             "setting": "unknown setting compress.defaults; near: default",
-            "default": 'compress.default: expected "off", "lossless", or a ratio from 1 to 100 (4 keeps a quarter of what was retrieved), got \'on\'',
-            "key": 'compress.keys.legal: expected "off", "lossless", or a ratio from 1 to 100 (4 keeps a quarter of what was retrieved), got 0.5',
+            "default": 'compress.default: expected "off", "lossless", or a ratio from 1 to 100 such as 4, got \'on\'',
+            "key": 'compress.keys.legal: expected "off", "lossless", or a ratio from 1 to 100 such as 4, got 0.5',
             "keys": "compress.keys: Expected `object`, got `str`",
-            "route": 'compress.routes.auto: expected "off", "lossless", or a ratio from 1 to 100 (4 keeps a quarter of what was retrieved)',
+            "route": 'compress.routes.auto: expected "off", "lossless", or a ratio from 1 to 100 such as 4',
             "unknown route": "compress.routes: no route 'autos'; near: auto",
             "hold-out": "compress.holdout_percent: Expected `float` <= 90.0",
             "size": "compress.bytes_min: Expected `int` >= 1",

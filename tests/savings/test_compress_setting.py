@@ -33,7 +33,7 @@ def test_a_setting_is_a_word_a_ratio_or_a_table(value: Any, setting: Setting) ->
 
 @pytest.mark.parametrize("value", ["", "Off", "none", "0.99", "101", "1e9", "nan", "inf", "-inf", "4:1", 0, -4, 100.1])
 def test_what_is_none_is_told_what_would_be(value: Any) -> None:
-    with pytest.raises(ValueError, match='expected "off", "lossless", or a ratio from 1 to 100 '):
+    with pytest.raises(ValueError, match='expected "off", "lossless", or a ratio from 1 to 100 such as 4'):
         read_setting(value)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 RATIO_MAX: Final = 100.0
-EXPECTED: Final = f'"off", "lossless", or a ratio from 1 to {RATIO_MAX:g} (4 keeps a quarter of what was retrieved)'
+EXPECTED: Final = f'"off", "lossless", or a ratio from 1 to {RATIO_MAX:g} such as 4'
 
 
 class Mode(IntEnum):
