@@ -1,5 +1,6 @@
 """A conversation is compressed turn by turn, and its beginning stays what it was as it goes on."""
 
+import base64
 import json
 import random
 from typing import Any
@@ -99,6 +100,14 @@ def test_json_stays_whole_where_sentences_would_not() -> None:
     ]
     for setting in (BY_FOUR, LOSSLESS):
         assert json.loads(compressed(messages, setting)[-1]["content"]) == json.loads(result)
+
+
+def test_what_nobody_could_ask_for_stays_in_its_place() -> None:
+    blob = base64.b64encode(random.Random(3).randbytes(3_000)).decode()
+    found = f"The key is:\n\n{blob}\n\n{towns(1)}\n\n\n\nThe end."
+    for setting in (BY_FOUR, LOSSLESS):
+        sent = compressed([{"role": "user", "content": "Why?"}, {"role": "tool", "content": found}], setting)
+        assert blob in sent[1]["content"]
 
 
 def test_a_document_before_a_mark_is_one_for_all_questions() -> None:

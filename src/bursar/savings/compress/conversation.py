@@ -52,29 +52,23 @@ def compress_conversation(parts: Sequence[Part], setting: Setting, stages: Stage
     if setting.mode is Mode.off:
         return tuple([part.text for part in parts])
     kept = [_kept(part) for part in parts]
-    kept = _with_texts(kept, stages.tighten(kept).texts)
-    if setting.mode is Mode.contextual and stages.shorten is not None:
-        kept = _shortened(kept, setting.ratio, stages.shorten)
-    return stages.refer(kept).texts
-
-
-def _shortened(parts: Sequence[Part], ratio: float, shorten: Shorten) -> list[Part]:
-    """Leave out of each turn's findings what its question does not need."""
-    texts = [part.text for part in parts]
+    shorten = stages.shorten if setting.mode is Mode.contextual else None
     turns: dict[int, list[int]] = {}
-    for place, part in enumerate(parts):
-        if may_shorten(part):
+    for place, part in enumerate(kept):
+        if shorten is not None and may_shorten(part):
             turns.setdefault(part.turn, []).append(place)
+    apart = {place for places in turns.values() for place in places}
+    texts = list(stages.tighten([_closed(part) if place in apart else part for place, part in enumerate(kept)]).texts)
     for turn, places in turns.items():
-        opened = [parts[place] for place in places]
-        shorter = shorten(opened, question_of(parts, turn), Budget(ratio=ratio)).texts
-        for place, text in zip(places, shorter, strict=True):
-            texts[place] = text if _stays_json(texts[place], text) else texts[place]
-    return _with_texts(parts, texts)
-
-
-def _with_texts(parts: Sequence[Part], texts: Sequence[str]) -> list[Part]:
-    return [msgspec.structs.replace(part, text=text) for part, text in zip(parts, texts, strict=True)]
+        assert shorten is not None
+        opened = [kept[place] for place in places]
+        found = shorten(opened, question_of(parts, turn), Budget(ratio=setting.ratio))
+        if found.handles:  # nobody could ask for what these name
+            found = stages.tighten(opened)
+        for place, text in zip(places, found.texts, strict=True):
+            texts[place] = text
+    sent = [msgspec.structs.replace(part, text=text) for part, text in zip(kept, texts, strict=True)]
+    return stages.refer(sent).texts
 
 
 def may_shorten(part: Part) -> bool:
@@ -96,20 +90,8 @@ def question_of(parts: Sequence[Part], turn: int) -> str:
 
 def _kept(part: Part) -> Part:
     """Keep what the user said before: it was sent as it was."""
-    said = part.role == "user" and part.kind is Kind.history
-    return msgspec.structs.replace(part, protected=True) if said else part
+    return _closed(part) if part.role == "user" and part.kind is Kind.history else part
 
 
-def _stays_json(before: str, after: str) -> bool:
-    """Tell whether a text that was JSON still is."""
-    return not _is_json(before) or _is_json(after)
-
-
-def _is_json(text: str) -> bool:
-    if text.lstrip()[:1] not in ("{", "["):
-        return False
-    try:
-        msgspec.json.decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return False
-    return True
+def _closed(part: Part) -> Part:
+    return msgspec.structs.replace(part, protected=True)
