@@ -2,7 +2,8 @@
 
     python -m bench.embed [--json] [--data DIR] [--teacher FOLDER]
 
-Texts are banking77's test questions and all of xquad_en, its questions and paragraphs; the table was fitted on none.
+Texts are banking77's test questions and all of xquad_en, its questions and paragraphs; the table was fitted on none
+of them, but that a few banking questions stand in train.csv as well: the figure without those is beside it.
 `embed.rank_correlation` is over 10,000 pairs drawn within each set, both taken together; each set by itself stands
 beside it, and pairs drawn so that the teacher's cosines are spread evenly. The plain table beside is the teacher's
 vectors of single pieces, weighted by Zipf and fitted to nothing. Nobody published this figure for another table.
@@ -13,6 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,26 +30,26 @@ from bench.ranks import cosines_of_pairs, pairs, spearman
 from bursar.embed.embedder import Floats
 from bursar.embed.table import Layer, Rows, StaticTable, load, quantized
 
+BANKING: Final = "banking77 test"
 PAIRS: Final = 10_000
 SEED: Final = 20_261_122
 SPREAD_FROM: Final = 400_000  # pairs drawn, of which as many of each tenth of a cosine are taken
 SPREAD_EACH: Final = 700
 WORDS: Final = 12
 LONG_PIECES: Final = 2_000
-ROUNDS: Final = 9
+ROUNDS: Final = 15
+PART_TEXTS: Final = 512  # timed at once: so short that the machine often does nothing else meanwhile
 PLAIN_SHARE: Final = 1e-4
-BARS: Final = {"texts_per_s": 30_000, "mb": 10}
 
 
 def main() -> None:
     """Measure and print."""
     asked = arguments(__doc__, teacher=str(teacher.FOLDER))
-    sets = {"banking77 test": banking(asked.data, "test"), "xquad_en": xquad(asked.data)}
+    sets = {BANKING: banking(asked.data, "test"), "xquad_en": xquad(asked.data)}
     table = load()
-    figures = [
-        *speed(table, [text for texts in sets.values() for text in texts]),
-        *near(table, sets, Path(asked.teacher)),
-    ]
+    known = {_bare(text) for text in banking(asked.data, "train")}
+    figures = speed(table, [text for texts in sets.values() for text in texts])
+    figures += near(table, sets, known, Path(asked.teacher))
     files = [asked.data / "banking77/test.csv", asked.data / "xquad_en/xquad.en.json"]
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     show("embed", figures, as_json=asked.json, extra={"table": table.name, "sha256": digests, "seed": SEED})
@@ -66,21 +68,22 @@ def speed(table: StaticTable, texts: Sequence[str]) -> list[Figure]:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     words = " ".join(texts).split()
     short = [" ".join(words[start : start + WORDS]) for start in range(0, len(words) - WORDS, WORDS)]
-    first_s = _took_s(lambda: table.vectors(short))
-    each_s = _fastest_s(lambda: table.vectors(short)) / len(short)
+    parts = [short[start : start + PART_TEXTS] for start in range(0, len(short), PART_TEXTS)]
+    first_s = sum(_took_s(partial(table.vectors, part)) for part in parts)
+    each_s = sum(_fastest_s(partial(table.vectors, part)) for part in parts) / len(short)
     long = " ".join(words[:LONG_PIECES])
     pieces = len(table.pieces(long))
-    long_s = _fastest_s(lambda: table.vectors([long]))
+    long_s = _fastest_s(partial(table.vectors, [long]))
     note = f"{len(short):,} texts of {WORDS} words; {len(short) / first_s:,.0f} when no word was seen before"
     return [
-        Figure("embed.texts_per_s_1core", round(1 / each_s), "texts/s", {"bar": BARS["texts_per_s"]}, note),
+        Figure("embed.texts_per_s_1core", round(1 / each_s), "texts/s", {}, note),
         Figure("embed.long_prompt_ms", round(long_s * 1e3, 3), "ms", {}, f"one prompt of {pieces:,} pieces"),
-        Figure("embed.table_mb", round(TARGET.stat().st_size / 1e6, 2), "MB", {"bar": BARS["mb"]}, "on disk"),
+        Figure("embed.table_mb", round(TARGET.stat().st_size / 1e6, 2), "MB", {}, "on disk"),
     ]
 
 
-def near(table: StaticTable, sets: dict[str, list[str]], folder: Path) -> list[Figure]:
-    """Compare the order of pairs by the table with that by the teacher."""
+def near(table: StaticTable, sets: dict[str, list[str]], known: set[str], folder: Path) -> list[Figure]:
+    """Compare the order of pairs by the table with that by the teacher; `known` are texts it was fitted on."""
     bert = teacher.bring(folder)
     plain = plain_table(folder)
     said = {name: bert.vectors(texts) for name, texts in sets.items()}
@@ -89,7 +92,7 @@ def near(table: StaticTable, sets: dict[str, list[str]], folder: Path) -> list[F
     by_set = {name: cosines_of_pairs(found[name], said[name], PAIRS, SEED) for name in sets}
     rough_by_set = {name: cosines_of_pairs(rough[name], said[name], PAIRS, SEED) for name in sets}
     count = PAIRS * len(sets)
-    whole = Figure("embed.rank_correlation", _together(by_set), "Spearman", {"bar": 0.85}, f"n {count:,}, seed {SEED}")
+    whole = Figure("embed.rank_correlation", _together(by_set), "Spearman", {}, f"n {count:,}, seed {SEED}")
     whole.anchors["plain table"] = _together(rough_by_set)
     figures = [whole]
     for name in sets:
@@ -102,9 +105,23 @@ def near(table: StaticTable, sets: dict[str, list[str]], folder: Path) -> list[F
         )
         note = f"{name}, cosines spread evenly, n {len(first):,}"
         figures += [row, Figure(f"embed.rank_correlation_{key}_spread", even, "Spearman", {}, note)]
+    figures.append(_unseen(table, sets[BANKING], said[BANKING], known))
     united = [np.concatenate(list(each.values())) for each in (found, said)]
     across = _rounded(*cosines_of_pairs(united[0], united[1], count, SEED))
     return [*figures, Figure("embed.rank_correlation_across", across, "Spearman", {}, "pairs of any two texts of both")]
+
+
+def _unseen(table: StaticTable, texts: Sequence[str], said: Floats, known: set[str]) -> Figure:
+    """Compare on banking77 without the texts that stand in its training questions too."""
+    places = [place for place, text in enumerate(texts) if _bare(text) not in known]
+    found = table.vectors([texts[place] for place in places])
+    value = _rounded(*cosines_of_pairs(found, said[places], PAIRS, SEED))
+    note = f"{BANKING} without {len(texts) - len(places)} texts that train.csv has too, n {PAIRS:,}"
+    return Figure("embed.rank_correlation_banking77_unseen", value, "Spearman", {}, note)
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 def spread_pairs(vectors: Floats) -> tuple[np.ndarray, np.ndarray]:

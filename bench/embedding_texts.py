@@ -4,8 +4,8 @@
     dpkg -x each of them into one folder, and name it by --texts
 
 WordNet's glosses and examples (WordNet licence), paragraphs of Python's manual (PSF licence) and of PostgreSQL's
-(PostgreSQL licence), and banking77's training questions (CC BY 4.0). The teacher answers whatever it is asked, so
-half of the texts are made up: training questions cut and joined, questions and paragraphs built from WordNet's words.
+(PostgreSQL licence), and banking77's training questions (CC BY 4.0). The teacher answers whatever it is asked, so a
+quarter of the texts is made up: training questions cut and joined, questions and paragraphs built of WordNet's words.
 """
 
 import csv
