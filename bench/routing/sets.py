@@ -1,6 +1,7 @@
 """Read the sets of routing: questions with how good each model's answer was."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -88,3 +89,12 @@ def _csv(path: Path) -> list[dict[str, str]]:
 
 def _contaminated(path: Path) -> set[str]:
     return {json.loads(line)["eval_prompt"] for line in path.read_text().split("\n") if line}
+
+
+def sha256(path: Path) -> str:
+    """Return the first letters of a file's SHA-256; of a folder, of its files in the order of their names."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -34,6 +34,7 @@ app.command("bursar.cli.prices:prices")
 app.command("bursar.cli.floor:floor")
 app.command("bursar.cli.simulate:simulate_command", name="simulate")
 app.command("bursar.cli.capacity:capacity")
+app.command("bursar.cli.route:app", name="route")
 app.command("bursar.cli.demo:demo")
 app.command("bursar.cli.sandbox:sandbox")
 

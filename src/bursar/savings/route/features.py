@@ -57,6 +57,15 @@ _KINDS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Which sets a word belongs to."""
 
+_EFFORT: Final = {
+    "characters": (7.68, 0.80),
+    "words": (5.11, 0.80),
+    "numbers": (1.72, 1.06),
+    "comparisons": (0.27, 0.55),
+    "shares": (0.30, 0.44),
+}
+"""Mean and spread of what makes problems hard, over six tasks of LLMRouter's set (MIT): MATH, HumanEval and others."""
+
 NAMES: Final = (
     "characters",
     "words",
@@ -81,6 +90,8 @@ NAMES: Final = (
     "option_spread",
     "options_of_numbers",
     "all_of_the_above",
+    "option_words",
+    "options_share_words",
     "stem_length",
     "distinct_words",
     *_SETS,
@@ -98,10 +109,11 @@ def excerpt(text: str) -> str:
 
 
 class Look(msgspec.Struct, frozen=True):
-    """Hold what is seen in a text: a figure a name of `NAMES`, the question without its lettered answers, its marks."""
+    """Hold what is seen in a text: a figure a name of `NAMES`, its question, its lettered answers, and its marks."""
 
     figures: list[float]
     question: str
+    options: list[str]
     marks: list[int]
 
 
@@ -124,17 +136,37 @@ def look(text: str) -> Look:
         *(_log(counts[name]) for name in _SETS),
         *(float(word == onset) for word in _ONSETS),
     ]
-    return Look(figures, question, _marks(asked))
+    return Look(figures, question, options, _marks(asked))
+
+
+def effort(seen: Look) -> float:
+    """Return how much work a text asks for beside the usual problem: 0 is usual, 1 a spread more.
+
+    It needs no labels: equal weights on what makes problems of several steps hard in other tasks.
+    """
+    figures = dict(zip(NAMES, seen.figures, strict=True))
+    return sum((figures[name] - mean) / spread for name, (mean, spread) in _EFFORT.items()) / len(_EFFORT)
+
+
+def named_marks(question: str) -> list[tuple[str, int]]:
+    """Return a question's words and pairs of words with their marks, each once."""
+    asked = _MARKED.findall(question.lower())
+    return [(mark.replace("_", " "), _mark(mark)) for mark in dict.fromkeys(_words_and_pairs(asked))]
 
 
 def _marks(asked: list[str]) -> list[int]:
-    """Return the buckets of a question's words and pairs of words, each once; one counts against where it is negative.
+    """Return the marks of a question's words and pairs of words, each once."""
+    return sorted(set(map(_mark, set(_words_and_pairs(asked)))))
 
-    Bucket `b` is `b + 1` or `-(b + 1)`, so that two that fall together cancel as often as they add up.
-    """
-    pairs = map("_".join, pairwise(asked))
-    hashes = {crc32(mark.encode()) for mark in (*asked, *pairs)}
-    return sorted((each % BUCKETS + 1) * (1 if each >> 31 else -1) for each in hashes)
+
+def _words_and_pairs(asked: list[str]) -> list[str]:
+    return [*asked, *map("_".join, pairwise(asked))]
+
+
+def _mark(words: str) -> int:
+    """Return bucket `b` as `b + 1`, or for half of all words `-(b + 1)`: two in one bucket cancel as often as add."""
+    hashed = crc32(words.encode())
+    return (hashed % BUCKETS + 1) * (1 if hashed >> 31 else -1)
 
 
 def _log(count: float) -> float:
@@ -182,11 +214,14 @@ def _signs(text: str, read: str) -> list[float]:
 def _choices(options: list[str], stem: str) -> list[float]:
     """Measure a question with lettered answers; one without has none of them."""
     lengths = [len(option) for option in options] or [0]
+    words = [set(_WORD.findall(option.lower())) for option in options]
     return [
         float(len(options)),
         _log(sum(lengths) / len(lengths)),
         _log(max(lengths) - min(lengths)),
         sum(bool(_NUMBER.search(option)) for option in options) / max(1, len(options)),
         float(any("of the above" in option.lower() or "of these" in option.lower() for option in options)),
+        _log(sum(map(len, words)) / max(1, len(words))),
+        len(set[str].intersection(*words)) / max(1, len(set[str].union(*words))) if words else 0.0,
         _log(len(stem)),
     ]

@@ -14,8 +14,8 @@ from bursar.core.money import NANO_PER_USD
 from bursar.embed.embedder import Embedder
 from bursar.savings.route.arrays import unpacked
 from bursar.savings.route.choice import Asked, Option, Target
-from bursar.savings.route.features import BUCKETS, NAMES, Look, look
-from bursar.savings.route.likeness import FIGURE_WIDTH, TOPIC_WIDTH, marked, standard
+from bursar.savings.route.features import BUCKETS, Look, look
+from bursar.savings.route.likeness import FIGURE_WIDTH, FIGURES, TOPIC_WIDTH, Seen, alike, marked, measured, standard
 from bursar.savings.route.policy import Policy
 from bursar.savings.route.predictor import Exchange
 from bursar.savings.route.promise import exchange as calibrated
@@ -30,9 +30,10 @@ USUAL_PROMPT_TOKENS: Final = 1_000
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """Hold what each kind of evidence adds to the chances of the router's models."""
+    """Hold what each kind of evidence adds to the chances of the router's models; `measures` are figures in spreads."""
 
     biases: Floats
+    measures: Floats
     figures: Floats
     topics: Floats
     marks: Floats
@@ -52,7 +53,7 @@ class Coefficients:
                 f"the router was trained on vectors of {router.embedder}, here are those of {embedder.name}; "
                 "train it again with `bursar route train`"
             )
-        models, figures = len(router.models), len(NAMES)
+        models, figures = len(router.models), len(FIGURES)
         landmarks, topics = router.landmarks.shape[0], router.topics.shape[0]
         self.means = unpacked(router.means, (figures,), "means")
         self.spreads = unpacked(router.spreads, (figures,), "spreads")
@@ -66,22 +67,34 @@ class Coefficients:
         self._landmark_squares = (self.landmarks**2).sum(axis=1)
         self._topic_squares = (self.topics**2).sum(axis=1)
 
+    @property
+    def usual_topic(self) -> Floats:
+        """Return what the topics say of themselves on average."""
+        distances = self._topic_squares[:, None] + self._topic_squares - 2 * self.topics @ self.topics.T
+        return (np.exp(-TOPIC_WIDTH * np.maximum(distances, 0)) @ self.topic_weights).mean(axis=0)
+
     def parts(self, seen: Look) -> Parts:
         """Return what each kind of evidence says of a text."""
         buckets, signs = marked(seen.marks)
-        vector = self._embedder.vectors([seen.question])[0]
+        measures, question = measured(seen, self._embedder)
+        figures = standard(measures, self.means, self.spreads)
+        vector = question.astype(np.float32)
         distances = self._topic_squares + float(vector @ vector) - 2 * (self.topics @ vector)
         likeness = np.exp(-TOPIC_WIDTH * np.maximum(distances, 0)).astype(np.float64)
         return Parts(
             self.biases,
-            self.by_figures(self.standard(seen)),
+            figures,
+            self.by_figures(figures),
             likeness @ self.topic_weights,
             signs @ self.mark_weights[buckets],
         )
 
-    def standard(self, seen: Look) -> Floats:
-        """Return a text's figures in spreads from the mean."""
-        return standard(np.array(seen.figures), self.means, self.spreads)
+    def many(self, seen: Seen) -> Floats:
+        """Return the chances of many texts at once, (rows, models)."""
+        figures = alike(standard(seen.figures, self.means, self.spreads), self.landmarks, FIGURE_WIDTH / len(FIGURES))
+        topics = alike(seen.vectors, self.topics.astype(np.float64), TOPIC_WIDTH)
+        raw = self.biases + figures @ self.landmark_weights + topics @ self.topic_weights
+        return np.clip(raw + seen.marks @ self.mark_weights, 0.0, 1.0)
 
     def by_figures(self, figures: Floats) -> Floats:
         """Return what standardised figures say."""
@@ -129,6 +142,10 @@ class Learned:
     def __init__(self, router: Router, embedder: Embedder) -> None:
         self.router = router
         self._coefficients = Coefficients(router, embedder)
+
+    def expected(self, seen: Seen) -> Floats:
+        """Return what is expected of the answers of the router's own models, (rows, models)."""
+        return self._coefficients.many(seen)
 
     def predictor(self, policy: Policy, options: Sequence[Option]) -> LearnedPredictor:
         """Return what the router expects of a policy's models.

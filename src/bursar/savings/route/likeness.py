@@ -8,9 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from bursar.embed.embedder import Embedder
-from bursar.savings.route.features import BUCKETS, look
+from bursar.savings.route.features import BUCKETS, NAMES, Look, look
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+
+CLOSENESS: Final = (
+    "options alike",
+    "nearest options",
+    "farthest options",
+    "nearest option to the question",
+    "options near the question",
+    "lead of the nearest option",
+)
+"""What the vectors of a question and its lettered answers show: wrong answers near the right one make it hard."""
+FIGURES: Final = (*NAMES, *CLOSENESS)
+"""All that is measured of a text."""
 
 FIGURE_WIDTH: Final = 0.25
 """How fast texts become unlike as their figures part: exp(-width x mean square distance in spreads)."""
@@ -40,11 +52,27 @@ def see(texts: Sequence[str], embedder: Embedder) -> Seen:
     """Look at texts."""
     looks = [look(text) for text in texts]
     marks = np.zeros((len(looks), BUCKETS), np.float32)
+    figures, vectors = np.zeros((len(looks), len(FIGURES))), np.zeros((len(looks), embedder.dimensions))
     for row, each in enumerate(looks):
         buckets, signs = marked(each.marks)
         np.add.at(marks[row], buckets, signs)
-    vectors = embedder.vectors([each.question for each in looks]).astype(np.float64)
-    return Seen(np.array([each.figures for each in looks], np.float64), vectors, marks)
+        figures[row], vectors[row] = measured(each, embedder)
+    return Seen(figures, vectors, marks)
+
+
+def measured(seen: Look, embedder: Embedder) -> tuple[Floats, Floats]:
+    """Return a text's figures, in the order of `FIGURES`, and the vector of its question."""
+    vectors = embedder.vectors([seen.question, *seen.options]).astype(np.float64)
+    return np.array([*seen.figures, *_closeness(vectors[0], vectors[1:])]), vectors[0]
+
+
+def _closeness(question: Floats, options: Floats) -> list[float]:
+    if len(options) < 2:
+        return [0.0] * len(CLOSENESS)
+    pairs = (options @ options.T)[np.triu_indices(len(options), 1)]
+    near = np.sort(options @ question)
+    figures = (pairs.mean(), pairs.max(), pairs.min(), near[-1], near.mean(), near[-1] - near[-2])
+    return [float(figure) for figure in figures]
 
 
 def marked(marks: list[int]) -> tuple[npt.NDArray[np.int64], Floats]:

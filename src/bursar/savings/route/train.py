@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bursar.embed.embedder import Embedder
 from bursar.savings.route.arrays import packed
-from bursar.savings.route.fit import Fitted, crossed, fit
+from bursar.savings.route.fit import Fitted, crossed, fit, stretch_of, stretched
 from bursar.savings.route.labels import Labels
 from bursar.savings.route.likeness import see
 from bursar.savings.route.router import VERSION, Card, Held, Router
@@ -40,12 +40,15 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 def train(labels: Labels, embedder: Embedder, about: About, seed: int = 0) -> Trained:
     """Train a router. The same labels and seed give the same router."""
     seen = see(labels.prompts, embedder)
-    fitted = fit(seen, labels.scores, seed)
-    chances = crossed(seen, labels.scores, fitted, seed)
+    shrunk = fit(seen, labels.scores, seed)
+    expected, means = crossed(seen, labels.scores, shrunk, seed), labels.scores.mean(axis=0)
+    stretch = stretch_of(expected, labels.scores)
+    fitted = stretched(shrunk, means, stretch)
+    chances = np.clip(means + stretch * (expected - means), 0.0, 1.0)
     card = Card(
         trained_on=about.trained_on,
         labels=len(labels),
-        labels_sha256=_hashed(labels),
+        labels_sha256=labels_sha256(labels),
         trained=about.trained,
         figures=_figures(labels, chances),
         limits=about.limits,
@@ -94,6 +97,7 @@ def _figures(labels: Labels, chances: Floats) -> dict[str, float]:
     return figures
 
 
-def _hashed(labels: Labels) -> str:
+def labels_sha256(labels: Labels) -> str:
+    """Return the SHA-256 of prompts, models and scores: two sets with the same one are the same."""
     held = msgspec.json.encode([labels.prompts, labels.models, labels.scores.tolist()])
     return sha256(held).hexdigest()

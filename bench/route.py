@@ -1,0 +1,80 @@
+"""Measure the router: how well it ranks, what it saves, whether it keeps what it promises, and how fast it decides.
+
+    python -m bench.route [--json] [--data DIR] [--only mmlu,gsm8k,nine,decision]
+
+Reads routellm and ulab_llmrouter in --data (default ../shared/data). No question that is scored was
+learned from, and no setting was chosen on one (docs/internals/lab.md says how often each set was scored).
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bench.figures import Figure, arguments, show
+from bench.routing import sets
+from bench.routing.nine import nine
+from bench.routing.pair import gsm8k, mmlu
+from bursar.embed.table import load as load_table
+from bursar.savings.route.choice import Asked, Option
+from bursar.savings.route.choose import choose, prepare
+from bursar.savings.route.learned import Learned
+from bursar.savings.route.learned import load as load_router
+from bursar.savings.route.policy import Policy
+
+PROMPT_TOKENS = 2_000
+PROMPTS = 300
+ROUNDS = 10
+NEEDED = (sets.MMLU, sets.GSM8K, sets.ULAB, sets.ULAB_TASKS, sets.ULAB_PRICES)
+
+
+def main() -> None:
+    """Measure and show."""
+    options = arguments(__doc__, only="mmlu,gsm8k,nine,decision")
+    missing = [name for name in NEEDED if not (options.data / name).exists()]
+    if missing:
+        raise SystemExit(f"bench.route misses {', '.join(missing)}: name the folder with --data")
+    wanted, embedder = options.only.split(","), load_table()
+    figures: list[Figure] = []
+    if "mmlu" in wanted:
+        ranking, promises = mmlu(options.data, embedder)
+        figures += ranking + promises
+    if "gsm8k" in wanted:
+        figures += gsm8k(options.data)
+    if "nine" in wanted:
+        figures += nine(options.data, embedder)
+    if "decision" in wanted:
+        figures.append(decision(options.data))
+    show("route", figures, as_json=options.json)
+
+
+def decision(data: Path) -> Figure:
+    """Measure a whole decision on prompts of 2,000 tokens, each new to the process the first time."""
+    small = Option("small", 150_000_000, 600_000_000, output_tokens=200, context_tokens=128_000)
+    big = Option("big", 2_500_000_000, 10_000_000_000, output_tokens=300, context_tokens=128_000)
+    route = prepare(Policy(name="auto", models=("small", "big")), [small, big], Learned(load_router(), load_table()))
+    took: list[float] = []
+    busy: list[float] = []
+    for prompt in _long_prompts(data) * ROUNDS:
+        asked = Asked(prompt, PROMPT_TOKENS)
+        begun, worked = time.perf_counter(), time.thread_time()
+        choose(route, asked, "unit")
+        took.append(time.perf_counter() - begun)
+        busy.append(time.thread_time() - worked)
+    p50, p99 = np.percentile(took, [50, 99]) * 1e3
+    note = (
+        f"{len(took):,} decisions; p50 {p50:.2f} ms; of processor time p99 {np.percentile(busy, 99) * 1e3:.2f} ms; "
+        "what is seen in a text included"
+    )
+    return Figure("route.decision_p99_ms", round(float(p99), 2), "ms", {}, note)
+
+
+def _long_prompts(data: Path) -> list[str]:
+    """Join questions to prompts of 2,000 tokens by four characters a token."""
+    text = "\n\n".join(sets.mmlu(data).prompts)
+    size = PROMPT_TOKENS * 4
+    return [text[start : start + size] for start in range(0, size * PROMPTS, size)]
+
+
+if __name__ == "__main__":
+    main()
