@@ -26,7 +26,7 @@ from bursar.savings.route.policy import Policy
 from bursar.savings.route.router import Router, read_router, write_router
 from bursar.savings.route.train import About, labels_sha256, train
 
-app = App(help="Train a router on labels, see what it would save, and ask it why.")
+app = App(name="route", help="Train a router on labels, see what it would save, and ask it why.")
 
 File = Annotated[Path, Parameter(help='Labels, a JSON object a line: {"prompt": ..., "scores": {"MODEL": 0 to 1}}.')]
 RouterFile = Annotated[

@@ -20,12 +20,12 @@ NOTICED: Final = 0.5
 class Reason(msgspec.Struct, frozen=True):
     """Hold what one thing in a text adds to the chance of each of a router's models, in the router's order.
 
-    `amount` is how far a figure is from the labels' mean, in spreads; None for what is no figure.
+    `away` is how far a figure is from the labels' mean, in spreads; None for what is no figure.
     """
 
     what: str
     adds: tuple[float, ...]
-    amount: float | None = None
+    away: float | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ def explain(text: str, predictor: LearnedPredictor) -> Explanation:
 def said(reason: Reason, models: tuple[str, ...]) -> str:
     """Say a reason in a line: what it is, and for which model it speaks most."""
     best, worst = int(np.argmax(reason.adds)), int(np.argmin(reason.adds))
-    much = "" if reason.amount is None else (" (more than usual)" if reason.amount > 0 else " (less than usual)")
+    much = "" if reason.away is None else (" (more than usual)" if reason.away > 0 else " (less than usual)")
     apart = (reason.adds[best] - reason.adds[worst]) * 100
     return f"{reason.what}{much}: {apart:+.1f} points for {models[best]} over {models[worst]}"
 
