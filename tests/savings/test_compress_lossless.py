@@ -187,6 +187,8 @@ def test_lines_of_json_become_one_table() -> None:
         "text: |\n  one   \n\n\n\n  two\n",
         "     1\tone   \n     2\t\n\n\n",
         "A line of Markdown  \nwith a break",
+        "a = 1\n\n\n\nb: int = 2\n",
+        "KEY=value\n\n\n\n[part]\n",
         "name            size   owner\nreadme.md        120   ann\n",
         "pi\u200b in Thai: \u0e01\u200b\u0e02",
         "family: 👨\u200d👩\u200d👧",
@@ -290,3 +292,41 @@ def test_a_text_that_cannot_be_sent_is_left_alone() -> None:
 def test_a_million_brackets_take_no_long_time() -> None:
     counted = done("[\n" * 20_000 + '{"a":\n' * 20_000)
     assert len(counted[0]) > 100_000
+
+
+FILE = "".join(f"value_{number} = {number * 37 % 101}  # what {number} stands for\n" for number in range(80))
+EDITS = {
+    "a line changed": (FILE.replace("value_40 = ", "other = "), "but with this in place of lines 41 to 41:]\nother = "),
+    "a line more": (FILE.replace("value_40 = ", "more = 1\nvalue_40 = "), "but with this after line 40:]\nmore = 1"),
+    "lines fewer": (FILE[: FILE.index("value_70")], "but without lines 71 to 80]"),
+    "lines behind": (FILE + "last = 1\n", "but with this after line 80:]\nlast = 1"),
+    "far apart": (
+        FILE.replace("value_40 = ", "a = ").replace("value_42 = ", "b = "),
+        "but with this in place of lines 41 to 43:]\na = ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), EDITS.values(), ids=EDITS.keys())
+def test_a_file_that_is_read_again_says_what_changed(text: str, expected: str) -> None:
+    found = lossless([Part(FILE, Kind.retrieved), Part(text, Kind.retrieved), Part(text, Kind.retrieved)], size)
+    assert found.texts[1].startswith(
+        '[the same text as above, which begins "value_0 = 0  # what 0 stands for", ' + expected
+    )
+    assert found.texts[2] == found.texts[1]
+    assert restore(found) == (FILE, text, text)
+    assert {each.why for each in found.removals} == {Means.repeat}
+
+
+@pytest.mark.parametrize("text", [FILE[: len(FILE) // 3] * 2, FILE[::-1], FILE[:900]])
+def test_a_file_that_is_another_is_sent_whole(text: str) -> None:
+    assert done(FILE, text)[1] == text
+
+
+@given(
+    st.lists(st.sampled_from([*FILE.splitlines()[:12], "", "x"]), max_size=60), st.integers(0, 80), st.integers(0, 80)
+)
+def test_what_changed_comes_back(lines: list[str], start: int, end: int) -> None:
+    old = FILE.split("\n")
+    text = "\n".join([*old[:start], *lines, *old[end:]])
+    assert restore(lossless([Part(FILE, Kind.retrieved), Part(text, Kind.retrieved)], size))[1] == text

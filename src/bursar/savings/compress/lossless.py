@@ -13,6 +13,7 @@ from typing import Final, TypeAlias, cast
 import msgspec
 
 from bursar.savings.compress.blobs import Blobs, may_hold, mentions
+from bursar.savings.compress.changed import changed
 from bursar.savings.compress.columns import Row
 from bursar.savings.compress.document import shortest
 from bursar.savings.compress.finding import Piece, Stuff, pieces
@@ -98,6 +99,11 @@ class _Stage:
         if reference is not None and self.count(reference) < done.tokens:
             removal = Removal(number, 0, len(text), reference, Means.repeat)
             return _Done(reference, done.restored, self.count(reference), [removal])
+        # A text that comes back as it is sent can be said by the lines of one that does too.
+        said = changed(done.sent, self.said.sent) if done.sent == done.restored else None
+        if said is not None and self.count(said) < done.tokens:
+            removal = Removal(number, 0, len(text), said, Means.repeat)
+            return _Done(said, done.restored, self.count(said), [removal])
         prose = [piece for piece in stuff if piece.stuff is Stuff.prose]
         references = [each for piece in prose for each in self._paragraphs(number, text, piece, done.removals)]
         shorter = self._done(text, done.tokens, _apart([*references, *done.removals]))

@@ -38,13 +38,17 @@ class Said:
         return self._reference("paragraph", text, text) if text in self._paragraphs else None
 
     def _reference(self, what: str, sent: str, meant: str) -> str | None:
-        line = sent.partition("\n")[0]
-        for length in _QUOTED:
-            quoted = line[:length].strip()
+        for quoted in quotes(sent):
             reference = f'[the same {what} as above, which begins "{quoted}"]'
-            if len(quoted) >= _QUOTED_MIN and resolve(reference, self.sent, self.restored) == meant:
+            if resolve(reference, self.sent, self.restored) == meant:
                 return reference
         return None
+
+
+def quotes(text: str) -> list[str]:
+    """Return how a text begins, in few words and in more; nothing where its first line is too short to tell it."""
+    line = text.partition("\n")[0]
+    return [quoted for length in _QUOTED if len(quoted := line[:length].rstrip()) >= _QUOTED_MIN]
 
 
 def resolve(reference: str, sent: Sequence[str], restored: Sequence[str]) -> str | None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from bursar.savings.compress.blobs import mentions, put_back, put_back_into
+from bursar.savings.compress.changed import apply
 from bursar.savings.compress.document import unfold
 from bursar.savings.compress.json_text import read_whole, write
 from bursar.savings.compress.prompt import Compressed, Handle, Removal
@@ -69,8 +70,9 @@ def inverse(removal: Removal, handles: Sequence[Handle], before: Before) -> str:
             return put_back(removal.text, handles)
         case Means.repeat:
             found = resolve(removal.text, before.sent, before.restored)
+            found = apply(removal.text, before.sent) if found is None else found
             if found is None:
-                raise ValueError(f"nothing above begins as in {removal.text}")
+                raise ValueError(f"nothing above begins as in {removal.text[:200]}")
             return found
         case _:
             return removal.text

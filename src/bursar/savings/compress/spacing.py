@@ -34,7 +34,9 @@ _CODE_STARTS: Final = (
     *("<?", "#!", "-----BEGIN "),
 )
 _CODE_ENDS: Final = ("{", "}", ";", "\\", "|", ">", "|-", ">-", "|+", ">+")
-_NUMBERED: Final = re.compile(r"[0-9]+\t|from \S+ import")
+_CODE: Final = re.compile(r"[0-9]+\t|from \S+ import|[\w.\[\]\"']+ *(?:: *[\w.\[\]]+ *)?[-+*/|&:]?= *[^\s=]")
+"""A numbered line, an import, an assignment."""
+
 _STRUCTURE: Final = frozenset("|{}<>=\\`\t")
 
 
@@ -55,7 +57,7 @@ def looks_like_code(text: str, start: int, end: int) -> bool:
     """Tell whether any line between `start` and `end` looks like code, a patch or a block of YAML."""
     for line in text[start:end].split("\n"):
         bare = line.strip()
-        if bare.endswith(_CODE_ENDS) or bare.startswith(_CODE_STARTS) or line.startswith("\t") or _NUMBERED.match(bare):
+        if bare.endswith(_CODE_ENDS) or bare.startswith(_CODE_STARTS) or line.startswith("\t") or _CODE.match(bare):
             return True
     return False
 
