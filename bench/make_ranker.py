@@ -56,7 +56,7 @@ def main() -> None:
     trees = [learn(found, columns) for columns in (WORDS, WORDS + len(OF_VECTORS))]
     content = written(train, trees, rarity) | {"embedder": table.name}
     TARGET.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
-    print(f"{len(found)} questions of {FILE} {pool.sha256[:12]}, seed {SEED}; wrote {TARGET.name}")
+    print(f"{len(train.questions)} questions of {FILE} {pool.sha256[:12]}, seed {SEED}; wrote {TARGET.name}")
 
 
 def rare(texts: Sequence[str]) -> dict[str, float]:

@@ -20,8 +20,8 @@ from bursar.savings.compress.words import read_question
 from bursar.tokens.estimate import tokens_from_bytes
 from bursar.wires.parts import Kind, Part
 
-LIGHT: Final = ALL - {Means.repeat, Means.table, Means.lines}
-"""What is done before words are left out: tables could not lose a row, and what a text refers to might go."""
+HEAVY: Final = frozenset((Means.repeat, Means.table, Means.lines))
+"""What is not done before words are left out: tables could not lose a row, and what a text refers to might go."""
 
 
 class Pruner(Protocol):
@@ -76,9 +76,11 @@ def compress(
     full = _without_loss(_Stage(tuple(parts)), count, ALL)
     if _fits(full, budget, before, count):
         return _compressed(full, before, count)
-    light = _without_loss(_Stage(tuple(parts)), count, LIGHT)
+    heavy = any(each.why in HEAVY for each in full.removals)
+    light = _without_loss(_Stage(tuple(parts)), count, ALL - HEAVY) if heavy else full
     score = _scorer(question or _asked(parts), embedder, pruner)
-    cut = light.then(shorten(light.parts, score, _room(light, budget, before, count), count))
+    room = _room(light, budget, before, count)
+    cut = light.then(shorten(light.parts, score, room, count, budget.order))
     done = _without_loss(cut, count, ALL)
     if done.tokens(count) > before:
         return _compressed(_Stage(tuple(parts)), before, count)

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 
 from bursar.savings.compress.choose import Cost, choose
 from bursar.savings.compress.evidence import Floats, Text
-from bursar.savings.compress.prompt import Removal
+from bursar.savings.compress.order import to_ends
+from bursar.savings.compress.prompt import Order, Removal
 from bursar.savings.compress.units import Units, find
 from bursar.wires.parts import Kind, Part
 
@@ -23,6 +25,9 @@ GONE: Final = "…"
 SPARE_MAX: Final = 4
 """Tokens that may be left over: fewer than a sentence takes."""
 
+SAID: Final = 20.0
+"""Log odds that a sentence loses which was said before: it goes before any other."""
+
 ROUNDS_MAX: Final = 3
 """How often a choice is made anew because its tokens together are not the sum of each."""
 
@@ -35,7 +40,9 @@ class _Open(NamedTuple):
     cost: Cost
 
 
-def shorten(parts: Sequence[Part], score: Score, room: dict[Kind | None, int], count: Count) -> tuple[Removal, ...]:
+def shorten(
+    parts: Sequence[Part], score: Score, room: dict[Kind | None, int], count: Count, order: Order = Order.kept
+) -> tuple[Removal, ...]:
     """Return what to take out so that each kind fits into its room; kinds that have none share that of `None`."""
     found: list[Removal] = []
     for kind, tokens in room.items():
@@ -44,7 +51,10 @@ def shorten(parts: Sequence[Part], score: Score, room: dict[Kind | None, int], c
         if not open_parts or sum(count(parts[number].text) for number in apart) <= tokens:
             continue
         closed = sum(count(parts[number].text) for number in apart if number not in open_parts)
-        found += _shorten(parts, open_parts, score, tokens - closed, count)
+        opened = _open(parts, open_parts, score, count)
+        cuts = _shorten(parts, open_parts, opened, tokens - closed, count)
+        cuts = to_ends(parts, opened.units, opened.log_odds, cuts) if order is Order.ends else cuts
+        found += _finished(parts, cuts)
     return tuple(sorted(found, key=lambda each: (each.part, each.start)))
 
 
@@ -59,19 +69,32 @@ def may_lose(parts: Sequence[Part], number: int) -> bool:
     return later >= RECENT_TURNS
 
 
-def _shorten(
-    parts: Sequence[Part], open_parts: Sequence[int], score: Score, tokens: int, count: Count
-) -> list[Removal]:
+def _open(parts: Sequence[Part], open_parts: Sequence[int], score: Score, count: Count) -> _Open:
     units = find(parts, open_parts)
     if not units.block:
-        return []
-    opened = _Open(units, score(_text(parts, units)), _cost(parts, units, count))
+        return _Open(units, np.zeros(0), Cost((), (), ()))
+    text = _text(parts, units)
+    return _Open(units, score(text) - SAID * _said(text.sentences), _cost(parts, units, count))
+
+
+def _said(sentences: Sequence[str]) -> Floats:
+    """Mark sentences that an earlier one says word for word."""
+    first: dict[str, int] = {}
+    for number, each in enumerate(sentences):
+        first.setdefault(each, number)
+    return np.array([first[each] != number for number, each in enumerate(sentences)], float)
+
+
+def _shorten(
+    parts: Sequence[Part], open_parts: Sequence[int], opened: _Open, tokens: int, count: Count
+) -> list[Removal]:
+    units = opened.units
     texts = {number: parts[number].text for number in open_parts}
-    best = _removals(parts, units, [])
-    least = allowed = tokens - _left(texts, best, count)
+    best = _cuts(units, [])
+    least = allowed = tokens - _left(texts, _finished(parts, best), count)
     for _ in range(ROUNDS_MAX):
-        found = _removals(parts, units, choose(opened.log_odds, opened.cost, allowed))
-        spare = tokens - _left(texts, found, count)
+        found = _cuts(units, choose(opened.log_odds, opened.cost, allowed))
+        spare = tokens - _left(texts, _finished(parts, found), count)
         if 0 <= spare < least:
             best, least = found, spare
         if 0 <= spare <= SPARE_MAX:
@@ -106,8 +129,8 @@ def _cost(parts: Sequence[Part], units: Units, count: Count) -> Cost:
     return Cost(sentences, units.block, heads)
 
 
-def _removals(parts: Sequence[Part], units: Units, kept: Sequence[int]) -> list[Removal]:
-    """Turn what is not kept into stretches of text that go."""
+def _cuts(units: Units, kept: Sequence[int]) -> list[Removal]:
+    """Turn what is not kept into stretches of text that go, each within one block."""
     stays = set(kept)
     of_block: list[list[int]] = [[] for _ in units.blocks]
     for unit, block in enumerate(units.block):
@@ -121,7 +144,7 @@ def _removals(parts: Sequence[Part], units: Units, kept: Sequence[int]) -> list[
         found += (
             Removal(block.part, *span, "", "the question does not need it") for span in _gaps(units, members, left)
         )
-    return _never_empty(parts, _joined(found))
+    return found
 
 
 def _gaps(units: Units, members: Sequence[int], left: Sequence[int]) -> list[tuple[int, int]]:
@@ -141,24 +164,19 @@ def _gaps(units: Units, members: Sequence[int], left: Sequence[int]) -> list[tup
     return found
 
 
-def _joined(removals: Sequence[Removal]) -> list[Removal]:
-    """Make one of removals that touch."""
+def _finished(parts: Sequence[Part], cuts: Sequence[Removal]) -> list[Removal]:
+    """Make one of cuts that touch, and leave a sign where a text of a body would lose all it has."""
     found: list[Removal] = []
-    for each in removals:
+    for each in cuts:
         if found and found[-1].part == each.part and found[-1].end == each.start and not found[-1].text:
             each = Removal(each.part, found.pop().start, each.end, each.text, each.why)
         found.append(each)
-    return found
-
-
-def _never_empty(parts: Sequence[Part], removals: list[Removal]) -> list[Removal]:
-    """Leave a sign where a text of a body would lose all it has."""
-    found: list[Removal] = []
-    for each in removals:
-        part = parts[each.part]
-        whole = each.start == 0 and each.end == len(part.text)
-        found.append(Removal(each.part, 0, each.end, GONE, each.why) if whole and part.path else each)
-    return found
+    return [
+        msgspec.structs.replace(each, text=GONE)
+        if not each.text and parts[each.part].path and (each.start, each.end) == (0, len(parts[each.part].text))
+        else each
+        for each in found
+    ]
 
 
 def _left(texts: dict[int, str], removals: Sequence[Removal], count: Count) -> int:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bursar.savings.compress.words import WORD, Flag, Question, flags, stem
+from bursar.savings.compress.words import WORD, Flag, Question, known
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -37,20 +37,21 @@ def read_words(texts: Sequence[str], question: Question) -> Words:
     terms = {term: number for number, term in enumerate(question.terms)}
     places = {each: number for number, each in reversed(list(enumerate(question.stems)))}
     nearly = {term[:PREFIX]: number for term, number in terms.items() if len(term) >= PREFIX}
-    numbers: dict[str, int] = {}
-    rows: list[tuple[int, int, int, int]] = []
-    for word in set(found):
-        numbers[word] = len(rows)
-        lowered = word.lower()
-        stemmed = stem(lowered)
-        rows.append(
-            (terms.get(stemmed, -1), places.get(stemmed, -1), nearly.get(stemmed[:PREFIX], -1), flags(word, lowered))
-        )
+    distinct = list(dict.fromkeys(found))
+    numbers = {word: number for number, word in enumerate(distinct)}
+    kinds = [known(word) for word in distinct]
+    columns = (
+        [terms.get(stem, -1) for stem, _ in kinds],
+        [places.get(stem, -1) for stem, _ in kinds],
+        [nearly.get(stem[:PREFIX], -1) for stem, _ in kinds],
+        [flags for _, flags in kinds],
+    )
     which = np.fromiter(map(numbers.__getitem__, found), np.int64, len(found))
     breaks = which == numbers["\n"]
     first = np.concatenate([[True], breaks[:-1]])
-    term, place, near, kind = np.array(rows, np.int64)[which[~breaks]].T
-    return Words(np.cumsum(breaks)[~breaks], term, place, near, kind, first[~breaks])
+    words = which[~breaks]
+    term, place, near, flags = (np.array(column, np.int64)[words] for column in columns)
+    return Words(np.cumsum(breaks)[~breaks], term, place, near, flags, first[~breaks])
 
 
 def table(rows: Ints, columns: Ints, shape: tuple[int, int]) -> Floats:

@@ -1,5 +1,7 @@
 """Say how far a prompt is to be compressed, and what became of it; its parts are those of `wires.parts`."""
 
+from enum import StrEnum
+
 import msgspec
 
 from bursar.wires.parts import Kind
@@ -39,12 +41,23 @@ class Compressed(msgspec.Struct, frozen=True):
     tokens_after: int
 
 
+class Order(StrEnum):
+    """Say in what order passages stand that are left."""
+
+    kept = "kept"
+    ends = "ends"  # the best first and last: models read the middle of a long prompt least
+
+
 class Budget(msgspec.Struct, frozen=True):
     """Say how far to compress: by `ratio` (4 is a quarter of the tokens) or to `tokens`, of the whole or by segment.
 
-    None leaves it at what is lossless. Segments without a budget of their own share what the whole has left.
+    None leaves it at what is lossless. Segments without a budget of their own share what the whole has left. `order`
+    is that of passages within a text whose words were left out. With `handles`, a tool's result that lost words says
+    so, and the whole of it is given as a handle.
     """
 
     ratio: float | None = None
     tokens: int | None = None
     by_kind: dict[Kind, int] = {}  # most tokens of a segment
+    order: Order = Order.kept
+    handles: bool = False

@@ -56,8 +56,9 @@ def likeness_of(text: Text, asked: str, embedder: Embedder) -> Likeness:
     """Return how near sentences, passages and titles are to what is asked. A passage is its sentences and its title."""
     vectors = embedder.vectors([asked, *text.sentences, *text.titles]).astype(float)
     question, sentences, titles = vectors[0], vectors[1 : len(text.sentences) + 1], vectors[len(text.sentences) + 1 :]
+    starts = np.flatnonzero(np.diff(text.passage, prepend=-1))
     passages = titles.copy()
-    np.add.at(passages, text.passage, sentences)
+    passages[text.passage[starts]] += np.add.reduceat(sentences, starts, axis=0)
     return Likeness(
         sentences @ question,
         _cosines(sentences + titles[text.passage], question),

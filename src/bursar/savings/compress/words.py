@@ -2,6 +2,7 @@
 
 import re
 from enum import IntEnum, IntFlag
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?|\n")
@@ -121,13 +122,14 @@ def read_question(text: str) -> Question:
     return Question(tuple(stems), (tuple(meant) or tuple(dict.fromkeys(stems)))[-TERMS_MAX:], asks)
 
 
-def flags(word: str, lowered: str) -> int:
-    """Return what kind of word it is, as the sum of its flags."""
+@lru_cache(maxsize=50_000)  # a language has no more words than that in use
+def known(word: str) -> tuple[str, int]:
+    """Return a word's stem, and of what kind it is as the sum of its flags."""
+    lowered = word.lower()
     if word[0].isdigit():
-        return (
-            Flag.digits | Flag.year if len(word) == 4 and word.isdecimal() and "1000" <= word < "2100" else Flag.digits
-        )
-    return _OF_WORD.get(lowered, 0) | (Flag.capital if word[0] != lowered[0] else 0)
+        is_year = len(word) == 4 and word.isdecimal() and "1000" <= word < "2100"
+        return stem(lowered), int(Flag.digits | Flag.year if is_year else Flag.digits)
+    return stem(lowered), _OF_WORD.get(lowered, 0) + (int(Flag.capital) if word[0] != lowered[0] else 0)
 
 
 def stem(word: str) -> str:
