@@ -50,7 +50,9 @@ def main() -> None:
         raise SystemExit(f"bench.compress misses {', '.join(missing)}: name the folder with --data")
     pool = read_pool(options.data)
     _, test = split(pool, SEED, TRAIN_SHARE)
-    prompts = build(test.questions, pool.passages, options.seed)[: options.questions or None]
+    left_aside = {each.text for each in test.questions}
+    asked = [each for each in pool.questions if each.text in left_aside]
+    prompts = build(asked, pool.passages, options.seed)[: options.questions or None]
     told = f"n {len(prompts)}, seed {options.seed}, {FILE} {pool.sha256[:12]}"
     table = load_table()
     figures = [

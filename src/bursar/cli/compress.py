@@ -36,7 +36,13 @@ class Given(NamedTuple):
 
 
 def compress(
-    *files: Annotated[str, Parameter(help="Texts, folders of texts, or a chat request's body; - is what is piped in.")],
+    *files: Annotated[
+        str,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="Texts, folders of texts, or a chat request's body; - is what is piped in.",
+        ),
+    ],
     question: Annotated[str, Parameter(help="What the prompt is asked; of a body, the last turn without it.")] = "",
     ratio: Annotated[float | None, Parameter(help="4 leaves a quarter of the tokens.")] = None,
     tokens: Annotated[int | None, Parameter(help="Tokens to leave, in place of a ratio.")] = None,
@@ -83,6 +89,8 @@ def _contents(file: str) -> Iterator[tuple[str, bytes]]:
     if file == STDIN:
         yield STDIN, sys.stdin.buffer.read()
         return
+    if file.startswith("-"):
+        raise OperatorError(f"there is no option {file}; `bursar compress --help` lists them, ./{file} is a file")
     path = Path(file)
     inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
     if not inside:
@@ -137,7 +145,7 @@ def _written(given: Given, found: Compressed) -> str:
     if given.body is not None:
         return write_parts(given.body, given.parts, found.texts).decode() + "\n"
     if len(found.texts) == 1:
-        return found.texts[0] if found.texts[0].endswith("\n") else found.texts[0] + "\n"
+        return found.texts[0].rstrip("\n") + "\n"
     return "".join(f"{name}\n{text.rstrip()}\n\n" for name, text in zip(given.names, found.texts, strict=True) if text)
 
 

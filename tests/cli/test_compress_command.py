@@ -1,0 +1,132 @@
+"""A prompt is compressed from the command line: texts, folders, and bodies of chat requests."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.outcome import Cli
+
+BRIDGES = """Tower Bridge
+Tower Bridge crosses the Thames in London. It was opened in 1894 by the Prince of Wales. It is painted blue.
+
+Eiffel Tower
+The Eiffel Tower is a lattice tower in Paris. It was completed in 1889. Its lifts carry seven million visitors a year.
+"""
+ASKED = ("--question", "when was tower bridge opened", "--ratio", "3")
+
+
+@pytest.fixture
+def bridges(tmp_path: Path) -> Path:
+    file = tmp_path / "bridges.txt"
+    file.write_text(BRIDGES)
+    return file
+
+
+def test_what_answers_is_printed_and_beside_it_what_it_took(bare_cli: Cli, bridges: Path) -> None:
+    outcome = bare_cli("compress", str(bridges), *ASKED)
+    assert (outcome.code, outcome.out) == (0, "Tower Bridge\nIt was opened in 1894 by the Prince of Wales.\n")
+    assert outcome.err.startswith("60 tokens before, ")
+
+
+def test_as_json_with_every_removal_and_what_it_saves(bare_cli: Cli, bridges: Path) -> None:
+    found = bare_cli("compress", str(bridges), *ASKED, "--json", "--model", "gpt-4o").json()
+    assert found["tokens_before"] == 60
+    assert Decimal(found["saved_usd"]) == (60 - found["tokens_after"]) * Decimal("2.50") / 1_000_000
+    text = found["texts"][0]["text"]
+    for removal in reversed(found["removals"]):
+        assert removal["why"]
+    assert "1894" in text
+    assert "Paris" not in text
+
+
+def test_side_by_side_says_what_went_and_why(bare_cli: Cli, bridges: Path) -> None:
+    outcome = bare_cli("compress", str(bridges), *ASKED, "--diff", "--words-only")
+    assert "before" in outcome.out
+    assert "the question does not" in outcome.out
+    assert outcome.out.count("opened in 1894") == 2
+    assert outcome.out.count("lattice") == 1
+
+
+def test_a_folder_is_a_set_of_documents(bare_cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    for name, text in zip("ab", BRIDGES.split("\n\n"), strict=True):
+        (folder / f"{name}.txt").write_text(text)
+    outcome = bare_cli("compress", str(folder), *ASKED)
+    assert outcome.out == f"{folder / 'a.txt'}\nTower Bridge\nIt was opened in 1894 by the Prince of Wales.\n\n"
+
+
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+BODIES: dict[str, dict[str, Any]] = {
+    "openai": {
+        "model": "gpt-4o",
+        "temperature": 0.10,
+        "messages": [
+            {"role": "system", "content": "Answer in a word."},
+            {"role": "user", "content": "when was tower bridge opened"},
+            {"role": "assistant", "tool_calls": [CALL]},
+            {"role": "tool", "tool_call_id": "c", "content": BRIDGES},
+        ],
+    },
+    "anthropic": {
+        "model": "claude-sonnet-4-5",
+        "max_tokens": 9,
+        "system": "Answer in a word.",
+        "messages": [
+            {"role": "user", "content": "when was tower bridge opened"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": BRIDGES}]},
+        ],
+    },
+    "gemini": {
+        "contents": [
+            {"role": "user", "parts": [{"text": "when was tower bridge opened"}]},
+            {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]},
+            {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"text": BRIDGES}}}]},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("protocol", BODIES)
+def test_a_body_keeps_all_but_what_its_tool_gave_back_needlessly(bare_cli: Cli, tmp_path: Path, protocol: str) -> None:
+    file = tmp_path / "body.json"
+    file.write_text(json.dumps(BODIES[protocol]))
+    outcome = bare_cli("compress", str(file), "--tokens", "40")
+    body = json.loads(outcome.out)
+    assert "1894" in outcome.out
+    assert "Paris" not in outcome.out
+    assert {name: value for name, value in body.items() if name not in ("messages", "contents")} == {
+        name: value for name, value in BODIES[protocol].items() if name not in ("messages", "contents")
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "name a file"),
+        (("nowhere.txt",), "cannot be read"),
+        (("{file}", "--ratio", "0.5"), "ratio is 0.5, and must be 1 or more"),
+        (("{file}", "--ratio", "2", "--tokens", "9"), "give ratio or tokens, not both"),
+        (("{file}", "--model", "no-such-model"), "no price for model"),
+        (("{file}", "--ratoi", "2"), "there is no option --ratoi"),
+        (("{binary}",), "no text in UTF-8"),
+        (("{empty}",), "holds no file"),
+    ],
+)
+def test_what_cannot_be_done_is_said(bare_cli: Cli, bridges: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    binary, empty = bridges.with_name("binary"), bridges.with_name("empty")
+    binary.write_bytes(b"\xff\xfe")
+    empty.mkdir()
+    outcome = bare_cli("compress", *(each.format(file=bridges, binary=binary, empty=empty) for each in arguments))
+    assert outcome.code == 1
+    assert complaint in outcome.err
+
+
+def test_what_is_piped_in_is_read(bridges: Path, monkeypatch: pytest.MonkeyPatch, bare_cli: Cli) -> None:
+    with bridges.open() as piped:
+        monkeypatch.setattr("sys.stdin", piped)
+        assert "1894" in bare_cli("compress", "-", *ASKED).out
