@@ -209,3 +209,14 @@ def test_any_text_has_all_figures(text) -> None:
     assert len(seen.figures) == len(NAMES)
     assert np.isfinite(seen.figures).all()
     assert len(seen.question) <= EXCERPT_CHARS + 1
+
+
+def test_of_many_labels_some_are_taught_and_all_are_expected(monkeypatch: pytest.MonkeyPatch, trained) -> None:
+    monkeypatch.setattr("bursar.savings.route.train.TAUGHT_MAX", 150)
+    monkeypatch.setattr("bursar.savings.route.train._PART", 100)
+
+    some = train(sums_and_greetings(400), EMBEDDER, ABOUT)
+
+    assert some.chances.shape == trained.chances.shape
+    assert some.router.topics.shape[0] == 150 < trained.router.topics.shape[0] == 400
+    assert some.chances[::2, 0].mean() < 0.35 < 0.65 < some.chances[1::2, 0].mean()

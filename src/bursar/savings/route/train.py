@@ -16,6 +16,9 @@ from bursar.savings.route.router import VERSION, Card, Held, Router
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
+TAUGHT_MAX: Final = 3_000
+"""Rows that coefficients are fitted to: time goes by their cube. Others are expected, and calibrate promises."""
+_PART: Final = 2_000
 HELD_MAX: Final = 3_000
 """Rows kept to calibrate promises on: an interval of them is a point wide at most."""
 
@@ -39,10 +42,15 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 def train(labels: Labels, embedder: Embedder, about: About, seed: int = 0) -> Trained:
     """Train a router. The same labels and seed give the same router."""
-    seen = see(labels.prompts, embedder)
-    shrunk = fit(seen, labels.scores, seed)
-    expected, means = crossed(seen, labels.scores, shrunk, seed), labels.scores.mean(axis=0)
-    stretch = stretch_of(expected, labels.scores)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    taught = np.sort(order[:TAUGHT_MAX])
+    seen, scores = see(labels.rows(taught).prompts, embedder), labels.scores[taught]
+    shrunk, means = fit(seen, scores, seed), scores.mean(axis=0)
+    expected = np.zeros_like(labels.scores)
+    expected[taught] = crossed(seen, scores, shrunk, seed)
+    for part in _parts(np.sort(order[TAUGHT_MAX:])):
+        expected[part] = shrunk.chances(see(labels.rows(part).prompts, embedder))
+    stretch = stretch_of(expected[taught], scores)
     fitted = stretched(shrunk, means, stretch)
     chances = np.clip(means + stretch * (expected - means), 0.0, 1.0)
     card = Card(
@@ -83,6 +91,11 @@ def _router(labels: Labels, embedder: Embedder, fitted: Fitted, chances: Floats,
         ),
         card=card,
     )
+
+
+def _parts(places: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Cut places so that what is seen of a part fits in memory."""
+    return [places[start : start + _PART] for start in range(0, len(places), _PART)]
 
 
 def _figures(labels: Labels, chances: Floats) -> dict[str, float]:
