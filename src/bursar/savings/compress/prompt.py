@@ -52,12 +52,10 @@ class Budget(msgspec.Struct, frozen=True):
     """Say how far to compress: by `ratio` (4 is a quarter of the tokens) or to `tokens`, of the whole or by segment.
 
     None leaves it at what is lossless. Segments without a budget of their own share what the whole has left. `order`
-    is that of passages within a text whose words were left out. With `handles`, a tool's result that lost words says
-    so, and the whole of it is given as a handle.
+    is that of passages within a text whose words were left out.
     """
 
     ratio: float | None = None
     tokens: int | None = None
     by_kind: dict[Kind, int] = {}  # most tokens of a segment
     order: Order = Order.kept
-    handles: bool = False
