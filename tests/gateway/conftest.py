@@ -63,6 +63,7 @@ class ScriptedProvider:
 
     def __init__(self) -> None:
         self.answers: dict[str, list[bytes]] = {}  # by model: what is sent, one after the other; b"" closes
+        self.turns: dict[str, list[bytes]] = {}  # by model: whole answers, one a request, before all others
         self.requests: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
@@ -70,6 +71,11 @@ class ScriptedProvider:
 
     def close(self) -> None:
         self._listener.close()
+
+    def say_in_turn(self, model: str, *bodies: bytes) -> None:
+        """Answer the next calls of a model with a body each."""
+        head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n"
+        self.turns[model] = [head.format(len(body)).encode() + body for body in bodies]
 
     def say(self, model: str, status: str, body: bytes, kind: str = "application/json") -> None:
         """Answer calls of a model with a status and a body."""
@@ -88,7 +94,8 @@ class ScriptedProvider:
                 size = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
                 body = reader.read(size)
                 self.requests.append(head + b"\r\n" + body)
-                for piece in self.answers[_model_of(head, body)]:
+                model = _model_of(head, body)
+                for piece in [self.turns[model].pop(0)] if self.turns.get(model) else self.answers[model]:
                     if not piece:
                         client.shutdown(socket.SHUT_RDWR)
                         return

@@ -58,7 +58,7 @@ def agent(turns: int) -> list[dict[str, Any]]:
 
 def compressed(messages: list[dict[str, Any]], setting: Setting = BY_FOUR) -> list[dict[str, Any]]:
     body = json.dumps({"model": "m", "messages": messages}).encode()
-    return json.loads(compress_body(CHAT, body, setting, STAGES))["messages"]
+    return json.loads(compress_body(CHAT, body, setting, STAGES).body)["messages"]
 
 
 def test_what_was_sent_before_is_sent_the_same_again() -> None:
@@ -117,7 +117,7 @@ def test_a_document_before_a_mark_is_one_for_all_questions() -> None:
     def sent(mark: dict[str, Any], question: str) -> str:
         content = [{"type": "document", "source": source, **mark}, {"type": "text", "text": question}]
         body = json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
-        read = json.loads(compress_body(MESSAGES, body, BY_FOUR, STAGES))
+        read = json.loads(compress_body(MESSAGES, body, BY_FOUR, STAGES).body)
         return read["messages"][0]["content"][0]["source"]["data"]
 
     one, other = (sent(marked, f"Who is the mayor of Town{number}?") for number in (3, 17))
@@ -130,7 +130,7 @@ def test_a_result_before_a_mark_is_compressed_all_the_same() -> None:
     result = {"type": "tool_result", "tool_use_id": "t", "content": towns(1), "cache_control": {"type": "ephemeral"}}
     asked = [{"role": "user", "content": "Who is the mayor of Town3?"}, {"role": "user", "content": [result]}]
     body = json.dumps({"messages": asked}).encode()
-    assert len(compress_body(MESSAGES, body, BY_FOUR, STAGES)) < len(body) / 3
+    assert len(compress_body(MESSAGES, body, BY_FOUR, STAGES).body) < len(body) / 3
 
 
 def test_the_question_is_that_of_the_turn_or_the_last_before_it() -> None:
@@ -148,9 +148,9 @@ def test_the_question_is_that_of_the_turn_or_the_last_before_it() -> None:
 def test_any_request_stays_one_and_never_grows(protocol: Protocol, setting: Setting, data: st.DataObject) -> None:
     form = FORMS[protocol]
     body = form.write_request(data.draw(requests(protocol)), sending(protocol))
-    sent = compress_body(protocol, body, setting, STAGES)
+    sent = compress_body(protocol, body, setting, STAGES).body
     assert len(sent) <= len(body)
-    assert compress_body(protocol, body, setting, STAGES) == sent
+    assert compress_body(protocol, body, setting, STAGES).body == sent
     was, now = form.read_request(body), form.read_request(sent)
     assert [[type(part) for part in turn.parts] for turn in was.turns] == [
         [type(part) for part in turn.parts] for turn in now.turns

@@ -46,6 +46,7 @@ from bursar.gateway.idempotency import Idempotency
 from bursar.gateway.identify import Keys, check_address, check_reader, check_scope
 from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, quote_plan
+from bursar.gateway.reading import Reader, shown
 from bursar.gateway.recall import Recall
 from bursar.gateway.recorder import Recorder
 from bursar.gateway.refusals import send_refusal, write_refusal
@@ -98,6 +99,7 @@ class Calls:
         self.routing = Routing(routes, books.clock_us())
         self.holds = HoldPolicy(settings, books, stats, self.routing)
         self._sender = Sender(routes, books, self.holds)
+        self._reader = Reader(self._sender, books)
         self._guard = Guard(books.control)
         self._recall = Recall(books.control, books.settler.kept)
         self.stats = stats
@@ -232,6 +234,7 @@ class Calls:
         """Plan, hold, attempt, settle and answer."""
         setting = self._compression(passage, key, headers)
         if setting is not None and self.compressing is not None:
+            setting = msgspec.structs.replace(setting, read_more=setting.read_more and self._may_read(passage))
             await self.compressing.compress(passage, setting, headers.target)
         quote = self._plan(passage, key, headers)
         if self._may_begin(passage, quote):
@@ -267,6 +270,8 @@ class Calls:
         books = self._books
         try:
             candidate, outcome = await self._sender.send(passage, first)
+            if passage.whole:
+                candidate, outcome = await self._reader.read_on(passage, candidate, outcome)
             response = outcome.response
             if response is not None and response.stream is not None and response.status < 300:
                 stream = StreamPassage(passage, candidate, outcome, books)
@@ -290,7 +295,7 @@ class Calls:
         if refusal is not None or response is None:
             assert refusal is not None
             return write_refusal(passage.wire, refusal, passage.call.call_id, record.cost_nano)
-        return response.status, _headers_of(record, candidate, response), response.body
+        return response.status, _headers_of(record, candidate, response), shown(passage, response.body)
 
     def end(self, passage: Passage) -> None:
         """Count a call and learn from it, now that it has ended; by policy if nobody settled it."""
@@ -317,6 +322,14 @@ class Calls:
         if asked is not None and asked.mode is not Mode.off:
             raise not_here()
         return None
+
+    def _may_read(self, passage: Passage) -> bool:
+        """Tell whether a call can be gone on with, for what a model wants to read: no stream, in its own protocol."""
+        facts, protocol = passage.facts, passage.call.protocol
+        if facts.stream or facts.model in self._routes.policies:
+            return False
+        candidates = self._routes.find(facts.model, protocol)
+        return not passage.is_foreign_to(candidates) and not candidates[0].rules.fallbacks
 
     def _plan(self, passage: Passage, key: Key, headers: CallHeaders) -> Quote:
         """Plan a call and quote the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""

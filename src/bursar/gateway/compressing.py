@@ -15,7 +15,7 @@ from bursar.core.records import Segments
 from bursar.gateway.config import Compress, Config
 from bursar.gateway.passage import Passage
 from bursar.gateway.stats import Stats
-from bursar.savings.compress.conversation import Stages, compress_body
+from bursar.savings.compress.conversation import Squeezed, Stages, compress_body
 from bursar.savings.compress.lossless import ALL, lossless
 from bursar.savings.compress.restoring import Means
 from bursar.savings.compress.setting import Mode, Setting
@@ -69,18 +69,19 @@ class Compressing:
             return
         work = partial(compress_body, call.protocol, body, setting, self._stages)
         try:
-            smaller = work() if len(body) <= INLINE_BYTES_MAX else await self._aside(work)
-            facts = passage.wire.facts(smaller, target)
+            found = work() if len(body) <= INLINE_BYTES_MAX else await self._aside(work)
+            facts = passage.wire.facts(found.body, target)
         except Exception as error:  # noqa: BLE001 - whatever it is, the call is sent as it came
             self._stats.compress_failed += 1
             log.warning("compress.failed", call=call.call_id.hex(), error=type(error).__name__)
             return
-        if smaller is not body:
-            passage.body, passage.facts, passage.sent = smaller, facts, facts.segments
+        if found.body is not body:
+            passage.body, passage.facts, passage.sent = found.body, facts, facts.segments
+            passage.whole = body if found.may_read else b""
             self._stats.compressed += 1
-            self._stats.compressed_bytes += len(body) - len(smaller)
+            self._stats.compressed_bytes += len(body) - len(found.body)
 
-    async def _aside(self, work: "partial[bytes]") -> bytes:
+    async def _aside(self, work: "partial[Squeezed]") -> Squeezed:
         """Do work beside the loop, after what waits for it already; raises `BlockingIOError` when that is too much."""
         if self._waiting >= WAITING_MAX:
             raise BlockingIOError(f"{self._waiting} calls wait for their compression")

@@ -47,6 +47,7 @@ class Passage:
         "out",
         "payable_account",
         "plan",
+        "reads",
         "record",
         "routed",
         "rules",
@@ -58,6 +59,7 @@ class Passage:
         "translated",
         "turn",
         "unit",
+        "whole",
         "wire",
     )
 
@@ -83,6 +85,8 @@ class Passage:
         self.arms: dict[str, str] = {}  # of the levers that take part
         self.unit = b""  # what the arms divide: a digest of its run or conversation
         self.sent: Segments | None = None  # the size of the prompt, where it was compressed
+        self.whole = b""  # the body as it came, where the model may read what was left out of it
+        self.reads = 0  # how often it was asked again, having read
         self.saved_nano: Money = 0  # by levers, estimated: what the call would have cost more without them
         self.asked: Candidate | None = None  # now, where it is not the plan's first
         self.holding = NO_HOLDING

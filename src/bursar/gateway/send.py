@@ -105,7 +105,7 @@ class Sender:
             return self._clock_us()
         pending = self._priced(passage, candidate, outcome)
         if isinstance(wish, Cover):
-            return await self._cover(passage, (wish.candidate,), pending)
+            return await self.cover(passage, (wish.candidate,), pending)
         try:
             candidates = self.routes.find(wish.model, passage.call.protocol)
             candidates = arrange(passage, candidates)
@@ -114,9 +114,9 @@ class Sender:
         except Refusal as refusal:
             self._skip(passage, wish.model, refusal)
             return ()
-        return candidates if await self._cover(passage, candidates, pending) else ()
+        return candidates if await self.cover(passage, candidates, pending) else ()
 
-    async def _cover(self, passage: Passage, candidates: Sequence[Candidate], pending: Attempt) -> bool:
+    async def cover(self, passage: Passage, candidates: Sequence[Candidate], pending: Attempt) -> bool:
         """Hold what candidates can cost beside what was spent; tell whether that was possible."""
         call, books = passage.call, self._books
         spent = (*passage.attempts, pending)

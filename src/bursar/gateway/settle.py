@@ -104,7 +104,8 @@ class Settler:
             usage = msgspec.structs.replace(usage, other=usage.other | {"web_searches": 1})
         priced = self._price(passage, candidate, card, usage, source)
         if passage.sent is not None:
-            passage.saved_nano += saved_by_less(passage, usage, card)
+            # A further ask, for what was left out, would not have been without compression.
+            passage.saved_nano += saved_by_less(passage, usage, card) if not passage.reads else -priced.cost_nano
         return Attempt(
             candidate.upstream.name,
             candidate.model,

@@ -15,12 +15,16 @@ from bursar.savings.compress.prompt import Budget, Compressed
 from bursar.savings.compress.setting import Mode, Setting
 from bursar.wires.parts import Kind, Part, write_parts
 from bursar.wires.prompt import read_parts
+from bursar.wires.reads import note, offer
 
 Shorten: TypeAlias = Callable[[Sequence[Part], str, Budget], Compressed]
 """Leave out of parts what a question does not need, down to a budget."""
 
 Tighten: TypeAlias = Callable[[Sequence[Part]], Compressed]
 """Say the same with fewer tokens, without loss."""
+
+NOTED_CHARS_MIN: Final = 400
+"""What must be gained by shortening a result that the model may read whole: a question costs a call."""
 
 _QUESTION_CHARS_MAX: Final = 2_000
 _SAID: Final = (Kind.user, Kind.history)
@@ -37,14 +41,23 @@ class Stages(msgspec.Struct, frozen=True):
     shorten: Shorten | None = None
 
 
-def compress_body(protocol: Protocol, body: bytes, setting: Setting, stages: Stages) -> bytes:
+class Squeezed(msgspec.Struct, frozen=True):
+    """Hold a body after compression. Where the model `may_read` what was left out, a tool for that is offered."""
+
+    body: bytes
+    may_read: bool = False
+
+
+def compress_body(protocol: Protocol, body: bytes, setting: Setting, stages: Stages) -> Squeezed:
     """Return a request's body with its prompt compressed; the same bytes where nothing was gained.
 
     Raises `BadRequest` for what is no request.
     """
     parts = read_parts(protocol, body)
-    written = write_parts(body, parts, compress_conversation(parts, setting, stages))
-    return written if len(written) < len(body) else body
+    offered = offer(protocol, body) if setting.read_more else None
+    setting = msgspec.structs.replace(setting, read_more=offered is not None)
+    written = write_parts(offered or body, parts, compress_conversation(parts, setting, stages))
+    return Squeezed(written, setting.read_more) if len(written) < len(body) else Squeezed(body)
 
 
 def compress_conversation(parts: Sequence[Part], setting: Setting, stages: Stages) -> tuple[str, ...]:
@@ -52,23 +65,37 @@ def compress_conversation(parts: Sequence[Part], setting: Setting, stages: Stage
     if setting.mode is Mode.off:
         return tuple([part.text for part in parts])
     kept = [_kept(part) for part in parts]
-    shorten = stages.shorten if setting.mode is Mode.contextual else None
     turns: dict[int, list[int]] = {}
     for place, part in enumerate(kept):
-        if shorten is not None and may_shorten(part):
+        if setting.mode is Mode.contextual and may_shorten(part):
             turns.setdefault(part.turn, []).append(place)
     apart = {place for places in turns.values() for place in places}
     texts = list(stages.tighten([_closed(part) if place in apart else part for place, part in enumerate(kept)]).texts)
     for turn, places in turns.items():
-        assert shorten is not None
         opened = [kept[place] for place in places]
-        found = shorten(opened, question_of(parts, turn), Budget(ratio=setting.ratio))
-        if found.handles:  # nobody could ask for what these name
-            found = stages.tighten(opened)
-        for place, text in zip(places, found.texts, strict=True):
+        for place, text in zip(places, _shortened(opened, question_of(parts, turn), setting, stages), strict=True):
             texts[place] = text
     sent = [msgspec.structs.replace(part, text=text) for part, text in zip(kept, texts, strict=True)]
     return stages.refer(sent).texts
+
+
+def _shortened(parts: Sequence[Part], question: str, setting: Setting, stages: Stages) -> tuple[str, ...]:
+    """Leave out of a turn's findings what its question does not need, and say where the rest of it can be read."""
+    assert stages.shorten is not None
+    found = stages.shorten(parts, question, Budget(ratio=setting.ratio))
+    if found.handles:  # nobody could ask for what these name
+        return stages.tighten(parts).texts
+    if not setting.read_more:
+        return found.texts
+    whole = stages.tighten(parts).texts
+    return tuple([_noted(part, *texts) for part, *texts in zip(parts, whole, found.texts, strict=True)])
+
+
+def _noted(part: Part, whole: str, shorter: str) -> str:
+    """Name a tool's result that was shortened; one that is hardly shorter stays whole."""
+    if not part.call_id:
+        return shorter
+    return shorter + note(part.call_id) if len(whole) - len(shorter) >= NOTED_CHARS_MIN else whole
 
 
 def may_shorten(part: Part) -> bool:

@@ -1,0 +1,80 @@
+"""Answer a model that asks for what was left out of a tool's result, from the request's own body, and ask it again.
+
+Each ask is an attempt of the one call: held for before it is made, charged and recorded.
+"""
+
+from typing import Final
+
+import msgspec
+
+from bursar.core.errors import BadRequest
+from bursar.gateway.attempt import Outcome
+from bursar.gateway.books import GatewayBooks
+from bursar.gateway.passage import Passage
+from bursar.gateway.routes import Candidate
+from bursar.gateway.send import Sender
+from bursar.wires.parts import Kind
+from bursar.wires.prompt import read_parts
+from bursar.wires.reads import go_on, reads_in, without_reads
+from bursar.wires.wire import BadAnswer
+
+ROUNDS_MAX: Final = 3
+"""How often a model may ask for more within one call."""
+
+
+class Reader:
+    """Go on with calls whose models want to read more."""
+
+    def __init__(self, sender: Sender, books: GatewayBooks) -> None:
+        self._sender = sender
+        self._books = books
+
+    async def read_on(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> tuple[Candidate, Outcome]:
+        """Ask again until the model wants no more of what was left out; returns the last ask and how it went."""
+        for _ in range(ROUNDS_MAX):
+            if not await self._asks_on(passage, candidate, outcome):
+                break
+            candidate, outcome = await self._sender.send(passage)
+        return candidate, outcome
+
+    async def _asks_on(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> bool:
+        """Make a call ready to be asked again, if its model wants to read and that can be held for."""
+        response = outcome.response
+        if response is None or response.status >= 300 or response.stream is not None:
+            return False
+        if candidate.wire is not passage.wire:
+            return False
+        protocol = passage.call.protocol
+        reads = reads_in(protocol, response.body)
+        if not reads:
+            return False
+        saved_nano, body, facts, plan = passage.saved_nano, passage.body, passage.facts, passage.plan
+        try:
+            answer = candidate.wire.answer(response.body)
+            found = {each.call_id: whole_of(passage, each.result) for each in reads}
+            passage.body = go_on(protocol, body, response.body, found)
+            passage.facts = candidate.wire.facts(passage.body)
+        except (BadAnswer, BadRequest):
+            passage.body, passage.facts = body, facts
+            return False
+        passage.plan = msgspec.structs.replace(plan, candidates=(candidate,))
+        attempt = self._books.settler.price_answer(passage, candidate, outcome, answer)
+        if not await self._sender.cover(passage, (candidate,), attempt):
+            passage.body, passage.facts, passage.plan, passage.saved_nano = body, facts, plan, saved_nano
+            return False
+        passage.attempts.append(attempt)
+        passage.asked, passage.hurried = candidate, True
+        passage.reads += 1
+        return True
+
+
+def whole_of(passage: Passage, result: str) -> str:
+    """Return the whole of a tool's result, as the client has sent it."""
+    parts = read_parts(passage.call.protocol, passage.whole)
+    texts = [part.text for part in parts if part.kind is Kind.retrieved and part.call_id == result]
+    return "\n".join(texts) or f"There is no result {result!r}."
+
+
+def shown(passage: Passage, body: bytes) -> bytes:
+    """Return an answer as its client gets it: without calls of a tool that it does not know."""
+    return without_reads(passage.call.protocol, body) if passage.whole else body
