@@ -58,6 +58,9 @@ rules = [
 [routes.learned]
 models = ["small", "big"]
 
+[routes.taught]
+models = ["small", "big"]
+
 [routes.curious]
 models = ["small", "big"]
 explore_percent = 100

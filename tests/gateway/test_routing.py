@@ -1,6 +1,7 @@
 """A route is asked for by its name: one of its models answers, the record says which and why, the money adds up."""
 
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from inline_snapshot import snapshot
 
 from bench.harness import LocalBursar
-from tests.asking import ask, fetch
+from bursar.savings.route.online import EVENTS_MIN
+from tests.asking import ask, fetch, wait_booked
 from tests.gateway.routed_house import call_of, served
 
 
@@ -173,6 +175,24 @@ def test_what_explores_takes_another_than_the_best_guess(routed: LocalBursar, ke
     answer = ask(routed, key, EASY, model="curious")
     assert answer.headers["x-bursar-route"].startswith("explored; big; 0.")
     assert call_of(routed, answer)["arms"] == {"route": "explored"}
+
+
+def test_outcomes_correct_what_a_route_expects(routed: LocalBursar, key: str) -> None:
+    first = ask(routed, key, EASY, model="taught")
+    assert first.headers["x-bursar-route"].startswith("learned; small")
+    names = [first.headers["x-bursar-call-id"]]
+    names += [ask(routed, key, EASY, model="taught").headers["x-bursar-call-id"] for _ in range(EVENTS_MIN)]
+    wait_booked(routed, names[-1])
+    for name in names:
+        body = json.dumps({"id": name, "kind": "thumbs", "call": name, "value": False}).encode()
+        headers = {"authorization": f"Bearer {key}", "content_type": "application/json"}
+        assert fetch(routed, "POST", "/api/outcomes", body, **headers).status == 201
+    deadline = time.monotonic() + 15
+    while (answer := ask(routed, key, EASY, model="taught")).headers["x-bursar-route"].startswith("learned; small"):
+        assert time.monotonic() < deadline, answer.headers["x-bursar-route"]
+        time.sleep(0.1)
+    assert answer.headers["x-bursar-model"] == "sandbox/gpt-4o"
+    assert ask(routed, key, EASY, model="learned").headers["x-bursar-model"] == "sandbox/gpt-4o-mini"
 
 
 def test_openais_client_asks_a_route(routed: LocalBursar, key: str) -> None:

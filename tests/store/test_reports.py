@@ -56,6 +56,7 @@ async def test_a_calls_lines_are_derived_again_and_sum_to_what_was_charged(
             "protocol": "openai_chat",
             "model": "gpt-4o-mini",
             "route": None,
+            "outcomes": [],
             "served_by": "openai/gpt-4o-mini",
             "stream": False,
             "status": "ok",

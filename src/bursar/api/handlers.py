@@ -1,6 +1,5 @@
 """Answer the API's requests for what there is, and charge what a key asks for."""
 
-import time
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import unquote
@@ -15,10 +14,12 @@ from litestar.exceptions import (
 )
 from litestar.params import Parameter
 
-from bursar.api.admission import FROM, OWN_KEY, Admission
+from bursar.api.admission import FROM, OWN_KEY
 from bursar.api.alerts import alerts
 from bursar.api.answers import ConflictException, now_us, refuse, unreadable
 from bursar.api.changes import CHANGES
+from bursar.api.outcomes import tell_outcome
+from bursar.api.own_key import bearer, key_of
 from bursar.api.savings import SavingsView, savings_view
 from bursar.api.views import (
     BudgetView,
@@ -33,14 +34,14 @@ from bursar.api.views import (
     read_statement,
 )
 from bursar.core.addresses import read_address
-from bursar.core.errors import BooksError, Refusal, TooMany, Unavailable
+from bursar.core.errors import BooksError, Refusal, Unavailable
 from bursar.core.money import nano_to_usd, usd_to_nano
 from bursar.core.times import DAY_US, day_start_us, moment_from_text, to_datetime
 from bursar.core.words import is_word
 from bursar.gateway.identify import check_address
 from bursar.store.charges import NewCharge, charge
-from bursar.store.database import AWAY, Connection, Pool, borrow
-from bursar.store.keys import KEY_PREFIX, Key, all_keys, is_key, is_secret, key_by_digest, secret_digest
+from bursar.store.database import AWAY, Pool, borrow
+from bursar.store.keys import all_keys
 from bursar.store.reports import By, one_call, recent_calls
 from bursar.store.runs import one_run, recent_runs
 from bursar.store.savings import savings as read_savings
@@ -176,7 +177,7 @@ async def run(
 )
 async def charge_work(pool: Pool, request: Request[Any, Any, Any], data: ChargeRequest) -> ChargeView:
     """Book a charge."""
-    secret = _bearer(request.headers.get("authorization", ""))
+    secret = bearer(request.headers.get("authorization", ""))
     try:
         cost_nano = usd_to_nano(data.amount_usd)
     except ValueError as error:
@@ -185,7 +186,7 @@ async def charge_work(pool: Pool, request: Request[Any, Any, Any], data: ChargeR
     new = NewCharge(data.id, data.kind, cost_nano, *texts, data.tags)
     try:
         async with borrow(pool) as connection:
-            key = await _key_of(connection, secret, request.app.state.admission)
+            key = await key_of(connection, secret, request.app.state.admission)
             check_address(key, read_address(request.headers.get(FROM, "")))
             charged = await charge(connection, key, new, now_us())
     except Refusal as refusal:
@@ -196,30 +197,18 @@ async def charge_work(pool: Pool, request: Request[Any, Any, Any], data: ChargeR
     return ChargeView(charged.charge_id, cost, overage, list(charged.budgets), charged.again)
 
 
-def _bearer(header: str) -> str:
-    """Return the secret a request brings. Raises `NotAuthorizedException` for what cannot be one."""
-    scheme, _, secret = header.partition(" ")
-    secret = secret.strip()
-    if scheme.lower() != "bearer" or not secret.startswith(KEY_PREFIX):
-        raise NotAuthorizedException("send a key: `Authorization: Bearer bk_...`", extra={"code": "missing_api_key"})
-    return secret
-
-
-async def _key_of(connection: Connection, secret: str, admission: Admission) -> Key:
-    """Find the key of a secret. Raises `NotAuthorizedException`, `TooMany` when too many are tried that are none."""
-    digest, code, key = secret_digest(secret), "invalid_api_key", None
-    if is_secret(secret, KEY_PREFIX):
-        if not admission.may_ask(digest, time.monotonic()):
-            raise TooMany("too many unknown keys are being tried: try again in a moment", retry_after_s=1)
-        key = await key_by_digest(connection, digest) if await is_key(connection, digest) else None
-    if key is not None:
-        admission.met(digest)
-        status = key.status_at(now_us())
-        if status == "active":
-            return key
-        code = f"key_{status}"
-    what = "this key is not known" if key is None else f"this key is {code.removeprefix('key_')}"
-    raise NotAuthorizedException(f"{what}: see `bursar keys create`", extra={"code": code})
-
-
-HANDLERS: Final = [overview, calls, call, statement, savings, budgets, alerts, keys, runs, run, charge_work, *CHANGES]
+HANDLERS: Final = [
+    overview,
+    calls,
+    call,
+    statement,
+    savings,
+    budgets,
+    alerts,
+    keys,
+    runs,
+    run,
+    charge_work,
+    tell_outcome,
+    *CHANGES,
+]

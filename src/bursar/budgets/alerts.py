@@ -34,6 +34,7 @@ class AlertKind(StrEnum):
     price_divergence = "price_divergence"  # these are of no budget: see `budgets.divergence`
     price_stale = "price_stale"
     price_model = "price_model"
+    route_drift = "route_drift"  # of a route's model
 
 
 class Standing(msgspec.Struct, frozen=True):

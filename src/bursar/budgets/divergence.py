@@ -54,6 +54,28 @@ def _other_model(tenant: int, each: OtherModel, now_us: int) -> Alert:
     return _alert(tenant, (f"{each.target} {each.answered}", each.day), AlertKind.price_model, text, details, now_us)
 
 
+class Drift(msgspec.Struct, frozen=True):
+    """Say that a route's model answers otherwise than expected, for the `alarms`-th time, by so many outcomes."""
+
+    route: str
+    model: str
+    alarms: int
+    outcomes: int
+
+
+def find_drift(tenant: int, drifts: Sequence[Drift], now_us: int) -> list[Alert]:
+    """Return an alert for each alarm that outcomes have raised about a route's model."""
+    return [_drift(tenant, each, now_us) for each in drifts]
+
+
+def _drift(tenant: int, each: Drift, now_us: int) -> Alert:
+    what = f"{each.route} {each.model}"
+    answers = f"the answers of {each.model} for {each.route} have come out otherwise than expected"
+    text = f"{answers}, by {each.outcomes:,} outcomes: train the route's router again, or look at what has changed"
+    details = Details(what, "route", "outcome", "", str(each.outcomes), 0)
+    return _alert(tenant, (what, f"alarm {each.alarms}"), AlertKind.route_drift, text, details, now_us)
+
+
 def find_divergence(tenant: int, sums: Sequence[Reported], percent: int, now_us: int) -> list[Alert]:
     """Return an alert for each target whose sums differ by more than `percent` of the larger; 0 means none is told."""
     alerts: list[Alert] = []

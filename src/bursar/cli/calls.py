@@ -105,6 +105,7 @@ def _about(call: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "sent", f"compressed: {_counts(call['sent_bytes'], ' bytes')}" if call["sent_bytes"] else ""
     yield "usage", _counts(call["usage"])
     yield "not known", _counts(call["unknown_usage"])
+    yield "outcomes", ", ".join(f"{each['kind']} {each['value']:g}" for each in call["outcomes"])
     yield "cost", f"{call['cost_usd']} USD, {call['held_usd']} held"
     yield "overage", f"{call['overage_usd']} USD" if Decimal(call["overage_usd"]) else ""
     saved = Decimal(call["counterfactual_usd"]) - Decimal(call["cost_usd"])

@@ -47,17 +47,25 @@ class Routing:
 
     def __init__(self, routes: Routes, now_us: int) -> None:
         self._routes = routes
-        self._ready: dict[str, _Ready] = {}
         self._teachings = _teachings(routes.policies.values())
         self._manners = NO_MANNERS
-        self._corrections: dict[str, Corrections] = {}
-        for policy in routes.policies.values():  # what cannot be made ready is found out now, not at the first call
-            self._ready_at(policy, now_us)
+        self.corrections: dict[str, Corrections] = {}  # by route, from outcomes
+        self.told = False  # how models answer
+        # What cannot be made ready is found out now, not at the first call.
+        self._ready = self.ready_by(NO_MANNERS, now_us)
 
-    def learn(self, manners: Manners, corrections: dict[str, Corrections]) -> None:
-        """Take in how models have answered, and how good that was."""
-        self._manners, self._corrections = manners, corrections
-        self._ready.clear()
+    @property
+    def learns(self) -> bool:
+        """Tell whether there is a route, which goes by how its models answer."""
+        return bool(self._ready)
+
+    def ready_by(self, manners: Manners, now_us: int) -> dict[str, _Ready]:
+        """Make all routes ready by how models answer, changing nothing here: it may be done beside the calls."""
+        return {name: self._made_ready(policy, manners, now_us) for name, policy in self._routes.policies.items()}
+
+    def adopt(self, manners: Manners, ready: dict[str, _Ready]) -> None:
+        """Go by what was made ready from now on."""
+        self._manners, self._ready, self.told = manners, ready, True
 
     def route(self, passage: Passage, key: Key, policy: Policy, output_cap: int) -> Sequence[Candidate]:
         """Choose the model of a call, write the choice into its record, and return the targets to ask.
@@ -89,7 +97,7 @@ class Routing:
             if not names or key is None:
                 return []
             allowed = [name for name in names if key.may_use(name)]
-            options = [self._option(name, passage.call.opened_us) for name in allowed]
+            options = [self._option(name, self._manners, passage.call.opened_us) for name in allowed]
             return [option.model for option in able(asked_of(passage), options).options]
         assert routed.prepared is not None
         assert routed.asked is not None
@@ -161,7 +169,7 @@ class Routing:
             routed.choice, routed.arm = Choice(routed.reference_name, How.only, held), Arm.holdout
             routed.how = routed.arm
             return
-        choice = choose(prepared, asked, unit, self._corrections.get(policy.name, NO_CORRECTIONS))
+        choice = choose(prepared, asked, unit, self.corrections.get(policy.name, NO_CORRECTIONS))
         assert isinstance(choice, Choice)  # some model is able: that was seen before
         routed.choice, routed.arm = choice, How.explored if choice.how is How.explored else Arm.treatment
 
@@ -182,18 +190,20 @@ class Routing:
         return (msgspec.structs.replace(prepared, options=options) if lacking else prepared), lacking
 
     def _ready_at(self, policy: Policy, now_us: int) -> _Ready:
-        ready = self._ready.get(policy.name)
-        if ready is None or now_us >= ready.until_us:
-            options = [self._option(model, now_us) for model in policy.models]
-            until_us = min(self._first(model).card(now_us).valid_until_us for model in policy.models)
-            route = prepare(policy, options, self._teachings.get(policy.router))
-            ready = self._ready[policy.name] = _Ready(route, until_us)
+        ready = self._ready[policy.name]
+        if now_us >= ready.until_us:
+            ready = self._ready[policy.name] = self._made_ready(policy, self._manners, now_us)
         return ready
 
-    def _option(self, name: str, now_us: int) -> Option:
+    def _made_ready(self, policy: Policy, manners: Manners, now_us: int) -> _Ready:
+        options = [self._option(model, manners, now_us) for model in policy.models]
+        until_us = min(self._first(model).card(now_us).valid_until_us for model in policy.models)
+        return _Ready(prepare(policy, options, self._teachings.get(policy.router)), until_us)
+
+    def _option(self, name: str, manners: Manners, now_us: int) -> Option:
         """Describe a model by its first target's price and by how that answers."""
         candidate, model = self._first(name), self._routes.model(name)
-        manner, rates = manner_of(candidate, self._manners), candidate.card(now_us).rates
+        manner, rates = manner_of(candidate, manners), candidate.card(now_us).rates
         return Option(
             name,
             rates["input_tokens"].base_nano,

@@ -30,6 +30,7 @@ from bursar.gateway.control import Control
 from bursar.gateway.counting import Counting
 from bursar.gateway.door import Door
 from bursar.gateway.identify import Keys
+from bursar.gateway.learning import Learning
 from bursar.gateway.listing import Listing
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.passage import Passage
@@ -58,6 +59,7 @@ from bursar.store.gateways import (
 from bursar.store.journal import GROUP_WAIT_S, Fenced, Journal
 from bursar.store.keys import TENANT
 from bursar.store.leases import OpenLease, expire_holds, id_of, return_lease, set_aside, take_back
+from bursar.store.outcomes import NEWS
 from bursar.store.postgres import DataFolder
 from bursar.store.reports import recent_lengths
 from bursar.store.spool import Position, Spool
@@ -143,6 +145,7 @@ class Worker:
         self._journal: Journal
         self._books: GatewayBooks
         self._watched: Watch
+        self._learning: Learning
         self._exporter: Exporter | None = None
 
     async def run(self) -> None:
@@ -166,6 +169,7 @@ class Worker:
             await self._books.payable(TENANT, provider)
         await self._control.listen(self._heard)
         self._calls = calls
+        self._learning = Learning(self._control, calls)
         counting = Counting(self._config.gateway, calls, self._routes)
         app = App(calls, counting, Listing(calls, self._routes), self._proxy, self._readiness)
         for work in (
@@ -175,6 +179,7 @@ class Worker:
             self._sync(),
             self._read_keys(),
             self._be_seen(),
+            self._learning.run(),
         ):
             self._watch(work)
         await self._serve(app)
@@ -424,6 +429,8 @@ class Worker:
         what, _, name = news.partition(":")
         if what == "recall":
             self._books.purses.recall(name)
+        elif news == NEWS:
+            self._learning.hear()
         else:
             self._watch(self._load_keys(), forever=False)
 

@@ -40,8 +40,13 @@ _COMMIT_US: Final = 15 * SECOND_US
 _ENDED_US: Final = DAY_US
 """How long after its end a window is still looked at: calls settle in the window they began in."""
 
-_PRICE_KINDS: Final = (AlertKind.price_divergence, AlertKind.price_stale, AlertKind.price_model)
-_TYPES: Final = {kind.value: kind.value.replace("_", ".") for kind in _PRICE_KINDS}
+_OTHER_KINDS: Final = (
+    AlertKind.price_divergence,
+    AlertKind.price_stale,
+    AlertKind.price_model,
+    AlertKind.route_drift,
+)
+_TYPES: Final = {kind.value: kind.value.replace("_", ".", 1) for kind in _OTHER_KINDS}
 
 ALERTS_MAX: Final = 1_000
 """How many are listed at most."""

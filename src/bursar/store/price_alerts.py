@@ -1,16 +1,25 @@
-"""Look at what providers say their calls cost, and at the age of prices, and write down what is to be told."""
+"""Look at what providers say calls cost, at the age of prices and at routes, and write down what is to be told."""
 
 from typing import Final
 
 import msgspec
 
 from bursar.budgets.alerts import Alert
-from bursar.budgets.divergence import OtherModel, Reported, find_divergence, find_other_models, find_stale
+from bursar.budgets.divergence import (
+    Drift,
+    OtherModel,
+    Reported,
+    find_divergence,
+    find_drift,
+    find_other_models,
+    find_stale,
+)
 from bursar.core.ids import first_id_at
 from bursar.core.times import DAY_US, MINUTE_US, day_text
 from bursar.store.alerts import write_alert
 from bursar.store.database import Connection, load_statements
 from bursar.store.keys import TENANT
+from bursar.store.outcomes import learned_states
 
 _SQL: Final = load_statements("alerts")
 
@@ -38,11 +47,21 @@ async def make_price_alerts(
             found += find_divergence(TENANT, sums, terms.divergence_percent, now_us)
         if terms.other_models:
             found += find_other_models(TENANT, await other_models(connection, day_us), now_us)
+    found += find_drift(TENANT, await drifts(connection), now_us)
     if not found:
         return []
     async with connection.transaction():
         await connection.execute(_SQL["lock"])
         return [alert for alert in found if await write_alert(connection, alert, url_sha256, now_us)]
+
+
+async def drifts(connection: Connection) -> list[Drift]:
+    """Return the models of routes whose answers come out otherwise than expected."""
+    return [
+        Drift(policy, model, state.learned[model].alarms, state.learned[model].events)
+        for policy, state in (await learned_states(connection)).items()
+        for model in state.alarmed()
+    ]
 
 
 async def reported_sums(connection: Connection, day_us: int) -> list[Reported]:

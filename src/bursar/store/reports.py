@@ -16,6 +16,7 @@ from bursar.prices.price import RateCard, Rates, Source
 from bursar.prices.units import MILLION
 from bursar.store.database import Connection, load_statements
 from bursar.store.keys import TENANT
+from bursar.store.outcomes import outcomes_of_call
 
 _SUMS: Final = """count(*) as calls, sum(cost_nano)::bigint as cost_nano,
     sum(input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens)::bigint as input_tokens,
@@ -133,6 +134,7 @@ async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
         return None
     attempts = msgspec.json.decode(row["attempts"], type=list[Attempt]) if row["attempts"] else [_last_attempt(row)]
     return shown_call(row) | {
+        "outcomes": await outcomes_of_call(connection, row["call_id"]),
         "held_usd": nano_to_usd(row["held_nano"]),
         "overage_usd": nano_to_usd(row["overage_nano"]),
         "counterfactual_usd": nano_to_usd(row["counterfactual_nano"]),

@@ -13,6 +13,7 @@ from bursar.core.times import to_datetime
 from bursar.store.database import Connection, load_statements
 from bursar.store.holders import TENANT, budget_states
 from bursar.store.keys import keys_in_tree
+from bursar.store.outcomes import outcomes_of_run
 from bursar.store.reports import shown_call
 
 _SQL: Final = load_statements("charges")
@@ -67,6 +68,7 @@ async def one_run(connection: Connection, run: str, now_us: int) -> dict[str, An
         "whole": sums["calls"] == len(calls) and sums["charges"] == len(charges),
         "budgets": await _budgets(connection, run, [*calls, *charges], now_us),
         "charges": others,
+        "outcomes": await outcomes_of_run(connection, run),
         "tree": list(tree.values()),
     }
 
