@@ -1,7 +1,7 @@
 """Compression keeps what the question needs, within its budget, and says exactly what it took out."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import pytest
@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bursar.core.errors import ConfigError
+from bursar.embed.table import load as load_table
 from bursar.savings.compress.central import central
 from bursar.savings.compress.compress import compress, estimate
 from bursar.savings.compress.context import shorten
 from bursar.savings.compress.edits import compose, replay
-from bursar.savings.compress.prompt import Budget, Removal
+from bursar.savings.compress.prompt import Budget, Order, Removal
 from bursar.wires.parts import Kind, Part
 
 PAGES = """Document [1](Title: Eiffel Tower) The Eiffel Tower is a lattice tower in Paris. It was completed in 1889 for
@@ -129,6 +130,45 @@ def test_turns_that_are_recent_stay_whole_and_older_ones_keep_what_matters() -> 
     found = compress([*turns, Part("Where is the key?", Kind.user)], "", Budget(ratio=1.3))
     assert found.texts[2:6] == (older,) * 4
     assert found.tokens_after < found.tokens_before
+
+
+def test_the_best_passages_stand_at_both_ends_where_that_is_asked() -> None:
+    asked = "who designed the brooklyn bridge over the east river, and when was tower bridge opened"
+    kept = compress([Part(PAGES, Kind.retrieved)], asked, Budget(ratio=1.2)).texts[0]
+    found = compress([Part(PAGES, Kind.retrieved)], asked, Budget(ratio=1.2, order=Order.ends))
+    assert found.texts == replay([PAGES], found.removals)
+    assert [found.texts[0].index(name) for name in ("Brooklyn", "Eiffel", "Tower Bridge)")] == sorted(
+        found.texts[0].index(name) for name in ("Brooklyn", "Eiffel", "Tower Bridge)")
+    )
+    assert sorted(found.texts[0].split()) == sorted(kept.split())
+
+
+class Nearest:
+    """Score sentences by the table of vectors alone."""
+
+    def log_odds(self, question: str, sentences: Sequence[str]) -> list[float]:
+        rows = load_table().vectors([question, *sentences])
+        return [float(each) for each in rows[1:] @ rows[0]]
+
+
+def test_a_scorer_that_somebody_brings_decides_in_the_rankers_place() -> None:
+    text = "The cat sleeps on the sofa. The stock market fell by two percent. Rain is expected in the north."
+    found = compress([Part(text, Kind.retrieved)], "a pet lying on furniture", Budget(ratio=2.5), pruner=Nearest())
+    assert found.texts == ("The cat sleeps on the sofa.",)
+
+
+def test_what_is_said_twice_goes_before_anything_else() -> None:
+    text = "Tower Bridge was opened in 1894. Rain fell. Tower Bridge was opened in 1894. Snow fell."
+    found = compress([Part(text, Kind.retrieved)], "when was tower bridge opened", Budget(ratio=1.4))
+    assert found.texts == ("Tower Bridge was opened in 1894. Rain fell. Snow fell.",)
+
+
+def test_without_a_question_what_is_central_stays() -> None:
+    text = (
+        "The budget holds the call. Snow lay on every roof. The call is priced by the budget. A budget holds each call."
+    )
+    found = compress([Part(text, Kind.retrieved)], "", Budget(ratio=1.3))
+    assert "Snow" not in found.texts[0]
 
 
 @pytest.mark.parametrize(
