@@ -16,13 +16,15 @@ import msgspec
 
 from bursar.savings.route.words import words_of
 
-EXCERPT_CHARS: Final = 3_000
+EXCERPT_CHARS: Final = 2_000
 """How much of a long text is read word by word: two thirds from its start, one from its end, where questions stand."""
 
 BUCKETS: Final = 16_384
 """How many the words and pairs of words of a question are spread over."""
 
 _OPTION: Final = re.compile(r"(?:^|\n)\s*\(?([A-Ja-j])[.)]\s+([^\n]*)")
+_LETTERS: Final = "ABCDEFGHIJ"
+_CAPITAL: Final = re.compile("[A-Z]")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:[\u2019'][a-z]+)?")
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _MARKED: Final = re.compile(r"[a-z]+|\d+")
@@ -121,9 +123,7 @@ def look(text: str) -> Look:
     """Return what a text shows."""
     read = excerpt(text)
     words = [word.lower() for word in _WORD.findall(read)]
-    options = [content for _, content in _OPTION.findall(read)]
-    if len(options) < 2:
-        options = []
+    options = _lettered(read)
     question = read[: _first_option(read)] if options else read
     asked = _MARKED.findall(question.lower())
     onset = next((word for word in asked if word in _ONSETS), "")
@@ -151,22 +151,28 @@ def effort(seen: Look) -> float:
 def named_marks(question: str) -> list[tuple[str, int]]:
     """Return a question's words and pairs of words with their marks, each once."""
     asked = _MARKED.findall(question.lower())
-    return [(mark.replace("_", " "), _mark(mark)) for mark in dict.fromkeys(_words_and_pairs(asked))]
+    return [(mark.replace("_", " "), crc32(mark.encode())) for mark in dict.fromkeys(_words_and_pairs(asked))]
 
 
 def _marks(asked: list[str]) -> list[int]:
     """Return the marks of a question's words and pairs of words, each once."""
-    return sorted(set(map(_mark, set(_words_and_pairs(asked)))))
+    return list(dict.fromkeys(map(crc32, map(str.encode, _words_and_pairs(asked)))))
 
 
 def _words_and_pairs(asked: list[str]) -> list[str]:
     return [*asked, *map("_".join, pairwise(asked))]
 
 
-def _mark(words: str) -> int:
-    """Return bucket `b` as `b + 1`, or for half of all words `-(b + 1)`: two in one bucket cancel as often as add."""
-    hashed = crc32(words.encode())
-    return (hashed % BUCKETS + 1) * (1 if hashed >> 31 else -1)
+def _lettered(read: str) -> list[str]:
+    """Return the answers of the first question with lettered ones: A, B and so on; fewer than two are none."""
+    found: list[str] = []
+    for letter, content in _OPTION.findall(read):
+        if letter.upper() != _LETTERS[len(found)]:
+            break
+        found.append(content)
+        if len(found) == len(_LETTERS):
+            break
+    return found if len(found) > 1 else []
 
 
 def _log(count: float) -> float:
@@ -203,7 +209,7 @@ def _signs(text: str, read: str) -> list[float]:
         _log(sum(map(read.count, ("{", "}", ";", "()", "==", "```")))),
         _log(read.count("(")),
         _log(sum(map(read.count, ('"', "\u201c", "\u2018")))),
-        sum(map(str.isupper, read)) / max(1, len(read)),
+        len(_CAPITAL.findall(read)) / max(1, len(read)),
         _log(text.count("?")),
         float("__" in read),
         _log(read.count("$")),

@@ -20,6 +20,10 @@ STRENGTHS: Final = (0.15, 0.33, 0.75)
 by luck, and the mean was as good as the best (docs/internals/lab.md)."""
 STRETCH_MIN: Final = 0.5
 STRETCH_MAX: Final = 2.0
+FACTORS: Final = (1.0, 4.0, 16.0)
+"""What strengths are multiplied with where labels bear it: the least that does as well as the best, but for chance."""
+SAMPLE_MAX: Final = 1_200
+"""Rows that the factor is chosen on."""
 _JITTER: Final = 1e-6
 
 
@@ -53,6 +57,7 @@ class Fitted(msgspec.Struct, frozen=True):
     """Hold the weights of a fit, each (what, models), with what they belong to."""
 
     bases: Bases
+    factor: float
     landmark_weights: Floats
     topic_weights: Floats
     mark_weights: Floats
@@ -73,6 +78,7 @@ def stretched(fitted: Fitted, means: Floats, stretch: float) -> Fitted:
     """Return a fit whose expectations lie so many times as far from each model's mean score."""
     return Fitted(
         fitted.bases,
+        fitted.factor,
         fitted.landmark_weights * stretch,
         fitted.topic_weights * stretch,
         fitted.mark_weights * stretch,
@@ -91,9 +97,12 @@ def stretch_of(expected: Floats, scores: Floats) -> float:
 def fit(seen: Seen, scores: Floats, seed: int = 0) -> Fitted:
     """Fit what was seen to scores, (rows, models)."""
     bases = bases_of(seen, seed)
-    duals, biases = _ridges(likeness(seen, bases), scores)
+    alikes = likeness(seen, bases)
+    factor = factor_of(alikes, scores, seed)
+    duals, biases = _ridges(alikes, scores, factor)
     return Fitted(
         bases,
+        factor,
         PARTS[0] * _through(bases.figures_with_themselves(), bases.figures(seen), duals),
         PARTS[2] * _through(bases.topics_with_themselves(), bases.of_topics(seen), duals),
         PARTS[1] * (seen.marks.T @ duals),
@@ -104,13 +113,40 @@ def fit(seen: Seen, scores: Floats, seed: int = 0) -> Fitted:
 def crossed(seen: Seen, scores: Floats, fitted: Fitted, seed: int = 0, folds: int = FOLDS) -> Floats:
     """Return what a fit expects of each row that it was not given, (rows, models)."""
     alikes = likeness(seen, fitted.bases)
-    fold_of = np.random.default_rng(seed).permutation(np.arange(len(seen)) % folds)
+    return np.clip(_left_out(alikes, scores, _folds(len(seen), seed, folds), fitted.factor), 0.0, 1.0)
+
+
+def factor_of(alikes: Floats, scores: Floats, seed: int) -> float:
+    """Return the least factor whose misses of how models differ are within a standard error of the best one's."""
+    places = np.random.default_rng(seed).permutation(len(scores))[:SAMPLE_MAX]
+    sample, truth = alikes[np.ix_(places, places)], scores[places]
+    folds = _folds(len(places), seed, FOLDS)
+    misses = [_missed(_left_out(sample, truth, folds, factor), truth) for factor in FACTORS]
+    best = min(misses, key=lambda each: float(each.mean()))
+    for factor, each in zip(FACTORS, misses, strict=True):
+        worse = each - best
+        if worse.mean() <= worse.std() / len(worse) ** 0.5:
+            return factor
+    return FACTORS[-1]
+
+
+def _missed(expected: Floats, scores: Floats) -> Floats:
+    """Return for each row the mean square by which differences between models are missed."""
+    apart = expected - scores
+    return ((apart - apart.mean(axis=1, keepdims=True)) ** 2).mean(axis=1)
+
+
+def _folds(rows: int, seed: int, folds: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(np.arange(rows) % folds)
+
+
+def _left_out(alikes: Floats, scores: Floats, fold_of: npt.NDArray[np.int64], factor: float) -> Floats:
     expected = np.zeros_like(scores)
-    for fold in range(folds):
+    for fold in range(int(fold_of.max()) + 1):
         held, kept = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-        duals, biases = _ridges(alikes[np.ix_(kept, kept)], scores[kept])
+        duals, biases = _ridges(alikes[np.ix_(kept, kept)], scores[kept], factor)
         expected[held] = alikes[np.ix_(held, kept)] @ duals + biases
-    return np.clip(expected, 0.0, 1.0)
+    return expected
 
 
 def bases_of(seen: Seen, seed: int) -> Bases:
@@ -132,10 +168,11 @@ def likeness(seen: Seen, bases: Bases) -> Floats:
     )
 
 
-def _ridges(alikes: Floats, scores: Floats) -> tuple[Floats, Floats]:
+def _ridges(alikes: Floats, scores: Floats, factor: float) -> tuple[Floats, Floats]:
     """Return the weights of rows and the bias, a model each: the mean of ridges of all strengths."""
-    fits = [_ridge(strength * alikes, scores) for strength in STRENGTHS]
-    duals = sum(strength * each for strength, (each, _) in zip(STRENGTHS, fits, strict=True))
+    strengths = [strength * factor for strength in STRENGTHS]
+    fits = [_ridge(strength * alikes, scores) for strength in strengths]
+    duals = sum(strength * each for strength, (each, _) in zip(strengths, fits, strict=True))
     return np.asarray(duals / len(fits)), np.mean([bias for _, bias in fits], axis=0)
 
 

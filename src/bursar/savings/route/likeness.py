@@ -76,9 +76,12 @@ def _closeness(question: Floats, options: Floats) -> list[float]:
 
 
 def marked(marks: list[int]) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return the buckets of marks and what each counts, so that long and short questions weigh the same."""
+    """Return the buckets of marks and what each counts, so that long and short questions weigh the same.
+
+    Half of all marks count against: two that fall together cancel as often as they add up.
+    """
     held = np.array(marks, np.int64)
-    return np.abs(held) - 1, np.sign(held) / max(1, len(held)) ** 0.5
+    return held % BUCKETS, ((held >> 31) * 2.0 - 1.0) / max(1, len(held)) ** 0.5
 
 
 def standard(figures: Floats, means: Floats, spreads: Floats) -> Floats:
