@@ -341,3 +341,40 @@ def test_a_budget_for_the_shorter_prompt_alone_is_enough(compressing: LocalBursa
     refused = post(compressing, secret, body, x_bursar_run=HELD_OUT, x_bursar_max_cost_usd=limit)
     assert (refused.status, refused.json()["error"]["code"]) == (402, "max_cost_exceeded")
     assert post(compressing, secret, body, x_bursar_run=TREATED, x_bursar_max_cost_usd=limit).status == 200
+
+
+def test_what_was_saved_is_told_by_command_and_api_as_far_as_it_can_be(compressing: LocalBursar, secret: str) -> None:
+    for run in (TREATED, HELD_OUT):
+        row_of(compressing, ask(compressing, secret, "shorter", x_bursar_run=run))
+    (told,) = fetch(compressing, "GET", "/api/savings?days=1").json()
+    assert (told["lever"], told["mixed_units"], told["cost"]["usd_less"]) == ("compress", 0, None)
+    few = told["cost"]["too_few"]
+    assert (few["treatment_units"], few["holdout_units"]) == (told["treatment"]["units"], told["holdout"]["units"])
+    assert usd_to_nano(told["treatment"]["estimated_saved_usd"]) > 0
+    assert (told["holdout"]["estimated_saved_usd"], told["holdout"]["removed_bytes"]) == ("0.00", 0)
+    assert told["treatment"]["removed_bytes"] > 5_000
+    text, shown = (savings_of(compressing, *words) for words in ((), ("--json",)))
+    assert "compress: nothing can be told yet: " in text
+    assert json.loads(shown)[0]["lever"] == "compress"
+    assert savings_of(compressing, "--confidence", "2").startswith("bursar: ")
+    assert fetch(compressing, "GET", "/api/savings?confidence=1").status == 400
+
+
+def savings_of(local: LocalBursar, *words: str) -> str:
+    command = [sys.executable, "-m", "bursar", "savings", "--data", str(local.data), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout or done.stderr
+
+
+def test_a_worker_without_compression_loads_no_numpy() -> None:
+    program = """
+import sys
+import bursar.gateway.worker
+from bursar.gateway.compressing import compressing_of
+from bursar.gateway.config import read_config
+from bursar.gateway.stats import Stats
+assert compressing_of(read_config(None), Stats()) is None
+print([name for name in sys.modules if name.partition(".")[0] == "numpy"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter, validators
 
 from bursar.api.savings import SavingsView, savings_view
@@ -29,7 +30,7 @@ def savings(
 
     found = run(work())
     if json:
-        print_json(found)
+        print_json(msgspec.to_builtins(found))
         return
     if not found:
         print(f"no lever has taken part in a call of the last {days} days")
@@ -42,10 +43,10 @@ def savings(
     columns = ["lever", "arm", "runs and conversations", "calls", "USD", "estimated saved"]
     print_table(columns, rows, right=(2, 3, 4, 5))
     for each in found:
-        print("\n".join(_lines(each, confidence)))
+        print("\n".join(lines_of(each, confidence)))
 
 
-def _lines(view: SavingsView, confidence: float) -> Iterator[str]:
+def lines_of(view: SavingsView, confidence: float) -> Iterator[str]:
     """Say what the difference is worth, or why that cannot be told."""
     cost = view.cost
     if cost.too_few is not None:
