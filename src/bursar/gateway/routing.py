@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -22,11 +22,13 @@ from bursar.savings.route.choose import NO_CORRECTIONS, choose, prepare, strengt
 from bursar.savings.route.choose import Route as Prepared
 from bursar.savings.route.policy import By, Policy
 from bursar.savings.route.predictor import Corrections, Teaching
-from bursar.savings.route.router import Router, read_router
 from bursar.store.keys import Key
 from bursar.tokens.bounds import input_tokens_max
 from bursar.wires.prefix import prefix_digest
 from bursar.wires.wire import Facts
+
+if TYPE_CHECKING:
+    from bursar.savings.route.router import Router
 
 LEVER: Final = "route"
 CHEAPER: Final = "cheaper"
@@ -234,7 +236,9 @@ def _teachings(policies: Iterable[Policy]) -> dict[str, Teaching]:
     return {name: Learned(_read(name, routes) if name else load(), embedder) for name, routes in names.items()}
 
 
-def _read(file: str, route: str) -> Router:
+def _read(file: str, route: str) -> "Router":
+    from bursar.savings.route.router import read_router  # with NumPy, as above
+
     try:
         return read_router(Path(file).read_bytes(), f"routes.{route}.router: {file}")
     except OSError as error:
