@@ -22,7 +22,8 @@ def test_a_difference_is_told_with_its_bounds() -> None:
     found = report(sample_of([4e6, 6e6] * 30), sample_of([9e6, 11e6] * 20), mixed_units=3)
     assert list(lines_of(savings_view(found), 0.95)) == snapshot(
         [
-            "compress: saved 50.0% (46.9% to 53.0%), 0.005 USD a run or conversation (0.004589566 to 0.005410434), with 95% confidence",
+            "compress: saved 50.0% (46.9% to 53.0%), with 95% confidence",
+            "  cost: 0.005 USD less a run or conversation (0.004589566 to 0.005410434)",
             "  failed calls: +0.00% (+0.00% to +0.00%) against hold-out",
             "  3 were in both arms and count in neither",
         ]

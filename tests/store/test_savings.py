@@ -12,6 +12,7 @@ from bursar.core.records import AttemptStatus, CallStatus, Segments
 from bursar.core.times import DAY_US, HOUR_US
 from bursar.savings.proof import Difference, TooFew
 from bursar.store.database import Connection
+from bursar.store.outcomes import NewOutcome, OutcomeKind, add_outcome
 from bursar.store.reports import one_call
 from bursar.store.savings import ArmTotals, savings
 
@@ -26,7 +27,7 @@ async def shop(connection: Connection) -> Shop:
 
 def call(shop: Shop, arm: str, unit: int, cost_nano: int, lever: str = "compress", **fields: Any) -> list[Any]:
     """Make a call of some unit in an arm."""
-    intent = shop.intent(cost_nano)
+    intent = shop.intent(cost_nano, run=fields.pop("run", ""))
     divided = {"arms": {lever: arm}, "unit": unit.to_bytes(8, "big")}
     attempts = fields.pop("attempts", [attempt(cost_nano)])
     return [intent, shop.settled(intent, *attempts, **(divided | fields))]
@@ -69,6 +70,28 @@ async def test_failures_and_further_attempts_are_told_beside_the_cost(
     assert (failed.less.value, again.less.value) == (0.5, -0.75)
     assert failed.less.excludes_zero
     assert again.less.excludes_zero
+
+
+async def test_outcomes_told_of_calls_and_of_runs_are_compared(
+    connection: Connection, shop: Shop, tmp_path: Path, database_url: str
+) -> None:
+    entries: list[Any] = []
+    for unit in range(80):
+        made = call(shop, "holdout" if unit < 40 else "treatment", unit, CENT, run=f"run-{unit}")
+        entries += made
+    entries += call(shop, "holdout", 99, CENT)  # of which nobody said anything
+    await write(shop, tmp_path, database_url, *entries)
+    for unit in range(80):
+        good = 0.8 if unit < 40 else 0.5
+        of = {"call": call_name(entries[2 * unit].call.call_id)} if unit % 2 else {"run": f"run-{unit}"}
+        told = NewOutcome(f"o{unit}", OutcomeKind.score, good + (0.1 if unit % 4 < 2 else -0.1), **of)
+        assert not await add_outcome(connection, shop.key, told, NOW_US)
+    (report,) = await savings(connection, *SPAN)
+    short = report.measures["short"]
+    assert isinstance(short, Difference)
+    assert short.less.value == pytest.approx(-0.3)
+    assert short.less.high < -0.2
+    assert report.holdout.units == 41
 
 
 async def test_few_units_say_nothing_yet_and_units_in_both_arms_never_do(

@@ -73,7 +73,7 @@ class SavingsView(msgspec.Struct, frozen=True):
     quality: dict[str, MeasureView]
 
 
-_SHOWN: Final = {"failed": "failed calls", "again": "calls of several attempts"}
+_SHOWN: Final = {"short": "outcomes short of good", "failed": "failed calls", "again": "calls of several attempts"}
 
 
 def savings_view(report: LeverReport) -> SavingsView:

@@ -59,10 +59,8 @@ def lines_of(view: SavingsView, confidence: float) -> Iterator[str]:
         share, less = cost.share_less, cost.usd_less
         assert less is not None
         told = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%}), " if share is not None else ""
-        yield (
-            f"{view.lever}: saved {told}{less.value} USD a run or conversation ({less.low} to {less.high}), with"
-            f" {confidence:.0%} confidence"
-        )
+        yield f"{view.lever}: saved {told}with {confidence:.0%} confidence"
+        yield f"  cost: {less.value} USD less a run or conversation ({less.low} to {less.high})"
     for name, measured in view.quality.items():
         if (fewer := measured.less) is not None:
             yield f"  {name}: {fewer.value:+.2%} ({fewer.low:+.2%} to {fewer.high:+.2%}) against hold-out"

@@ -16,8 +16,8 @@ _SQL: Final = load_statements("savings")
 
 _NOBODY: Final = Sample(0, 0.0, 0.0)
 
-MEASURES: Final = ("failed", "again")
-"""What tells of quality where nobody else does: calls that failed, and calls that took more than one attempt."""
+MEASURES: Final = ("short", "failed", "again")
+"""What tells of quality: how far outcomes fall short of 1, calls that failed, calls that took more than one attempt."""
 
 
 class ArmTotals(msgspec.Struct, frozen=True):
@@ -59,10 +59,9 @@ def _report(lever: str, rows: Mapping[tuple[str, str], Any], mixed_units: int, c
     arms = rows.get((lever, Arm.treatment)), rows.get((lever, Arm.holdout))
 
     def compared(name: str) -> Difference | TooFew:
-        treatment, holdout = (
-            Sample(row["units"], row[f"{name}_mean"], row[f"{name}_variance"]) if row is not None else _NOBODY
-            for row in arms
-        )
+        counted = "short_units" if name == "short" else "units"  # of most nobody says what became of them
+        names = counted, f"{name}_mean", f"{name}_variance"
+        treatment, holdout = (Sample(*(row[each] for each in names)) if row is not None else _NOBODY for row in arms)
         return difference(treatment, holdout, confidence)
 
     measures = {name: compared(name) for name in MEASURES}

@@ -10,7 +10,12 @@ with units as (
             select sum(value::bigint) from jsonb_each_text(sent_bytes)
         ) - system_bytes - tools_bytes - history_bytes - retrieved_bytes - user_bytes, 0)) as more_bytes,
         avg((status not in (1, 3))::integer) as failed,
-        avg((attempts is not null)::integer) as again
+        avg((attempts is not null)::integer) as again,
+        avg((
+            select 1 - avg(value_ppm) / 1000000.0 from outcomes
+            where outcomes.tenant = calls.tenant
+                and (outcomes.call_id = calls.call_id or (outcomes.call_id is null and run <> '' and outcomes.run = calls.run))
+        )) as short
     from calls
         cross join lateral jsonb_each_text(arms) as levers
         cross join lateral (select case when levers.value = 'holdout' then 'holdout' else 'treatment' end as arm) as arms_of
@@ -28,7 +33,10 @@ select lever, arm,
     avg(failed)::float8 as failed_mean,
     coalesce(var_samp(failed), 0)::float8 as failed_variance,
     avg(again)::float8 as again_mean,
-    coalesce(var_samp(again), 0)::float8 as again_variance
+    coalesce(var_samp(again), 0)::float8 as again_variance,
+    count(short) as short_units,
+    coalesce(avg(short), 0)::float8 as short_mean,
+    coalesce(var_samp(short), 0)::float8 as short_variance
 from units
 where is_whole
 group by lever, arm
