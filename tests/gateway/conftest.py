@@ -349,8 +349,8 @@ targets = ["messages/claude-haiku-4-5", "chat/gpt-4o-mini"]
 
 
 @pytest.fixture(scope="session")
-def routed() -> Iterator[LocalBursar]:
-    yield from run_routed()
+def routed(provider: ScriptedProvider) -> Iterator[LocalBursar]:
+    yield from run_routed(provider.url)
 
 
 @pytest.fixture(scope="session")

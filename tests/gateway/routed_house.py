@@ -19,6 +19,25 @@ base_url = "http://127.0.0.1:{dead_port}/v1"
 prices = "openai"
 connect_s = 1.0
 
+[providers.scripted]
+kind = "openai"
+base_url = "{scripted_url}"
+prices = "openai"
+
+[models.grader]
+targets = ["scripted/gpt-4.1-nano"]
+
+[models.draft]
+targets = ["scripted/gpt-5-nano"]
+retries = 0
+
+# Asked by few tests: how long their answers are is not averaged yet.
+[models.quick]
+targets = ["sandbox/gpt-4.1-nano"]
+
+[models.grand]
+targets = ["sandbox/gpt-4.1"]
+
 [models.small]
 targets = ["sandbox/gpt-4o-mini"]
 images = false
@@ -56,19 +75,33 @@ rules = [
 ]
 
 [routes.learned]
-models = ["small", "big"]
+models = ["quick", "grand"]
 
 [routes.taught]
-models = ["small", "big"]
+models = ["quick", "grand"]
 
 [routes.curious]
-models = ["small", "big"]
+models = ["quick", "grand"]
 explore_percent = 100
+
+[routes.graded]
+by = "judged"
+models = ["small", "big"]
+judge = "grader"
+
+[routes.checked]
+by = "cascaded"
+models = ["draft", "big"]
 
 [routes.tight]
 by = "rule"
 models = ["narrow", "middle"]
 rules = [{{ model = "narrow" }}]
+
+[routes.saving]
+by = "rule"
+models = ["quick", "grand"]
+rules = [{{ model = "quick" }}]
 
 [routes.unlucky]
 by = "rule"
@@ -89,9 +122,9 @@ holdout_percent = 50
 """
 
 
-def run_routed() -> Iterator[LocalBursar]:
+def run_routed(scripted_url: str) -> Iterator[LocalBursar]:
     """Run it from the first test to the last, and see that its books balance."""
-    local = LocalBursar(ROUTED.format(dead_port=free_port()))
+    local = LocalBursar(ROUTED.format(dead_port=free_port(), scripted_url=scripted_url))
     local.start()
     yield local
     assert local.audit().findings == []

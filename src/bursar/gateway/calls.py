@@ -38,6 +38,7 @@ from bursar.gateway.books import GatewayBooks
 from bursar.gateway.compressing import Compressing, not_here, removed_tokens
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Response
+from bursar.gateway.deciding import Deciding
 from bursar.gateway.guard import Guard
 from bursar.gateway.headers import CallHeaders, read_headers, read_query, returned_headers
 from bursar.gateway.heads import Headers, Known
@@ -100,6 +101,7 @@ class Calls:
         self.holds = HoldPolicy(settings, books, stats, self.routing)
         self._sender = Sender(routes, books, self.holds)
         self._reader = Reader(self._sender, books)
+        self._deciding = Deciding(routes, books, self._sender)
         self._guard = Guard(books.control)
         self._recall = Recall(books.control, books.settler.kept)
         self.stats = stats
@@ -138,7 +140,9 @@ class Calls:
         stats.under_way += 1
         if not held:
             return self.finish(passage, send, self._ask_and_answer(passage, quote, send))
-        connection = None if passage.hurried else passage.plan.candidates[0].upstream.pool.take_idle()
+        connection = (
+            None if passage.hurried or passage.asks_first else passage.plan.candidates[0].upstream.pool.take_idle()
+        )
         if connection is None:
             return self.finish(passage, send, self.answer(passage, send))
         StraightCall(self, passage, client, send).begin(connection)
@@ -269,7 +273,8 @@ class Calls:
         """Attempt a call that is held for, settle it and answer; `first` is how the first attempt went."""
         books = self._books
         try:
-            candidate, outcome = await self._sender.send(passage, first)
+            made = await self._deciding.run(passage, self.routing) if passage.asks_first else None
+            candidate, outcome = made or await self._sender.send(passage, first)
             if passage.whole:
                 candidate, outcome = await self._reader.read_on(passage, candidate, outcome)
             response = outcome.response
@@ -348,6 +353,8 @@ class Calls:
         if passage.routed is not None:
             passage.plan = plan = msgspec.structs.replace(plan, arms={**plan.arms, LEVER: passage.routed.arm})
         quote = quote_plan(facts, plan, call.opened_us, passage.forwarded, passage.facts_for)
+        if passage.routed is not None:
+            self._deciding.cover(passage, quote)
         if headers.max_cost_usd is not None:
             passage.most_nano = _max_cost(headers.max_cost_usd)
             check_max_cost(passage.most_nano, quote.cost())
@@ -385,6 +392,8 @@ class Calls:
         self, passage: Passage, candidate: Candidate, outcome: Outcome, body: bytes
     ) -> tuple[Attempt, Refusal | None]:
         settler = self._books.settler
+        if outcome.priced is not None:  # it was read before it was known to be the call's answer
+            return outcome.priced, None
         try:
             answer = candidate.wire.answer(body)
         except BadAnswer as error:

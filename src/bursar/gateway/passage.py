@@ -99,6 +99,11 @@ class Passage:
         self.status = CallStatus.ok
         self.record: Record | None = None  # once it is settled
 
+    @property
+    def asks_first(self) -> bool:
+        """Tell whether its route wants to know something before it chooses."""
+        return self.routed is not None and self.routed.flow is not None
+
     def find_claim(self) -> None:
         """Find the budgets the call counts against: those of the model chosen for it, and of the route it names."""
         call, route, model, chosen = self.call, self.call.route, self.call.model, ""

@@ -61,10 +61,11 @@ class Quote:
     `input_tokens` bounds the input, `output_tokens` the output at the plan's cap.
     """
 
-    __slots__ = ("_costs", "input_tokens", "output_tokens")
+    __slots__ = ("_besides_nano", "_costs", "input_tokens", "output_tokens")
 
     def __init__(self, costs: list[tuple[Ceiling, int]], output_tokens: int) -> None:
         self._costs = costs
+        self._besides_nano = 0
         self.input_tokens = costs[0][1] if len(costs) == 1 else max((bound for _, bound in costs), default=0)
         self.output_tokens = output_tokens
 
@@ -74,8 +75,13 @@ class Quote:
         costs = self._costs
         if len(costs) == 1:
             ceiling, bound = costs[0]
-            return ceiling.cost(bound, output)
-        return max((ceiling.cost(bound, output) for ceiling, bound in costs), default=0)
+            return ceiling.cost(bound, output) + self._besides_nano
+        return max((ceiling.cost(bound, output) for ceiling, bound in costs), default=0) + self._besides_nano
+
+    def add(self, cost_nano: Money, tokens: int) -> None:
+        """Add what is asked besides the call itself: what that can cost, and of how many tokens it is."""
+        self._besides_nano += cost_nano
+        self.input_tokens += tokens
 
 
 def quote_plan(

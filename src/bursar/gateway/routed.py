@@ -12,12 +12,13 @@ from bursar.core.usage import Usage
 from bursar.prices.charge import cost
 from bursar.savings.route.choice import Asked, Choice
 from bursar.savings.route.choose import Route as Prepared
+from bursar.savings.route.flow import Flow, Wish
 
 if TYPE_CHECKING:
     from bursar.gateway.routes import Candidate
 
 ANSWER_TOKENS: Final = 400
-"""How long answers are taken to be of models nobody has seen an answer of: the same for all, so prices alone tell."""
+"""How long answers are taken to be where none of a route's models has been seen to answer: prices alone tell then."""
 
 _MILLION: Final = 1_000_000
 _ANSWERED: Final = (AttemptStatus.ok, AttemptStatus.cut)
@@ -40,7 +41,10 @@ _UNSEEN: Final = Manner(ANSWER_TOKENS)
 class Routed:
     """Hold a call's choice of model, what it was made from, and the model a saving is told against."""
 
-    __slots__ = ("arm", "asked", "choice", "how", "manners", "name", "prepared", "reference", "reference_name")
+    __slots__ = (
+        *("arm", "asked", "choice", "flow", "how", "manners"),
+        *("name", "prepared", "reference", "reference_name", "wish"),
+    )
 
     def __init__(self, name: str, reference: "tuple[str, Candidate]", manners: Manners) -> None:
         self.name = name  # of the route, or of the model whose place was taken
@@ -50,6 +54,9 @@ class Routed:
         self.asked: Asked | None = None
         self.prepared: Prepared | None = None
         self.choice: Choice
+        # Of a route that asks before it chooses: what it wishes for. Its choice is what the call is held for till then.
+        self.flow: Flow | None = None
+        self.wish: Wish | None = None
 
     def recorded(self) -> Route:
         """Return what the record keeps of the choice."""
@@ -73,7 +80,11 @@ def _ppm(share: float | None) -> int:
 
 def manner_of(candidate: "Candidate", manners: Manners) -> Manner:
     """Return how a target answers, or how one is taken to that nobody has seen."""
-    return manners.get(f"{candidate.upstream.name}/{candidate.model}", _UNSEEN)
+    return manners.get(_name(candidate), _UNSEEN)
+
+
+def _name(candidate: "Candidate") -> str:
+    return f"{candidate.upstream.name}/{candidate.model}"
 
 
 def saved_by(reference: "Candidate", manners: Manners, attempts: list[Attempt], now_us: int) -> Money:
@@ -85,9 +96,10 @@ def saved_by(reference: "Candidate", manners: Manners, attempts: list[Attempt], 
     last = attempts[-1]
     if last.status not in _ANSWERED or not last.usage.output_total:
         return 0
-    answered = manners.get(f"{last.provider}/{last.model}", _UNSEEN)
-    there, usage = manner_of(reference, manners), last.usage
-    output = usage.output_total * there.output_tokens // max(1, answered.output_tokens)
+    here, there = manners.get(f"{last.provider}/{last.model}"), manners.get(_name(reference))
+    usage, output = last.usage, last.usage.output_total
+    if here is not None and there is not None:  # else nobody knows that their answers differ in length
+        output = output * there.output_tokens // max(1, here.output_tokens)
     card = reference.card(now_us)
     try:
         dearer = cost(_with_output(usage, output), card)

@@ -11,7 +11,7 @@ from bursar.core.records import Protocol
 from bursar.gateway.asking import asked_of
 from bursar.gateway.balance import choose as choose_target
 from bursar.gateway.passage import Passage
-from bursar.gateway.routed import NO_MANNERS, Manners, Routed, manner_of
+from bursar.gateway.routed import ANSWER_TOKENS, NO_MANNERS, Manner, Manners, Routed, manner_of
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.rules import Rules
 from bursar.gateway.translation import translate_call
@@ -20,6 +20,8 @@ from bursar.savings.route.able import able
 from bursar.savings.route.choice import Asked, Choice, How, Nobody, Option
 from bursar.savings.route.choose import NO_CORRECTIONS, choose, prepare, strengths_of
 from bursar.savings.route.choose import Route as Prepared
+from bursar.savings.route.decide import decide
+from bursar.savings.route.flow import Attempt
 from bursar.savings.route.policy import By, Policy
 from bursar.savings.route.predictor import Corrections, Teaching
 from bursar.store.keys import Key
@@ -34,6 +36,7 @@ LEVER: Final = "route"
 CHEAPER: Final = "cheaper"
 """How a model is chosen because a budget has no room for a dearer one."""
 
+_ASKING: Final = (By.judged, By.cascaded)
 _PPM_PER_PERCENT: Final = 10_000
 
 
@@ -90,7 +93,7 @@ class Routing:
     def cheaper(self, passage: Passage) -> list[str]:
         """Name the models that may answer in place of a call's own where a budget has no room for that, in order.
 
-        Of a route these are its able models that are expected to cost less, the dearest first; of a plain model those
+        Of a route these are its able models that can cost less, the dearest first; of a plain model those
         its `cheaper` names, able as well and in the key's scope.
         """
         routed, key = passage.routed, passage.key
@@ -104,7 +107,9 @@ class Routing:
         assert routed.prepared is not None
         assert routed.asked is not None
         asked, options = routed.asked, routed.prepared.options
-        costs = {each.model: each.expected_nano(asked) for each in able(asked, options).options}
+        # Each with an answer as long as the call may have: that is what a budget has to have room for.
+        alike = [msgspec.structs.replace(each, output_tokens=passage.plan.output_cap) for each in options]
+        costs = {each.model: each.expected_nano(asked) for each in able(asked, alike).options}
         now_nano = costs.get(routed.choice.model, 0)
         return sorted((each for each in costs if costs[each] < now_nano), key=lambda each: -costs[each])
 
@@ -133,7 +138,7 @@ class Routing:
         choice, refused = routed.choice, None
         for model in (choice.model, *choice.others):
             try:
-                candidates = self._targets(passage, model, output_cap)
+                candidates = self.targets(passage, model, output_cap)
             except BadRequest as refusal:
                 refused = refusal
                 continue
@@ -148,7 +153,7 @@ class Routing:
         assert refused is not None
         raise refused
 
-    def _targets(self, passage: Passage, model: str, output_cap: int) -> Sequence[Candidate]:
+    def targets(self, passage: Passage, model: str, output_cap: int) -> Sequence[Candidate]:
         """Return a model's targets in the order they are to be asked, and have the call go by that model's rules."""
         candidates = self._routes.find(model, passage.call.protocol)
         passage.rules = candidates[0].rules
@@ -171,9 +176,39 @@ class Routing:
             routed.choice, routed.arm = Choice(routed.reference_name, How.only, held), Arm.holdout
             routed.how = routed.arm
             return
+        if policy.by in _ASKING:
+            self._begin(passage, routed, unit)
+            return
         choice = choose(prepared, asked, unit, self.corrections.get(policy.name, NO_CORRECTIONS))
         assert isinstance(choice, Choice)  # some model is able: that was seen before
         routed.choice, routed.arm = choice, How.explored if choice.how is How.explored else Arm.treatment
+
+    def _begin(self, passage: Passage, routed: Routed, unit: str) -> None:
+        """Begin a flow that asks before it chooses; until it has, the call is held for by a choice that may change."""
+        assert routed.prepared is not None
+        assert routed.asked is not None
+        policy, routed.arm = routed.prepared.policy, Arm.treatment
+        if policy.by is By.cascaded and passage.facts.stream:
+            why = "a stream shows its answer at once, so none can be checked: the strongest model answers"
+            routed.choice = Choice(routed.reference_name, How.cascaded, why)
+            return
+        flow = decide(routed.prepared, routed.asked, unit)
+        try:
+            wish = next(flow)
+        except StopIteration as end:
+            decided: Choice = end.value  # some model is able: that was seen before
+            routed.choice = decided
+            return
+        routed.flow, routed.wish = flow, wish
+        model = wish.model if isinstance(wish, Attempt) else routed.reference_name
+        routed.choice = Choice(model, How(policy.by.value), "nothing was decided yet")
+
+    def note(self, passage: Passage, choice: Choice) -> None:
+        """Write what was decided into a call's record."""
+        routed = passage.routed
+        assert routed is not None
+        routed.choice = choice
+        passage.call = msgspec.structs.replace(passage.call, route=routed.recorded())
 
     def _usable(self, prepared: Prepared, passage: Passage, key: Key) -> tuple[Prepared, list[tuple[str, str]]]:
         """Leave out the models that a key may not use, and those with no price for what a call asks for.
@@ -198,7 +233,10 @@ class Routing:
         return ready
 
     def _made_ready(self, policy: Policy, manners: Manners, now_us: int) -> _Ready:
-        options = [self._option(model, manners, now_us) for model in policy.models]
+        seen = [manners[name] for name in map(self._target, policy.models) if name in manners]
+        tokens = sum(each.output_tokens for each in seen) // len(seen) if seen else ANSWER_TOKENS
+        unseen = {name: Manner(tokens) for name in map(self._target, policy.models)}
+        options = [self._option(model, {**unseen, **manners}, now_us) for model in policy.models]
         until_us = min(self._first(model).card(now_us).valid_until_us for model in policy.models)
         return _Ready(prepare(policy, options, self._teachings.get(policy.router)), until_us)
 
@@ -217,6 +255,10 @@ class Routing:
             local=model.local,
             seconds=manner.seconds,
         )
+
+    def _target(self, model: str) -> str:
+        candidate = self._first(model)
+        return f"{candidate.upstream.name}/{candidate.model}"
 
     def _first(self, model: str) -> Candidate:
         """Return the target a model goes to first; its price is the same whatever protocol it is asked in."""

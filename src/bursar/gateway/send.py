@@ -63,6 +63,17 @@ class Sender:
             except StopIteration as end:
                 return end.value
 
+    async def attempt(self, passage: Passage, candidate: Candidate) -> Outcome:
+        """Make one attempt in the time the call has left, once more where its connection had grown stale."""
+        left_s = max(_SOONEST_S, (passage.deadline_us - self._clock_us()) / SECOND_US)
+        timeouts = candidate.timeouts.within(left_s)
+        outcome = await self._try(passage, Try(candidate), timeouts)
+        if outcome.stale:
+            outcome = await self._try(passage, Try(candidate, fresh=True), timeouts)
+        if outcome.response is None or outcome.response.status >= 300 or candidate.health.troubled:
+            note_outcome(candidate.health, outcome)
+        return outcome
+
     async def _try(self, passage: Passage, wish: Try, timeouts: Timeouts) -> Outcome:
         candidate, started_us = wish.candidate, self._clock_us()
         try:
@@ -116,18 +127,28 @@ class Sender:
             return ()
         return candidates if await self.cover(passage, candidates, pending) else ()
 
-    async def cover(self, passage: Passage, candidates: Sequence[Candidate], pending: Attempt) -> bool:
-        """Hold what candidates can cost beside what was spent; tell whether that was possible."""
-        call, books = passage.call, self._books
-        spent = (*passage.attempts, pending)
+    async def cover(
+        self,
+        passage: Passage,
+        candidates: Sequence[Candidate],
+        pending: Attempt | None = None,
+        side: Passage | None = None,
+    ) -> bool:
+        """Hold what candidates can cost beside what was spent; tell whether that was possible.
+
+        `pending` is an attempt that is not among the call's own yet; `side` a question asked beside the call.
+        """
+        call, books, asked = passage.call, self._books, side or passage
+        more = () if pending is None else (pending,)
+        spent = (*passage.attempts, *more)
         try:
-            plan = msgspec.structs.replace(passage.plan, candidates=candidates)
-            quote = quote_plan(passage.facts, plan, call.opened_us, passage.forwarded, passage.facts_for)
+            plan = msgspec.structs.replace(asked.plan, candidates=candidates)
+            quote = quote_plan(asked.facts, plan, call.opened_us, asked.forwarded, asked.facts_for)
             if passage.most_nano is not None:
                 check_max_cost(passage.most_nano, quote.cost() + sum(attempt.cost_nano for attempt in spent))
             for candidate in candidates:
                 await books.payable(call.tenant, candidate.upstream.name)
-            await books.raise_hold(passage, self._holds.raised(passage, quote, spent), candidates[0], (pending,))
+            await books.raise_hold(passage, self._holds.raised(passage, quote, spent), candidates[0], more)
         except Refusal as refusal:
             self._skip(passage, call.model, refusal, candidates[0])
             return False

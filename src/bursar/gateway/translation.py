@@ -46,7 +46,7 @@ def translate_response(passage: Passage, candidate: Candidate, response: Respons
         if response.status >= 300:
             response.body = translate_error(response.status, response.body, ours)
         else:
-            response.body = translate_answer(response.body, theirs, ours, _telling(passage))
+            response.body = translate_answer(response.body, theirs, ours, telling(passage))
     except BadAnswer as error:
         name = candidate.upstream.name
         return UpstreamFailed(f"the answer of provider {name} has no place in this protocol: {error}")
@@ -57,10 +57,11 @@ def stream_translator(passage: Passage, candidate: Candidate) -> StreamTranslato
     """Return what puts a provider's stream into the client's protocol; None where it passes as it comes."""
     if candidate.wire is passage.wire:
         return None
-    return StreamTranslator(candidate.wire.protocol, passage.call.protocol, _telling(passage))
+    return StreamTranslator(candidate.wire.protocol, passage.call.protocol, telling(passage))
 
 
-def _telling(passage: Passage) -> Telling:
+def telling(passage: Passage) -> Telling:
+    """Return what a translated answer says of the call itself."""
     call = passage.call
     return Telling(
         call_name=call_name(call.call_id),

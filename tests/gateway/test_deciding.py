@@ -1,0 +1,152 @@
+"""Routes that ask before they choose: what is asked is held for, charged and written down with the call."""
+
+import json
+import threading
+import time
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bench.harness import LocalBursar
+from tests.asking import Answer, ask
+from tests.gateway.conftest import ScriptedProvider
+from tests.gateway.routed_house import call_of
+
+GRADER, DRAFT = "gpt-4.1-nano", "gpt-5-nano"
+
+
+@pytest.fixture
+def key(routed: LocalBursar) -> str:
+    return routed.create_key(f"deciding {time.monotonic_ns()}", "10.00")
+
+
+def say(provider: ScriptedProvider, model: str, text: str, finish: str = "stop") -> None:
+    """Have a scripted model answer with a text, for a hundred tokens in and ten out."""
+    message = {"role": "assistant", "content": text}
+    choices = [{"index": 0, "message": message, "finish_reason": finish}]
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    body = {"id": "x", "object": "chat.completion", "model": model, "choices": choices, "usage": usage}
+    provider.say(model, "200 OK", json.dumps(body).encode())
+
+
+def attempts(call: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(each["model"], each["status"]) for each in call["attempts"]]
+
+
+def decided(routed: LocalBursar, answer: Answer) -> tuple[str, list[tuple[str, str]]]:
+    """Return how a call was routed and its attempts, and see that its cost is theirs."""
+    assert answer.status == 200, answer.body
+    call = call_of(routed, answer)
+    assert sum(Decimal(each["cost_usd"]) for each in call["attempts"]) == Decimal(call["cost_usd"])
+    assert Decimal(call["cost_usd"]) <= Decimal(call["held_usd"])
+    assert call["overage_usd"] == "0.00"
+    return answer.headers["x-bursar-route"], attempts(call)
+
+
+@pytest.mark.parametrize(("grade", "model", "target"), [("1", "small", "gpt-4o-mini"), ("5", "big", "gpt-4o")])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_judges_grade_chooses_and_its_cost_is_the_calls(
+    routed: LocalBursar, provider: ScriptedProvider, key: str, grade: str, model: str, target: str, stream: bool
+) -> None:
+    say(provider, GRADER, grade)
+    route, made = decided(routed, ask(routed, key, "[[output=10]] how hard?", model="graded", stream=stream))
+    assert route == f"judged; {model}"
+    assert made == [(GRADER, "ok"), (target, "ok")]
+
+
+def test_a_judge_that_gives_no_grade_has_the_strongest_answer_and_its_bill_is_posted(
+    routed: LocalBursar, provider: ScriptedProvider, key: str
+) -> None:
+    say(provider, GRADER, "that depends")
+    answer = ask(routed, key, "[[output=10]] hi", model="graded")
+    assert decided(routed, answer) == ("judged; big", [(GRADER, "ok"), ("gpt-4o", "ok")])
+    assert Decimal(call_of(routed, answer)["attempts"][0]["cost_usd"]) > 0
+
+
+def test_a_judge_that_is_down_costs_nothing_and_the_strongest_answers(
+    routed: LocalBursar, provider: ScriptedProvider, key: str
+) -> None:
+    provider.say(GRADER, "503 Service Unavailable", b'{"error":{"message":"down"}}')
+    answer = ask(routed, key, "[[output=10]] hi", model="graded")
+    assert decided(routed, answer) == ("judged; big", [(GRADER, "failed"), ("gpt-4o", "ok")])
+    assert call_of(routed, answer)["attempts"][0]["cost_usd"] == "0.00"
+
+
+def test_a_cheap_answer_that_passes_is_the_answer(routed: LocalBursar, provider: ScriptedProvider, key: str) -> None:
+    say(provider, DRAFT, "Forty-two.")
+    answer = ask(routed, key, "[[output=10]] what is it?", model="checked")
+    assert decided(routed, answer) == ("cascaded; draft", [(DRAFT, "ok")])
+    assert answer.json()["choices"][0]["message"]["content"] == "Forty-two."
+    assert Decimal(answer.headers["x-bursar-saved-usd"]) > 0
+
+
+def test_a_cheap_answer_that_fails_its_checks_is_paid_for_and_the_next_model_answers(
+    routed: LocalBursar, provider: ScriptedProvider, key: str
+) -> None:
+    say(provider, DRAFT, "I'm sorry, I can't help with that.")
+    answer = ask(routed, key, "[[output=10]] what is it?", model="checked")
+    assert decided(routed, answer) == ("cascaded; big", [(DRAFT, "ok"), ("gpt-4o", "ok")])
+    assert "draft declined" in call_of(routed, answer)["route"]["why"]
+
+
+def test_where_there_is_no_money_for_the_dear_model_the_cheap_answer_stands(
+    routed: LocalBursar, provider: ScriptedProvider
+) -> None:
+    say(provider, DRAFT, "I'm sorry, I can't help with that.")
+    poor = routed.create_key(f"deciding poor {time.monotonic_ns()}", "0.004")
+    answer = ask(routed, poor, "[[output=10]] what is it?", model="checked", max_tokens=1_000)
+    route, made = decided(routed, answer)
+    assert route == "cascaded; draft"
+    assert made == [("gpt-4o", "skipped"), (DRAFT, "ok")]
+    assert "sorry" in answer.json()["choices"][0]["message"]["content"]
+
+
+def test_a_stream_is_answered_by_the_strongest_and_says_why(routed: LocalBursar, key: str) -> None:
+    answer = ask(routed, key, "[[output=10]] hi", model="checked", stream=True)
+    assert decided(routed, answer) == ("cascaded; big", [("gpt-4o", "ok")])
+    assert "stream" in call_of(routed, answer)["route"]["why"]
+
+
+def test_a_crash_between_the_two_attempts_settles_what_was_spent(
+    routed: LocalBursar, provider: ScriptedProvider
+) -> None:
+    say(provider, DRAFT, "I'm sorry, I can't help with that.")
+    name = f"deciding crash {time.monotonic_ns()}"
+    secret = routed.create_key(name, "1.00")
+
+    def call() -> None:
+        try:
+            ask(routed, secret, "[[fault=stall]] hi", model="checked", max_tokens=500)
+        except OSError:
+            return
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    of_key = "select key_id from keys where name = $1"
+    key_id = routed.query(of_key, name)[0]["key_id"]
+    began = "select 1 from transfers where kind = 2 and amount_nano > 4000000 and event_us > $1"
+    wait_for(routed, began, time.time_ns() // 1_000 - 3_000_000)
+    routed.kill("worker")
+    caller.join()
+    row = wait_for(routed, "select * from calls where status = 5 and key_id = $1", key_id)[0]
+    first, last = json.loads(row["attempts"])
+    assert (first[1], last[1]) == (DRAFT, "gpt-4o")
+    assert row["cost_nano"] == row["held_nano"]
+    wait_ready(routed)
+    assert routed.audit().findings == []
+
+
+def wait_for(local: LocalBursar, text: str, *values: Any) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + 30
+    while not (found := local.query(text, *values)):
+        assert time.monotonic() < deadline, local.last_words()
+        time.sleep(0.05)
+    return found
+
+
+def wait_ready(local: LocalBursar) -> None:
+    deadline = time.monotonic() + 30
+    while not local.ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
