@@ -42,7 +42,7 @@ ABOUT = About(
 
 def main() -> None:
     """Train and write."""
-    options = arguments(__doc__, rows=4_000)
+    options = arguments(__doc__, rows=3_000)
     trained = train(labels(options.data, int(options.rows)), load_table(), ABOUT, seed=SEED)
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_bytes(write_router(trained.router))

@@ -1,6 +1,7 @@
 """A router learns from labels what each model is good at, keeps it in a file, and promises what it can."""
 
 import json
+import time
 
 import msgspec
 import numpy as np
@@ -81,7 +82,11 @@ def test_a_router_comes_back_from_its_file_as_it_was_and_holds_no_prompt(trained
     ("change", "message"),
     [
         (lambda held: held | {"version": 2}, "router.json: version 2, this Bursar reads 1; train it again"),
-        (lambda held: {"version": 1}, "router.json: not a whole router (Object missing required field"),
+        (lambda held: {"version": 1}, "router.json: a damaged router of 14 bytes (Object missing required field"),
+        (
+            lambda held: held | {"models": ["small", "small"]},
+            "router.json: a damaged router: models: expected two or more, each once",
+        ),
         (lambda held: [], "router.json: no router (Expected `object`, got `array`); make one with `bursar route"),
     ],
 )
@@ -90,6 +95,11 @@ def test_a_file_that_is_no_router_of_this_version_is_refused(trained, change, me
         read_router(json.dumps(change(json.loads(write_router(trained.router)))).encode(), "router.json")
 
     assert str(refused.value).startswith(message)
+
+
+def test_a_router_that_was_cut_short_is_called_damaged_with_its_size(trained) -> None:
+    with pytest.raises(ConfigError, match=r"no router, or a damaged one of 5,000 bytes .Input data was truncated"):
+        read_router(write_router(trained.router)[:5_000], "router.json")
 
 
 def test_a_router_of_another_embedder_is_refused(trained) -> None:
@@ -165,6 +175,12 @@ GOOD = '{"prompt": "a", "scores": {"small": 0, "big": 1}}'
         ('{"prompt": "a", "scores": {"small": 0, "huge": 1}}', "labels.jsonl line 51: scores: expected the models of "),
         (GOOD[:-1] + ', "tokens": {"huge": 3}}', "labels.jsonl line 51: tokens: no score of huge"),
         (GOOD[:-1] + ', "tokens": {"big": -1}}', "labels.jsonl line 51: tokens of a model: Expected `int` >= 0"),
+        (GOOD[:-1] + f', "prompt_tokens": {"9" * 400}}}', "labels.jsonl line 51: prompt_tokens: "),
+        (
+            GOOD[:-1] + f', "tokens": {{"big": {10**9 + 1}}}}}',
+            "labels.jsonl line 51: tokens of a model: Expected `int` <=",
+        ),
+        ('{"prompt": "a", "scores": {"big": 1, "small": 0, "big": 0}}', "labels.jsonl line 51: 'big' is given twice"),
         (GOOD[:-1] + ', "score": 3}', "labels.jsonl line 51: Object contains unknown field `score`"),
         ('{"prompt": " ", "scores": {"small": 0, "big": 1}}', "labels.jsonl line 51: prompt: expected a text"),
     ],
@@ -177,7 +193,7 @@ def test_a_bad_label_is_named_by_line_and_field(line, message) -> None:
 
 
 def test_labels_are_parted_by_line_feeds_alone_and_too_few_are_refused() -> None:
-    labels = read_labels("\n".join([GOOD.replace('"a"', '"a\u2028b"')] * 50) + "\n", "labels.jsonl")
+    labels = read_labels("\ufeff" + "\n".join([GOOD.replace('"a"', '"a\u2028b"')] * 50) + "\n", "labels.jsonl")
 
     assert len(labels) == 50
     assert labels.prompts[0] == "a\u2028b"
@@ -221,3 +237,24 @@ def test_of_many_labels_some_are_taught_and_all_are_expected(monkeypatch: pytest
     assert some.chances.shape == trained.chances.shape
     assert some.router.topics.shape[0] == 150 < trained.router.topics.shape[0] == 400
     assert some.chances[::2, 0].mean() < 0.35 < 0.65 < some.chances[1::2, 0].mean()
+
+
+@pytest.mark.parametrize("unit", ["\n", "(\n", "A.\n", "A. ", "1.,", "x'", " \n\t", "\u0130\u2019"])
+def test_a_look_takes_a_moment_whatever_the_text(unit: str) -> None:
+    """A pattern that reads a run of line ends again from each of them takes ten times as long as this allows."""
+    assert _seconds_of(unit * (9_000 // len(unit))) < 0.012
+
+
+def _seconds_of(text: str) -> float:
+    def once() -> float:
+        begun = time.thread_time()
+        look(text)
+        return time.thread_time() - begun
+
+    return min(once() for _ in range(5))
+
+
+def test_blank_lines_before_lettered_answers_are_no_part_of_the_question() -> None:
+    seen = look("Which is prime?  \n\n \n  (A) 4\n\nB. 5\nC) 6")
+
+    assert (seen.question, seen.options) == ("Which is prime?  ", ["4", "5", "6"])

@@ -39,6 +39,14 @@ Prices = Annotated[
 OutputTokens = Annotated[
     int, Parameter(name="--output-tokens", help="How long answers are where no label says it.", show_default=True)
 ]
+EmbedderWord = Annotated[
+    str,
+    Parameter(
+        name="--embedder",
+        help="What turns texts into vectors: static, local:FOLDER or https://HOST/v1/embeddings#MODEL. A router works "
+        "with the one it was trained with and no other.",
+    ),
+]
 
 USUAL_OUTPUT_TOKENS: Final = 300
 

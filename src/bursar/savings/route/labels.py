@@ -1,5 +1,7 @@
 """Read labels: prompts with how good each model's answer was, one JSON object a line."""
 
+import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Final, TypeAlias
 
@@ -11,7 +13,7 @@ from bursar.core.errors import ConfigError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Score: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Tokens: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Tokens: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 ROWS_MIN: Final = 50
 """Fewer labels than this tell nothing of a router."""
@@ -66,7 +68,7 @@ def read_labels(text: str, where: str) -> Labels:
     Lines end at a line feed and at nothing else: prompts hold other separators.
     """
     rows: list[Label] = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         if line.strip():
             rows.append(_read_line(line, f"{where} line {number}", rows[0] if rows else None))
     if len(rows) < ROWS_MIN:
@@ -114,6 +116,9 @@ def _read_line(line: str, where: str, first: Label | None) -> Label:
         raise ConfigError(f"{where}{': ' + field if field else ''}: {message}") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise ConfigError(f'{where}: not JSON ({error}); expected {{"prompt": ..., "scores": {{...}}}}') from None
+    twice = _given_twice(line)
+    if twice:
+        raise ConfigError(f"{where}: {twice!r} is given twice; expected each name once")
     if not row.prompt.strip():
         raise ConfigError(f"{where}: prompt: expected a text, got an empty one")
     if len(row.scores) < 2:
@@ -125,3 +130,15 @@ def _read_line(line: str, where: str, first: Label | None) -> Label:
     if strange:
         raise ConfigError(f"{where}: tokens: no score of {', '.join(strange)}")
     return row
+
+
+def _given_twice(line: str) -> str:
+    """Return the first name that an object of a line has twice; of two values a decoder keeps one and says nothing."""
+    found: list[str] = []
+
+    def names(pairs: list[tuple[str, object]]) -> None:
+        counts = Counter(name for name, _ in pairs)
+        found.extend(name for name, count in counts.items() if count > 1)
+
+    json.loads(line, object_pairs_hook=names)
+    return found[0] if found else ""

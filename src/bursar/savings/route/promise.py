@@ -2,10 +2,10 @@
 
 Exchanges are tried from the safest on, and the last before the first that fails is taken: so testing many costs no
 confidence (fixed sequence testing, arXiv 2110.01052). One is kept when, with the stated confidence, the share of good
-answers is no more than a point below the target.
+answers is no more than a point below the target, measured against every single model: which of them is the best is
+not known, and the one that looks best on few labels may be it by luck.
 """
 
-from math import sqrt
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -21,6 +21,9 @@ QUANTILE: Final = 1.96  # of the normal distribution, at that confidence
 TOLERANCE: Final = 0.01  # of the share of good answers
 ROWS_MIN: Final = 200
 """Fewer held-out labels than this bear no promise."""
+LOSSES_ADDED: Final = 2.0
+"""Labels that are added with the worst there can be, half the square of the quantile (Agresti and Coull 1998): where
+good answers are rarely lost, the few losses that are seen say too little of those to come."""
 
 
 def exchange(chances: Floats, scores: Floats, dollars: Floats, target: Target) -> Exchange:
@@ -30,20 +33,22 @@ def exchange(chances: Floats, scores: Floats, dollars: Floats, target: Target) -
     """
     if target.quality_percent is None:
         return Exchange(0.0, promised=False, why="the best is taken of what a call may cost on average")
-    best = int(scores.mean(axis=0).argmax())
-    wanted = target.quality_percent / 100 * scores[:, best]
+    wanted = target.quality_percent / 100 * scores
     rows, kept = np.arange(len(scores)), None
     for per_dollar in prices(chances, dollars).tolist():
         delivered = scores[rows, taken(chances, dollars, per_dollar)]
-        if _lower(delivered - wanted) < -TOLERANCE:
+        if _lower(delivered[:, None] - wanted).min() < -TOLERANCE:
             break
         kept = (per_dollar, float(delivered.mean()))
     return _said(kept, target.quality_percent, len(scores))
 
 
-def _lower(differences: Floats) -> float:
-    """Return the lower end of a mean's one-sided interval."""
-    return float(differences.mean() - QUANTILE * differences.std(ddof=1) / sqrt(len(differences)))
+def _lower(differences: Floats) -> Floats:
+    """Return for each column, of numbers from -1 to 1, the lower end of its mean's one-sided interval."""
+    rows = len(differences) + LOSSES_ADDED
+    means = (differences.sum(axis=0) - LOSSES_ADDED) / rows
+    squares = ((differences**2).sum(axis=0) + LOSSES_ADDED) / rows
+    return means - QUANTILE * np.sqrt((squares - means**2) / rows)
 
 
 def _said(kept: tuple[float, float] | None, percent: float, rows: int) -> Exchange:

@@ -63,14 +63,21 @@ def read_router(data: bytes, where: str) -> Router:
     """Read a router's file. Raises `ConfigError` for one of another version, or none."""
     try:
         version = msgspec.json.decode(data, type=_Version).version
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: no router ({error}); make one with `bursar route train`") from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ConfigError(
+            f"{where}: no router, or a damaged one of {len(data):,} bytes ({error}); make one with `bursar route train`"
+        ) from None
     if version != VERSION:
         raise ConfigError(f"{where}: version {version}, this Bursar reads {VERSION}; train it again")
     try:
-        return msgspec.json.decode(data, type=Router)
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{where}: not a whole router ({error}); train it again") from None
+        router = msgspec.json.decode(data, type=Router)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ConfigError(f"{where}: a damaged router of {len(data):,} bytes ({error}); train it again") from None
+    if len(set(router.models)) < len(router.models) or len(router.models) < 2:
+        raise ConfigError(f"{where}: a damaged router: models: expected two or more, each once; train it again")
+    return router
 
 
 def write_router(router: Router) -> bytes:
