@@ -1,7 +1,8 @@
 """Choose which sentences stay within a number of tokens: those that promise most for what they take."""
 
+from bisect import bisect
 from collections.abc import Sequence
-from heapq import heapify, heappop
+from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,11 +14,12 @@ THRIFT: Final = 0.3
 
 
 class Cost(NamedTuple):
-    """Hold what keeping takes: tokens of each sentence, its passage, and of each passage's head, paid once."""
+    """Hold what keeping takes, in tokens: each sentence, and by passage its head, paid once, and the sign for a gap."""
 
     sentences: Sequence[int]
     passage: Sequence[int]
     heads: Sequence[int]
+    signs: Sequence[int]
 
 
 def choose(log_odds: Floats, cost: Cost, tokens: int) -> list[int]:
@@ -32,17 +34,27 @@ def choose(log_odds: Floats, cost: Cost, tokens: int) -> list[int]:
 
     waiting = [entry(sentence, cost.heads[passage]) for sentence, passage in enumerate(cost.passage)]
     heapify(waiting)
-    opened: set[int] = set()
-    kept: set[int] = set()
+    kept: list[list[int]] = [[] for _ in cost.heads]
+    held: set[int] = set()
     while waiting:
         _, sentence, head = heappop(waiting)
-        passage, takes = cost.passage[sentence], cost.sentences[sentence] + head
-        if sentence in kept or (head and passage in opened) or takes > tokens:
+        passage = cost.passage[sentence]
+        takes = cost.sentences[sentence] + head + _gaps(kept[passage], sentence) * cost.signs[passage]
+        if sentence in held or (head and kept[passage]) or takes > tokens:
             continue
-        kept.add(sentence)
-        tokens -= takes
         if head and len(members[passage]) > 1:  # its neighbours no longer pay for the head
-            waiting += [entry(each, 0) for each in members[passage] if each not in kept]
-            heapify(waiting)
-        opened.add(passage)
-    return sorted(kept)
+            for each in members[passage]:
+                heappush(waiting, entry(each, 0))
+        held.add(sentence)
+        kept[passage].insert(bisect(kept[passage], sentence), sentence)
+        tokens -= takes
+    return sorted(held)
+
+
+def _gaps(kept: Sequence[int], sentence: int) -> int:
+    """Return how many gaps more than before a passage has between what is kept of it, with one sentence more."""
+    at = bisect(kept, sentence)
+    before = at > 0 and sentence - kept[at - 1] > 1
+    behind = at < len(kept) and kept[at] - sentence > 1
+    parted = 0 < at < len(kept) and kept[at] - kept[at - 1] > 1
+    return before + behind - parted

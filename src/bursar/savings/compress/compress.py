@@ -1,5 +1,6 @@
 """Compress a prompt: first without loss, then by leaving out what its question does not need."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -80,7 +81,8 @@ def compress(
     light = _without_loss(_Stage(tuple(parts)), count, ALL - HEAVY) if heavy else full
     score = _scorer(question or _asked(parts), embedder, pruner)
     room = _room(light, budget, before, count)
-    cut = light.then(shorten(light.parts, score, room, count, budget.order))
+    share = None if budget.ratio is None else 1 / budget.ratio
+    cut = light.then(shorten(light.parts, score, room, count, budget.order, share))
     done = _without_loss(cut, count, ALL)
     if done.tokens(count) > before:
         return _compressed(_Stage(tuple(parts)), before, count)
@@ -107,8 +109,13 @@ def _without_loss(stage: _Stage, count: Count, means: frozenset[Means]) -> _Stag
 
 def _compressed(stage: _Stage, before: int, count: Count) -> Compressed:
     texts = tuple(part.text for part in stage.parts)
-    handles = tuple(each for each in stage.handles if any(each.name in text for text in texts))
+    handles = tuple(each for each in stage.handles if any(_names(text, each.name) for text in texts))
     return Compressed(texts, stage.removals, handles, before, stage.tokens(count))
+
+
+def _names(text: str, name: str) -> bool:
+    """Tell whether a text holds a name: base64-1 is not in base64-10."""
+    return name in text and re.search(rf"(?<![\w-]){re.escape(name)}(?!\w)", text) is not None
 
 
 def _fits(stage: _Stage, budget: Budget, before: int, count: Count) -> bool:

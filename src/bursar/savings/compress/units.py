@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from bursar.savings.compress.finding import Piece, Stuff, pieces
-from bursar.savings.compress.sentences import cut
+from bursar.savings.compress.sentences import Passage, by_lines, by_size, cut, is_heading, is_lines
 from bursar.savings.compress.spacing import looks_like_code
 from bursar.wires.parts import Kind, Part
 
@@ -16,6 +16,10 @@ ELEMENTS_MIN: Final = 8
 _LINE: Final = re.compile(r"[^\n]*\S[^\n]*")
 _SPACE: Final = " \t\n\r"
 _SHORT: Final = 64
+_LEVEL_MAX: Final = 7  # below those of Markdown
+_SECTION_MIN: Final = 100
+_SENTENCE_MAX: Final = 600
+_CHUNK_MIN: Final = 60
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -34,6 +38,15 @@ class Block(NamedTuple):
     firm: bool = False
 
 
+class Heading(NamedTuple):
+    """Hold a heading that stands apart, up to where what it heads begins; a lower `level` heads more."""
+
+    part: int
+    start: int
+    end: int
+    level: int
+
+
 class Units(NamedTuple):
     """Hold blocks, and the units of each in the order of the text. `ends` leave out the gap behind."""
 
@@ -41,11 +54,12 @@ class Units(NamedTuple):
     block: list[int]
     starts: list[int]
     ends: list[int]
+    headings: list[Heading]
 
 
 def find(parts: Sequence[Part], open_parts: Sequence[int]) -> Units:
     """Return the units of those parts that may lose some: code and tables have none, a list of JSON its elements."""
-    units = Units([], [], [], [])
+    units = Units([], [], [], [], [])
     for number in open_parts:
         text = parts[number].text
         title = ""
@@ -70,12 +84,60 @@ def _add(units: Units, block: Block, spans: Sequence[tuple[int, int]]) -> None:
 
 def _add_prose(units: Units, part: int, text: str, span: tuple[int, int], title: str) -> str:
     """Add the passages between two offsets; a title holds until the next one, which is returned."""
-    for passage in cut(text, *span):
+    passages = cut(text, *span)
+    for passage, following in zip(passages, [*passages[1:], None], strict=True):
+        if not passage.sentences or _heads(text, passage, following):
+            mark = text[passage.start : passage.end].strip()
+            level = len(mark) - len(mark.lstrip("#")) if not passage.sentences else _LEVEL_MAX
+            units.headings.append(Heading(part, passage.start, passage.end, level))
+            title = passage.title or (mark if passage.sentences else title)
+            continue
         title = passage.title or title
-        if passage.sentences and not _is_code(text[passage.body : passage.end]):
+        if not _is_code(text[passage.body : passage.end]):
             trimmed = [(start, start + len(text[start:end].rstrip(_SPACE))) for start, end in passage.sentences]
             _add(units, Block(part, passage.start, passage.body, passage.end, title), trimmed)
     return title
+
+
+def _heads(text: str, passage: Passage, following: Passage | None) -> bool:
+    """Tell whether a passage is a heading in plain words above one of prose."""
+    if following is None or following.body > following.start or len(passage.sentences) > 1:
+        return False
+    size = len(text[following.start : following.end].strip())
+    return size >= max(_SECTION_MIN, 2 * (passage.end - passage.start)) and is_heading(text, passage.start, passage.end)
+
+
+def refine(units: Units, texts: Mapping[int, str], room: int, count: Callable[[str], int]) -> Units:
+    """Cut units that would take most of the room again: by lines, and what is too long for a sentence behind words."""
+    fine = Units(units.blocks, [], [], [], units.headings)
+    for block, start, end in zip(units.block, units.starts, units.ends, strict=True):
+        text = texts[units.blocks[block].part]
+        spans = [(start, end)] if units.blocks[block].firm else _again(text, start, end, room, count)
+        for first, last in spans:
+            size = len(text[first:last].rstrip(_SPACE))
+            if size:
+                fine.block.append(block)
+                fine.starts.append(first)
+                fine.ends.append(first + size)
+    return fine
+
+
+def _again(text: str, start: int, end: int, room: int, count: Callable[[str], int]) -> list[tuple[int, int]]:
+    """Cut one unit if it needs to be."""
+    said = text[start:end]
+    long = len(said) > _SENTENCE_MAX
+    if not long and len(said) * (1 if said.isascii() else 4) <= room:
+        return [(start, end)]
+    tokens = count(said)
+    if tokens <= (room // 4 if long else room):
+        return [(start, end)]
+    lines = by_lines(text, start, end) if is_lines(said, 2) else [(start, end)]
+    size = min(max(len(said) * max(room, 1) // (8 * tokens), _CHUNK_MIN), _SENTENCE_MAX)
+    return [
+        span
+        for first, last in lines
+        for span in (by_size(text, first, last, size) if last - first > _SENTENCE_MAX else [(first, last)])
+    ]
 
 
 def _is_fenced(text: str, piece: Piece) -> bool:
