@@ -61,8 +61,8 @@ def decision(data: Path) -> Figure:
     worst = [f"{name} {np.percentile(_timed(route, texts)[1], 99):.2f}" for name, texts in _adversarial().items()]
     note = (
         f"{len(took):,} prompts of real questions, each once, after {WARM_PROMPTS} others; p50 {p50:.2f} ms; of "
-        f"processor time p50 {np.percentile(busy, 50):.2f}, p99 {np.percentile(busy, 99):.2f}; what is seen in a text included; "
-        f"texts made to be slow, p99 of processor time: {', '.join(worst)}"
+        f"processor time p50 {np.percentile(busy, 50):.2f}, p99 {np.percentile(busy, 99):.2f}; what is seen in a text "
+        f"included; texts made to be slow, p99 of processor time: {', '.join(worst)}"
     )
     return Figure("route.decision_p99_ms", round(float(p99), 2), "ms", {}, note)
 

@@ -47,6 +47,7 @@ def test_a_router_is_judged_on_rows_left_out_beside_trivial_rules(bare_cli: Cli,
         "oracle",
         "95 % of big's quality costs",
         "longest first",
+        "chosen with hindsight",
         "no label counts tokens: answers are taken as 300 tokens long",
     ):
         assert said in outcome.out
@@ -68,6 +69,9 @@ def test_a_prompt_is_explained_by_ones_own_router_and_by_the_one_that_ships(bare
     assert own.code == 0
     assert "big: 100% good enough" in own.out
     assert "points for big over small" in own.out
+    assert "spreads above the labels' mean" in own.out
+    assert "effort " in own.out
+    assert isinstance(shipped["effort"], float)
     assert shipped["models"] == ["weak", "strong"]
     assert shipped["chances"][0] < shipped["chances"][1]
 
@@ -87,6 +91,11 @@ def test_what_cannot_be_done_is_refused_in_a_line(bare_cli: Cli, labels: Path, r
         (("eval", str(labels), *PRICES, "--curve", "x.pdf"), "plot is x.pdf; its name must end in .svg or .png"),
         (("eval", str(labels), *PRICES, "--router", str(router)), "was trained on these very labels; leave --router"),
         (("eval", str(other), *PRICES, "--router", str(router)), "price: the labels have no model small"),
+        (("eval", str(labels)), "give it by --price small=INPUT,OUTPUT"),
+        (("eval", str(labels), *PRICES, "--output-tokens", "-5"), "output-tokens is -5; expected at least 1"),
+        (("eval", str(labels), *PRICES, "--task", "nosuch"), "task is 'nosuch', which is no tag of the labels; they"),
+        (("train", str(labels), "--out", "x", "--embedder", "fast"), "embedder is 'fast'; give static, local:FOLDER"),
+        (("explain", " "), "prompt is empty; expected a text to explain"),
         (("explain", "a", "--router", str(few)), "few.jsonl: no router (Object missing required field `version`"),
     ):
         outcome = bare_cli("route", *arguments)

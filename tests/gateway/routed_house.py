@@ -83,6 +83,7 @@ models = ["quick", "grand"]
 [routes.curious]
 models = ["quick", "grand"]
 explore_percent = 100
+explore_cost_max_usd = "1"
 
 [routes.graded]
 by = "judged"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bursar.core.errors import ConfigError
-from bursar.savings.route.choice import Choice, How, Nobody, Target
+from bursar.savings.route.choice import Choice, How, Nobody, Option, Target
 from bursar.savings.route.choose import choose, corrected, explores, prepare
 from bursar.savings.route.policy import By, Policy
 from bursar.savings.route.predictor import Exchange
@@ -152,13 +152,19 @@ def test_exploring_takes_the_next_best_that_costs_little_more() -> None:
     unit = next(str(number) for number in range(100) if explores(LEARNED_EXPLORING, str(number)))
     cheap = Exchange(1_000.0, promised=True, why="kept on 100 labels")
     knows = Knows({"small": 0.8, "big": 0.9}, cheap)
-    capped = msgspec.structs.replace(LEARNED_EXPLORING, explore_cost_max_nano=1_000_000)
+    near = msgspec.structs.replace(BIG, input_rate_nano=300_000_000, output_rate_nano=800_000_000)
 
-    free = choose(prepare(LEARNED_EXPLORING, [SMALL, BIG], knows), asked(), unit)
-    bound = choose(prepare(capped, [SMALL, BIG], knows), asked(), unit)
+    def tried(big: Option, cap_nano: int | None) -> Choice | Nobody:
+        policy = msgspec.structs.replace(LEARNED_EXPLORING, explore_cost_max_nano=cap_nano)
+        return choose(prepare(policy, [SMALL, big], knows), asked(), unit)
 
-    assert (free.model, free.how, free.promised) == ("big", How.explored, False)
-    assert (bound.model, bound.how) == ("small", How.learned)
+    for choice in (tried(BIG, 10_000_000), tried(near, None)):
+        assert isinstance(choice, Choice)
+        assert (choice.model, choice.how, choice.promised) == ("big", How.explored, False)
+        assert choice.why.endswith("; it is tried to learn how good it is, and nothing is promised")
+    for bound in (tried(BIG, 1_000_000), tried(BIG, None)):  # without an amount, no more than twice the choice's
+        assert isinstance(bound, Choice)
+        assert (bound.model, bound.how, bound.promised) == ("small", How.learned, True)
 
 
 LEARNED_EXPLORING = msgspec.structs.replace(LEARNED, explore_percent=50.0)
@@ -179,4 +185,20 @@ def test_outcomes_can_turn_a_choice_and_then_nothing_is_promised() -> None:
 
     choice = choose(route, asked(), corrections={"big": (-2.0, 1.0)})
 
+    assert isinstance(choice, Choice)
+    assert (choice.model, choice.promised) == ("small", False)
+    assert choice.why.endswith(
+        "; outcomes have corrected what is expected, and nothing is promised until it is trained again"
+    )
+
+
+def test_a_time_alone_asks_for_the_cheapest_within_it() -> None:
+    policy = Policy(name="auto", models=("small", "big", "slow"), target=Target(seconds_max=5.0))
+    quick = msgspec.structs.replace(SMALL, seconds=1.0)
+    slow = msgspec.structs.replace(SMALL, model="slow", input_rate_nano=1, output_rate_nano=1, seconds=9.0)
+    knows = Knows({"small": 0.1, "big": 0.99, "slow": 0.9})
+
+    choice = choose(prepare(policy, [quick, BIG, slow], knows), asked())
+
+    assert isinstance(choice, Choice)
     assert (choice.model, choice.promised) == ("small", False)

@@ -16,15 +16,12 @@ def test_a_table_with_everything_is_read() -> None:
         {
             "models": ["small", "big"],
             "by": "cascaded",
-            "quality_percent": 95,
             "cost_max_usd": "0.002",
             "seconds_max": 2.0,
             "rules": [{"when": {"tools": True}, "model": "big"}],
             "judge": "middle",
             "verify": ["empty", "judge"],
             "prefer_local": True,
-            "explore_percent": 1,
-            "explore_cost_max_usd": "0.01",
             "holdout_percent": 5,
             "strengths": {"small": 0, "big": 1},
         },
@@ -35,17 +32,23 @@ def test_a_table_with_everything_is_read() -> None:
         name="auto",
         models=("small", "big"),
         by=By.cascaded,
-        target=Target(95.0, 2_000_000, 2.0),
+        target=Target(None, 2_000_000, 2.0),
         rules=(Rule(model="big", when=When(tools=True)),),
         judge="middle",
         verify=(Check.empty, Check.judge),
         prefer_local=True,
-        explore_percent=1.0,
-        explore_cost_max_nano=10_000_000,
         holdout_percent=5.0,
         strengths={"small": 0.0, "big": 1.0},
     )
     assert policy.asked_models == ("small", "big", "middle")
+
+
+def test_a_learned_table_holds_what_learning_needs() -> None:
+    table = {"models": ["small", "big"], "quality_percent": 95, "explore_percent": 1, "explore_cost_max_usd": "0.01"}
+    policy = read_policy("auto", table, KNOWN)
+
+    assert policy.target == Target(95.0)
+    assert (policy.explore_percent, policy.explore_cost_max_nano) == (1.0, 10_000_000)
 
 
 def test_models_alone_make_a_learned_route() -> None:
@@ -88,6 +91,26 @@ def test_models_alone_make_a_learned_route() -> None:
         (
             {"models": ["small", "big"], "by": "cascaded", "verify": ["judge"]},
             "routes.auto.judge: expected the model that judges",
+        ),
+        (
+            {"models": ["small"], "by": "rule", "rules": [{"model": "small"}], "quality_percent": 95},
+            'routes.auto.quality_percent: has no meaning for by = "rule", only for learned; leave it out',
+        ),
+        (
+            {"models": ["small"], "by": "judged", "judge": "big", "explore_percent": 1},
+            'routes.auto.explore_percent: has no meaning for by = "judged"',
+        ),
+        (
+            {"models": ["small"], "judge": "big"},
+            'routes.auto.judge: has no meaning for by = "learned", only for judged',
+        ),
+        (
+            {"models": ["small", "big"], "by": "cascaded", "router": "a.json"},
+            'routes.auto.router: has no meaning for by = "cascaded"',
+        ),
+        (
+            {"models": ["small", "big"], "by": "cascaded", "judge": "big"},
+            'routes.auto.judge: has no meaning without "judge" in verify',
         ),
         ({"models": ["small", "big"], "strengths": {"small": 0}}, "routes.auto.strengths: expected one for each model"),
         (

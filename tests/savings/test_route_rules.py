@@ -8,6 +8,12 @@ from bursar.savings.route.language import language
 from bursar.savings.route.rules import Rule, When, matches, read_rules, said
 from tests.savings.routing import asked
 
+EASY = "Tom has 3 apples. How many apples does he have?"
+HARD = (
+    "Tom has 3 apples, Ann has twice as many as Tom, and Ben has a third more than both of them together. "
+    "They sell half of the rest at 25 cents each. How much more does Ben earn than Tom, in percent?"
+)
+
 
 @pytest.mark.parametrize(
     ("when", "call", "met"),
@@ -31,6 +37,9 @@ from tests.savings.routing import asked
         ({"language": "de"}, {"text": "Wie ist das Wetter in der Stadt?"}, True),
         ({"language": ["fr", "es"]}, {"text": "Wie ist das Wetter in der Stadt?"}, False),
         ({"tools": True, "tokens_min": 5_000}, {"tools": True}, False),
+        ({"effort_min": 0.0}, {"text": EASY}, False),
+        ({"effort_min": 0.0}, {"text": HARD}, True),
+        ({"effort_max": 0.0}, {"text": HARD}, False),
     ],
 )
 def test_a_rule_is_met_when_all_its_conditions_are(when, call, met) -> None:
@@ -41,25 +50,33 @@ def test_a_rule_is_met_when_all_its_conditions_are(when, call, met) -> None:
     ("rules", "message"),
     [
         ({}, 'routes.auto.rules: expected a list such as [{when = {tools = true}, model = "small"}]'),
-        ([3], "routes.auto.rules.0: expected a table"),
-        ([{"when": {}}], "routes.auto.rules.0: Object missing required field `model`"),
-        ([{"model": "huge"}], "routes.auto.rules.0.model: 'huge' is none of the route's models: small, big"),
-        ([{"model": "big", "wen": {}}], "unknown setting routes.auto.rules.0.wen; near: when"),
+        ([3], "routes.auto.rules.1: expected a table"),
+        ([{"when": {}}], "routes.auto.rules.1: Object missing required field `model`"),
+        ([{"model": "huge"}], "routes.auto.rules.1.model: 'huge' is none of the route's models: small, big"),
+        ([{"model": "big", "wen": {}}], "unknown setting routes.auto.rules.1.wen; near: when"),
         (
             [{"model": "big"}, {"model": "big", "when": {"token_min": 1}}],
-            "unknown setting routes.auto.rules.1.when.token_min; near: tokens_min",
+            "unknown setting routes.auto.rules.2.when.token_min; near: tokens_min",
         ),
         (
             [{"model": "big", "when": {"tokens_min": -1}}],
-            "routes.auto.rules.0.when.tokens_min: Expected `int` >= 0",
+            "routes.auto.rules.1.when.tokens_min: Expected `int` >= 0",
         ),
         (
             [{"model": "big", "when": {"tokens_min": 9, "tokens_max": 8}}],
-            "routes.auto.rules.0.when.tokens_min: 9 is more than tokens_max, 8: no call can meet both",
+            "routes.auto.rules.1.when.tokens_min: 9 is more than tokens_max, 8: no call can meet both",
         ),
-        ([{"model": "big", "when": {"words": [" "]}}], 'routes.auto.rules.0.when.words: expected words such as ["urge'),
-        ([{"model": "big", "when": {"language": "xx"}}], "routes.auto.rules.0.when.language: 'xx' cannot be told from"),
-        ([{"model": "big", "when": {"tools": "yes"}}], "routes.auto.rules.0.when.tools: Expected `bool | null`"),
+        ([{"model": "big", "when": {"words": [" "]}}], 'routes.auto.rules.1.when.words: expected words such as ["urge'),
+        ([{"model": "big", "when": {"language": "xx"}}], "routes.auto.rules.1.when.language: 'xx' cannot be told from"),
+        ([{"model": "big", "when": {"words": []}}], "routes.auto.rules.1.when.words: expected at least one, got none;"),
+        ([{"model": "big", "when": {"language": ""}}], "routes.auto.rules.1.when.language: expected at least one, got"),
+        ([{"model": "big", "when": {"tags": {}}}], "routes.auto.rules.1.when.tags: expected at least one, got none"),
+        ([{"model": "big", "when": {"effort_min": 11}}], "routes.auto.rules.1.when.effort_min: Expected `float` <= 10"),
+        (
+            [{"model": "big", "when": {"effort_min": 1, "effort_max": 0.5}}],
+            "routes.auto.rules.1.when.effort_min: 1.0 is more than effort_max, 0.5",
+        ),
+        ([{"model": "big", "when": {"tools": "yes"}}], "routes.auto.rules.1.when.tools: Expected `bool | null`"),
     ],
 )
 def test_a_rule_that_cannot_be_meant_is_refused_with_its_place(rules, message) -> None:
@@ -75,6 +92,8 @@ def test_conditions_are_said_in_words() -> None:
     assert said(Rule(model="big", when=when)) == (
         "at least 4,000 tokens and the word lawsuit or contract and tagged team=legal and without tools"
     )
+    assert said(Rule(model="big", when=When(effort_min=0.5))) == "at least 0.5 effort"
+    assert said(Rule(model="big", when=When(effort_min=0.0))) == "at least 0.0 effort"
     assert said(Rule(model="big")) == "any call"
 
 

@@ -1,5 +1,6 @@
 """`bursar route`: train a router on your own labels, see what it would save, and ask it why."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +10,13 @@ import msgspec
 from cyclopts import App, Parameter
 
 from bursar.cli.common import Json, now_us, print_json
-from bursar.cli.route_text import show_explanation, show_report, show_trained
-from bursar.core.errors import ConfigError, OperatorError
+from bursar.cli.embedders import embedder_of
+from bursar.cli.route_text import HINDSIGHT, show_explanation, show_report, show_trained
+from bursar.core.errors import ConfigError, OperatorError, UnknownModel
 from bursar.core.money import Money, usd_to_nano
 from bursar.embed.embedder import Embedder
-from bursar.embed.table import load as load_table
 from bursar.prices import load as load_book
+from bursar.prices.book import Book, Price
 from bursar.savings.route.choice import Option
 from bursar.savings.route.evaluate import dollars_of, evaluate
 from bursar.savings.route.explain import explain as explain_text
@@ -57,12 +59,13 @@ def train_command(
     /,
     *,
     out: Annotated[Path, Parameter(help="Where to write the router.")],
+    embedder: EmbedderWord = "static",
     seed: Annotated[int, Parameter(help="What is drawn goes by it: the same seed gives the same router.")] = 0,
     json: Json = False,
 ) -> None:
     """Train a router: which model is good enough for which prompt. No prompt is kept in it."""
     labels = _labels(file)
-    trained = train(labels, load_table(), _about(file), seed)
+    trained = train(labels, embedder_of(embedder, os.environ), _about(file), seed)
     _write(out, write_router(trained.router))
     if json:
         print_json({"router": str(out), "card": msgspec.to_builtins(trained.router.card)})
@@ -76,6 +79,7 @@ def eval_command(
     /,
     *,
     router: RouterFile = None,
+    embedder: EmbedderWord = "static",
     price: Prices = None,
     task: Annotated[str, Parameter(help="A tag of the labels that names tasks: what a table by task would do.")] = "",
     output_tokens: OutputTokens = USUAL_OUTPUT_TOKENS,
@@ -91,18 +95,21 @@ def eval_command(
         from bursar.cli.floor_plot import must_be_drawable
 
         must_be_drawable(curve)
+    if output_tokens < 1:
+        raise ConfigError(f"output-tokens is {output_tokens}; expected at least 1")
     labels = _labels(file)
-    embedder = load_table()
+    _check_task(labels, task)
+    vectors = embedder_of(embedder, os.environ)
     options = _options(labels, price or [], output_tokens)
     counted = labels if labels.counted else msgspec.structs.replace(labels, tokens=labels.tokens * output_tokens)
-    report = evaluate(counted, _chances(labels, router, embedder), dollars_of(counted, options), task)
+    report = evaluate(counted, _chances(labels, router, vectors), dollars_of(counted, options), task)
     assumed = "" if labels.counted else f"no label counts tokens: answers are taken as {output_tokens} tokens long"
     if curve is not None:
         from bursar.cli.route_plot import draw
 
         draw(report, curve)
     if json:
-        print_json(msgspec.to_builtins(report, str_keys=True) | {"assumed": assumed})
+        print_json(msgspec.to_builtins(report, str_keys=True) | {"assumed": assumed, "hindsight": HINDSIGHT})
     else:
         show_report(report, assumed)
 
@@ -113,14 +120,17 @@ def explain_command(
     /,
     *,
     router: RouterFile = None,
+    embedder: EmbedderWord = "static",
     json: Json = False,
 ) -> None:
     """Say which things in a prompt spoke for which model."""
+    if not prompt.strip():
+        raise ConfigError("prompt is empty; expected a text to explain")
     read = _router(router)
     # What is explained are the router's own models: neither prices nor abilities have a say.
     options = [Option(model, 0, place, output_tokens=1) for place, model in enumerate(read.models)]
     policy = Policy(name="explain", models=read.models)
-    explanation = explain_text(prompt, Learned(read, load_table()).predictor(policy, options))
+    explanation = explain_text(prompt, Learned(read, embedder_of(embedder, os.environ)).predictor(policy, options))
     if json:
         print_json(msgspec.to_builtins(explanation))
     else:
@@ -135,6 +145,13 @@ def _labels(file: Path) -> Labels:
     except UnicodeDecodeError as error:
         raise OperatorError(f"{file}: not UTF-8 at byte {error.start}") from None
     return read_labels(text, str(file))
+
+
+def _check_task(labels: Labels, task: str) -> None:
+    known = sorted({name for tags in labels.tags for name in tags})
+    if task and task not in known:
+        told = f"they have {', '.join(known)}" if known else "they have no tags"
+        raise ConfigError(f"task is {task!r}, which is no tag of the labels; {told}")
 
 
 def _router(file: Path | None) -> Router:
@@ -187,10 +204,17 @@ def _options(labels: Labels, prices: Sequence[str], output_tokens: int) -> list[
         if model in given:
             rates = given[model]
         else:
-            found = book.find_any(model).at(moment).rates
+            found = _found(book, model).at(moment).rates
             rates = found["input_tokens"].base_nano, found["output_tokens"].base_nano
         options.append(Option(model, *rates, output_tokens=output_tokens))
     return options
+
+
+def _found(book: Book, model: str) -> Price:
+    try:
+        return book.find_any(model)
+    except UnknownModel as error:
+        raise ConfigError(f"{error}; give it by --price {model}=INPUT,OUTPUT") from None
 
 
 def _price(text: str) -> tuple[str, tuple[Money, Money]]:

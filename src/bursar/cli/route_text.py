@@ -11,6 +11,10 @@ from bursar.savings.route.router import Router
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _STEPS: Final = 40
+HINDSIGHT: Final = (
+    "The router's settings are chosen with hindsight, the cheapest that reach a quality on these very labels; "
+    "a route promises less."
+)
 
 
 def show_trained(router: Router, out: Path) -> None:
@@ -31,6 +35,7 @@ def show_report(report: Report, assumed: str) -> None:
     rows += [_row(f"router, {name}", point) for name, point in _marks(report)]
     rows.append(_row("oracle", report.oracle))
     print_table(["", "USD a call", "good answers"], rows, right=(1, 2), title=f"{report.labels:,} labels")
+    print(HINDSIGHT)
     for percent, saving in report.savings.items():
         told = "is not reached" if saving is None else f"costs {abs(saving):.1%} {'less' if saving >= 0 else 'more'}"
         print(f"{percent} % of {report.best}'s quality {told}")
@@ -45,6 +50,7 @@ def show_explanation(explanation: Explanation) -> None:
     """Print chances and reasons."""
     for model, chance in zip(explanation.models, explanation.chances, strict=True):
         print(f"{model}: {chance:.0%} good enough")
+    print(f"effort {explanation.effort:+.2f}: 0 is a usual problem's, 1 a spread more; a rule's effort_min goes by it")
     for reason in explanation.reasons:
         print(f"  {said(reason, explanation.models)}")
 

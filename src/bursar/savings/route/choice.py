@@ -63,6 +63,7 @@ class Target(msgspec.Struct, frozen=True):
 
     `quality_percent` is of the quality of the best model for the calls at hand; `cost_max_nano` and `seconds_max` are
     for a call. Of what satisfies all, the cheapest is taken; where `cost_max_nano` stands without a quality, the best.
+    A learned route where none of them stands aims at `QUALITY_PERCENT`.
     """
 
     quality_percent: float | None = None

@@ -10,13 +10,17 @@ import msgspec
 from bursar.core.errors import ConfigError
 from bursar.core.money import NANO_PER_USD, Money, nano_to_usd
 from bursar.savings.route.able import Able, able
-from bursar.savings.route.choice import Asked, Choice, How, Nobody, Option
+from bursar.savings.route.choice import Asked, Choice, How, Nobody, Option, Target
 from bursar.savings.route.policy import QUALITY_PERCENT, By, Policy
 from bursar.savings.route.predictor import Corrections, Exchange, Predictor, Teaching
 from bursar.savings.route.rules import matches, said
 
 NO_CORRECTIONS: Final[Corrections] = {}
 _ODDS_MAX: Final = 12.0
+_CHEAPEST_PER_DOLLAR: Final = 1e12
+"""So dear that cost alone decides, and the chance of a good answer between those that cost the same."""
+EXPLORE_TIMES_MAX: Final = 2
+"""Times the choice's expected cost that exploring may cost, where no amount is set."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -59,10 +63,7 @@ def prepare(policy: Policy, options: Sequence[Option], teaching: Teaching | None
             "`bursar route train`, or give strengths"
         )
     priced = [_as_preferred(policy, option) for option in ordered if option.priced]
-    target = policy.target
-    if target.quality_percent is None and target.cost_max_nano is None:
-        target = msgspec.structs.replace(target, quality_percent=QUALITY_PERCENT)
-    return Route(policy, ordered, predictor, predictor.exchange(priced, target) if priced else None)
+    return Route(policy, ordered, predictor, _exchange(policy.target, priced, predictor) if priced else None)
 
 
 def choose(route: Route, asked: Asked, unit: str = "", corrections: Corrections = NO_CORRECTIONS) -> Choice | Nobody:
@@ -129,6 +130,16 @@ def corrected(chance: float, model: str, corrections: Corrections) -> float:
     return 1 / (1 + exp(-min(max(odds, -_ODDS_MAX), _ODDS_MAX)))
 
 
+def _exchange(target: Target, priced: Sequence[Option], predictor: Predictor) -> Exchange:
+    """Return the exchange that a target sets; where no quality is named, what that means."""
+    if target.quality_percent is None and target.cost_max_nano is None:
+        if target.seconds_max is not None:
+            why = f"the cheapest is taken of what answers within {target.seconds_max:g} s"
+            return Exchange(_CHEAPEST_PER_DOLLAR, promised=False, why=why)
+        target = msgspec.structs.replace(target, quality_percent=QUALITY_PERCENT)
+    return predictor.exchange(priced, target)
+
+
 def _by_rule(policy: Policy, found: Able, asked: Asked) -> Choice | None:
     names = {option.model: option for option in found.options}
     passed = ""
@@ -174,15 +185,15 @@ def _learned(route: Route, found: Able, asked: Asked, unit: str, corrections: Co
     if explores(policy, unit):
         other = _explored(policy, ranked)
         taken, how = (other, How.explored) if other is not None else (taken, how)
-    whole = len(found.options) == len(route.options)
+    known = _known(exchange, how, whole=len(found.options) == len(route.options), corrections=corrections)
     doubt = f"; it {found.unsure[taken.option.model]}" if taken.option.model in found.unsure else ""
     return Choice(
         taken.option.model,
         how,
-        _why_learned(taken, ranked, exchange, whole=whole) + doubt,
+        f"{_expected(taken, ranked)}; {known.why}{doubt}",
         quality=taken.chance,
         cost_nano=taken.cost_nano,
-        promised=exchange.promised and whole and how is How.learned and not corrections,
+        promised=known.promised,
         others=tuple(each.option.model for each in ranked if each is not taken),
         chance=taken.alone,
     )
@@ -197,18 +208,28 @@ def _worth(policy: Policy, seen: _Seen, per_dollar: float) -> float:
 
 def _explored(policy: Policy, ranked: list[_Seen]) -> _Seen | None:
     """Return the next best that costs no more than exploring may."""
-    cap_nano = policy.explore_cost_max_nano
-    most_nano = None if cap_nano is None else ranked[0].cost_nano + cap_nano
-    affordable = (each for each in ranked[1:] if most_nano is None or each.cost_nano <= most_nano)
-    return next(affordable, None)
+    best, cap_nano = ranked[0].cost_nano, policy.explore_cost_max_nano
+    most_nano = best * EXPLORE_TIMES_MAX if cap_nano is None else best + cap_nano
+    return next((each for each in ranked[1:] if each.cost_nano <= most_nano), None)
 
 
-def _why_learned(taken: _Seen, ranked: list[_Seen], exchange: Exchange, *, whole: bool) -> str:
+def _known(exchange: Exchange, how: How, *, whole: bool, corrections: Corrections) -> Exchange:
+    """Return what is promised of this choice, and why no more is."""
+    why = ""
+    if how is How.explored:
+        why = "it is tried to learn how good it is, and nothing is promised"
+    elif not whole:
+        why = "the target was set for models that this call cannot use"
+    elif corrections and exchange.promised:
+        why = "outcomes have corrected what is expected, and nothing is promised until it is trained again"
+    return msgspec.structs.replace(exchange, promised=False, why=why) if why else exchange
+
+
+def _expected(taken: _Seen, ranked: list[_Seen]) -> str:
     told = [f"{each.option.model} {each.chance:.0%} for {_usd(each.cost_nano)} USD" for each in ranked[:3]]
     told.sort(key=lambda each: not each.startswith(f"{taken.option.model} "))
     more = f" and {len(ranked) - 3} others" if len(ranked) > 3 else ""
-    promise = exchange.why if whole else "the target was set for models that this call cannot use"
-    return f"good enough is expected of {', '.join(told)}{more}; {promise}"
+    return f"good enough is expected of {', '.join(told)}{more}"
 
 
 def _usd(nano: Money) -> str:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bursar.savings.route.features import look, named_marks
+from bursar.savings.route.features import effort, look, named_marks
 from bursar.savings.route.learned import LearnedPredictor
 from bursar.savings.route.likeness import FIGURES, marked
 
@@ -33,6 +33,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
     models: tuple[str, ...]
     chances: tuple[float, ...]
+    effort: float  # how much work the text asks for: 0 is usual, 1 a spread more
     reasons: tuple[Reason, ...]
 
 
@@ -57,13 +58,15 @@ def explain(text: str, predictor: LearnedPredictor) -> Explanation:
         buckets, signs = marked([mark])
         reasons.append(Reason(f'"{words}"', _told(signs[0] * weight * coefficients.mark_weights[buckets[0]])))
     reasons.sort(key=lambda each: max(each.adds) - min(each.adds), reverse=True)
-    return Explanation(predictor.router.models, _told(parts.chances), tuple(reasons[:SHOWN]))
+    return Explanation(predictor.router.models, _told(parts.chances), round(effort(seen), 3), tuple(reasons[:SHOWN]))
 
 
 def said(reason: Reason, models: tuple[str, ...]) -> str:
-    """Say a reason in a line: what it is, and for which model it speaks most."""
+    """Say a reason in a line: what it is, how far from usual, and for which model it speaks most."""
     best, worst = int(np.argmax(reason.adds)), int(np.argmin(reason.adds))
-    much = "" if reason.away is None else (" (more than usual)" if reason.away > 0 else " (less than usual)")
+    much = ""
+    if reason.away is not None:
+        much = f" (figure, {abs(reason.away):.1f} spreads {'above' if reason.away > 0 else 'below'} the labels' mean)"
     apart = (reason.adds[best] - reason.adds[worst]) * 100
     return f"{reason.what}{much}: {apart:+.1f} points for {models[best]} over {models[worst]}"
 

@@ -45,6 +45,18 @@ FREE_CHECKS: Final = (Check.empty, Check.refusal, Check.cut_off, Check.json)
 """Checks that cost nothing: what a cascade does where its table names none."""
 
 
+_MEANT_FOR: Final[dict[str, tuple[By, ...]]] = {
+    "quality_percent": (By.learned,),
+    "router": (By.learned,),
+    "explore_percent": (By.learned,),
+    "explore_cost_max_usd": (By.learned,),
+    "judge": (By.judged, By.cascaded),
+    "verify": (By.cascaded,),
+    "logprob_min": (By.cascaded,),
+}
+"""The ways of deciding that read a setting; what is not named is read by all."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Hold how a name routes: its models by the names clients use, in order of preference, and how one is taken.
 
@@ -64,7 +76,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     prefer_local: bool = False
     fall_back: bool = True  # a model that fails is followed by the route's others
     explore_percent: float = 0.0
-    explore_cost_max_nano: Money | None = None  # more than the best guess, for a call
+    explore_cost_max_nano: Money | None = None  # beyond the best guess, a call; None: as much again
     holdout_percent: float = 0.0
 
     @property
@@ -112,6 +124,7 @@ def read_policy(name: str, table: Any, known: Sequence[str]) -> Policy:
     _check_strengths(own.strengths, models, f"{where}.strengths")
     rules = read_rules(table.get("rules", []), models, f"{where}.rules")
     _check_way(own, rules, where)
+    _check_meaning(own, cast(dict[str, Any], table), where)
     return Policy(
         name=name,
         models=models,
@@ -185,6 +198,18 @@ def _check_way(own: _Table, rules: tuple[Rule, ...], where: str) -> None:
             raise ConfigError(f'{where}.verify: expected checks such as ["empty", "refusal"], for by = "cascaded"')
         if Check.judge in own.verify and not own.judge:
             raise ConfigError(f'{where}.judge: expected the model that judges, for verify = ["judge"]')
+
+
+def _check_meaning(own: _Table, given: dict[str, Any], where: str) -> None:
+    """Refuse what is set and would do nothing: somebody believes that it does."""
+    for word in given:
+        ways = _MEANT_FOR.get(word, tuple(By))
+        if own.by not in ways:
+            raise ConfigError(
+                f'{where}.{word}: has no meaning for by = "{own.by}", only for {" and ".join(ways)}; leave it out'
+            )
+    if own.by is By.cascaded and own.judge and Check.judge not in own.verify:
+        raise ConfigError(f'{where}.judge: has no meaning without "judge" in verify; name it there, or leave it out')
 
 
 def _usd(text: str | None, where: str) -> Money | None:

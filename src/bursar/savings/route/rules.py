@@ -9,9 +9,11 @@ import msgspec
 from bursar.core.errors import ConfigError
 from bursar.prices.near import near_names
 from bursar.savings.route.choice import Asked
+from bursar.savings.route.features import effort, look
 from bursar.savings.route.language import KNOWN, language
 
 Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Effort: TypeAlias = Annotated[float, msgspec.Meta(ge=-10, le=10)]
 Words: TypeAlias = str | tuple[str, ...]
 
 
@@ -29,6 +31,8 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     turns_max: Size | None = None
     words: Words = ()
     language: Words = ()
+    effort_min: Effort | None = None  # of the last turn: 0 is a usual problem's, 1 a spread more
+    effort_max: Effort | None = None
     tags: dict[str, str] = {}
     tools: bool | None = None
     images: bool | None = None
@@ -41,14 +45,14 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     when: When = When()
 
 
-_RANGES: Final = ("tokens", "characters", "turns")
+_RANGES: Final = ("tokens", "characters", "turns", "effort")
 
 
 def read_rules(value: Any, models: Sequence[str], where: str) -> tuple[Rule, ...]:
     """Read a list of rules as a TOML table has them. Raises `ConfigError` naming the rule and the field."""
     if not isinstance(value, list):
         raise ConfigError(f'{where}: expected a list such as [{{when = {{tools = true}}, model = "{models[0]}"}}]')
-    return tuple(_read_rule(each, models, f"{where}.{place}") for place, each in enumerate(cast(list[Any], value)))
+    return tuple(_read_rule(each, models, f"{where}.{place}") for place, each in enumerate(cast(list[Any], value), 1))
 
 
 def matches(rule: Rule, asked: Asked) -> bool:
@@ -62,6 +66,7 @@ def matches(rule: Rule, asked: Asked) -> bool:
         and when.images in (None, asked.images)
         and all(asked.tags.get(name) == word for name, word in when.tags.items())
         and (not when.words or _has_word(asked.text, _each(when.words)))
+        and _effort_within(asked.text, when)
         and (not when.language or language(asked.text) in _each(when.language))
     )
 
@@ -85,7 +90,14 @@ def _said(name: str, value: Any) -> str:
     return f"{'the word' if name == 'words' else 'in'} {' or '.join(_each(value))}"
 
 
-def _within(size: int, least: int | None, most: int | None) -> bool:
+def _effort_within(text: str, when: When) -> bool:
+    """Tell whether a text asks for as much work as wanted; it is not looked at where nobody asks."""
+    if when.effort_min is None and when.effort_max is None:
+        return True
+    return _within(effort(look(text)), when.effort_min, when.effort_max)
+
+
+def _within(size: float, least: float | None, most: float | None) -> bool:
     return (least is None or size >= least) and (most is None or size <= most)
 
 
@@ -103,6 +115,7 @@ def _read_rule(value: Any, models: Sequence[str], where: str) -> Rule:
     _only_known(value, Rule, where)
     if "when" in value:
         _only_known(value["when"], When, f"{where}.when")
+        _none_empty(value["when"], f"{where}.when")
     try:
         rule = msgspec.convert(value, Rule)
     except msgspec.ValidationError as error:
@@ -112,6 +125,13 @@ def _read_rule(value: Any, models: Sequence[str], where: str) -> Rule:
         raise ConfigError(f"{where}.model: {rule.model!r} is none of the route's models: {', '.join(models)}")
     _check(rule.when, f"{where}.when")
     return rule
+
+
+def _none_empty(when: dict[str, Any], where: str) -> None:
+    """Refuse a condition of nothing: it would be met by every call."""
+    for name, value in when.items():
+        if value in ("", [], {}):
+            raise ConfigError(f"{where}.{name}: expected at least one, got none; leave it out where it does not matter")
 
 
 def _check(when: When, where: str) -> None:
