@@ -27,7 +27,8 @@ EVENTS_MIN: Final = 20
 SLACK: Final = 0.25
 """Standard deviations of an outcome that a mean may be off unnoticed."""
 ALARM_AT: Final = 16.0
-"""Where a sum of deviations raises the alarm. By Siegmund's formula a model as expected raises one in some 21,000."""
+"""Where a sum of deviations raises the alarm. A model as expected raises one in some 10,000 to 20,000 outcomes: 61 in a
+million simulated (docs/internals/lab.md). What is off from the beginning is corrected and raises hardly any."""
 _CHANCE_MIN: Final = 0.05
 
 _Variances: TypeAlias = tuple[float, float, float]
