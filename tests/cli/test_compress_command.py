@@ -59,6 +59,19 @@ def test_a_folder_is_a_set_of_documents(bare_cli: Cli, tmp_path: Path) -> None:
     assert outcome.out == f"{folder / 'a.txt'}\nTower Bridge\nIt was opened in 1894 by the Prince of Wales.\n\n"
 
 
+def test_what_is_no_text_in_a_folder_is_left_out_and_named(bare_cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    (folder / "logo.png").write_bytes(b"\x89PNG\xff\x00")
+    outcome = bare_cli("compress", str(folder), *ASKED)
+    assert (outcome.code, "holds no text in UTF-8" in outcome.err) == (1, True)
+    (folder / "a.txt").write_text(BRIDGES)
+    outcome = bare_cli("compress", str(folder), *ASKED, "--embedder", "static")
+    assert outcome.code == 0
+    assert "1894" in outcome.out
+    assert f"{folder / 'logo.png'} is no text in UTF-8 and is left out" in outcome.err
+
+
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 BODIES: dict[str, dict[str, Any]] = {
     "openai": {
@@ -113,6 +126,9 @@ def test_a_body_keeps_all_but_what_its_tool_gave_back_needlessly(bare_cli: Cli, 
         (("{file}", "--ratio", "2", "--tokens", "9"), "give ratio or tokens, not both"),
         (("{file}", "--model", "no-such-model"), "no price for model"),
         (("{file}", "--ratoi", "2"), "there is no option --ratoi"),
+        (("{file}", "--tokens", "0"), "nothing was left"),
+        (("{file}", "--ratio", "1000"), "nothing was left"),
+        (("{file}", "--ratio", "2", "--embedder", "big"), "embedder is 'big'"),
         (("{binary}",), "no text in UTF-8"),
         (("{empty}",), "holds no file"),
     ],

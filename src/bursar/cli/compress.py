@@ -1,5 +1,6 @@
 """`bursar compress`: say a prompt with fewer tokens, and show what went."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,11 +11,11 @@ from cyclopts import Parameter
 
 from bursar.cli.common import Json, now_us, print_json
 from bursar.cli.compress_text import show_diff
+from bursar.cli.embedders import embedder_of
 from bursar.core.errors import ConfigError, OperatorError
 from bursar.core.money import nano_to_usd
 from bursar.core.records import Protocol
 from bursar.core.usage import Usage
-from bursar.embed.table import load as load_table
 from bursar.prices import load as load_book
 from bursar.prices.charge import charge, total
 from bursar.savings.compress.compress import compress as compressed
@@ -49,6 +50,7 @@ def compress(
     order: Annotated[Order, Parameter(help="Leave passages in their order, or the best at both ends.")] = Order.kept,
     diff: Annotated[bool, Parameter(negative="", help="Show before and after side by side.")] = False,
     words_only: Annotated[bool, Parameter(negative="", help="Rank by words alone, without vectors.")] = False,
+    embedder: Annotated[str, Parameter(help="static, local:FOLDER or https://HOST/v1/embeddings#MODEL.")] = "static",
     model: Annotated[str | None, Parameter(help="Price what is saved as input of this model.")] = None,
     json: Json = False,
 ) -> None:
@@ -60,8 +62,9 @@ def compress(
     given = _given(files)
     count, exactly = _counter()
     budget = Budget(ratio=ratio, tokens=tokens, order=order)
-    table = None if words_only or (ratio is None and tokens is None) else load_table()
-    found = compressed(given.parts, question, budget, count, table)
+    ranked = ratio is not None or tokens is not None
+    vectors = embedder_of(embedder, os.environ) if ranked and not words_only else None
+    found = compressed(given.parts, question, budget, count, vectors)
     summary = _summary(found, model, exactly=exactly)
     if json:
         print_json(_as_json(given, found) | summary)
@@ -71,6 +74,8 @@ def compress(
     else:
         sys.stdout.write(_written(given, found))
     print(_sentence(summary), file=sys.stderr)
+    if found.tokens_before and not any(text.strip() for text in found.texts):
+        raise OperatorError("nothing was left: not even the beginning of a sentence fits; ask for more tokens")
 
 
 def _given(files: Sequence[str]) -> Given:
@@ -78,6 +83,8 @@ def _given(files: Sequence[str]) -> Given:
     if not files:
         raise OperatorError("name a file, a folder or a chat request's body; - reads what is piped in")
     read = [(name, content) for file in files for name, content in _contents(file)]
+    if not read:
+        raise OperatorError(f"{', '.join(files)} holds no text in UTF-8; name a folder or file that does")
     if len(read) == 1 and (parts := _parts_of_body(read[0][1])):
         names = tuple(".".join(map(str, part.path)) for part in parts)
         return Given(parts, names, read[0][1])
@@ -97,9 +104,21 @@ def _contents(file: str) -> Iterator[tuple[str, bytes]]:
         raise OperatorError(f"the folder {file} holds no file; name one that does")
     for each in inside:
         try:
-            yield str(each), each.read_bytes()
+            content = each.read_bytes()
         except OSError as error:
             raise OperatorError(f"{each} cannot be read: {error.strerror}") from None
+        if path.is_dir() and not _is_text(content):
+            print(f"{each} is no text in UTF-8 and is left out", file=sys.stderr)
+            continue
+        yield str(each), content
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _text(name: str, content: bytes) -> str:
