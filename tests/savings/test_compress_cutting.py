@@ -76,6 +76,19 @@ def test_sentences_end_as_their_script_ends_them(text: str, sentences: int) -> N
     assert "".join(text[first:last] for first, last in passage.sentences) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "question", "answer"),
+    [
+        ("埃菲尔铁塔位于巴黎。它于1889年完工。塔桥于1894年由威尔士亲王开放。长城很长。", "塔桥何时开放", "塔桥于"),
+        ("Погода была. Эйфелева башня в Париже. Тауэрский мост открыт в 1894.", "Когда открыт Тауэрский мост", "мост"),
+        ("La Torre está allá. El puente fue inaugurado en 1894. Llovía.", "¿Quién inauguró el puente?", "189"),
+    ],
+)  # fmt: skip
+def test_words_of_the_question_decide_in_other_languages(text: str, question: str, answer: str) -> None:
+    found = compress([Part(text, Kind.retrieved)], question, Budget(ratio=1.7))
+    assert answer in found.texts[0]
+
+
 def test_a_question_in_a_dialogue_stays_with_its_own_answer() -> None:
     text = (
         "Ann: Did you book the hotel?\nBob: Yes, for two nights.\nAnn: Did you book the flights?\nBob: Not needed.\n"

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bursar.savings.compress.words import WORD, Flag, Question, known
+from bursar.savings.compress.words import Flag, Question, known, words_of
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -33,7 +33,7 @@ class Words(NamedTuple):
 
 def read_words(texts: Sequence[str], question: Question) -> Words:
     """Read the words of all texts."""
-    found = [*WORD.findall("\n".join(text.replace("\n", " ") for text in texts)), "\n"]
+    found = [*words_of("\n".join(text.replace("\n", " ") for text in texts)), "\n"]
     terms = {term: number for number, term in enumerate(question.terms)}
     places = {each: number for number, each in reversed(list(enumerate(question.stems)))}
     nearly = {term[:PREFIX]: number for term, number in terms.items() if len(term) >= PREFIX}

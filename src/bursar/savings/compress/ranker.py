@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bursar.embed.embedder import Embedder
+from bursar.savings.compress.coverage import coverage
 from bursar.savings.compress.evidence import Floats, Likeness, Text, evidence
 from bursar.savings.compress.words import Question
 
@@ -43,6 +44,8 @@ class Ranker(NamedTuple):
 
     def log_odds(self, text: Text, question: Question, likeness: Likeness | None = None) -> Floats:
         """Return for each sentence how likely it holds the answer, as log odds."""
+        if question.foreign:
+            return coverage(text, question)
         rows = evidence(text, question, rarities(self.rarity, question), likeness)
         return (self.by_words if likeness is None else self.by_both).score(rows)
 

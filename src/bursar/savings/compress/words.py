@@ -3,9 +3,14 @@
 import re
 from enum import IntEnum, IntFlag
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?|\n")
+_UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_RUN: Final = re.compile(f"[{_UNSPACED}]{{3,}}")
+"""Letters of Thai, Lao, Burmese, Khmer, Japanese and Chinese, which put no blanks between words."""
+
 TERMS_MAX: Final = 48
 """Distinct words of a question that are looked for: of a long one, the last."""
 
@@ -110,16 +115,25 @@ class Question(NamedTuple):
     stems: tuple[str, ...]
     terms: tuple[str, ...]
     asks: Asks
+    foreign: bool = False  # it is not English: other scripts or accents, and no word that English sentences are made of
+
+
+def words_of(text: str) -> list[str]:
+    """Return a text's words and line ends in order; letters of scripts without blanks come in pairs that overlap."""
+    if not text.isascii() and _RUN.search(text):
+        text = _RUN.sub(lambda run: " ".join(map("".join, pairwise(run[0]))), text)
+    return WORD.findall(text)
 
 
 def read_question(text: str) -> Question:
     """Read a question. One without a word that means something has its stop words for terms."""
     lowered = text.lower()
-    words = [word for word in WORD.findall(lowered) if word != "\n"][-4 * TERMS_MAX :]
+    words = [word for word in words_of(lowered) if word != "\n"][-4 * TERMS_MAX :]
     stems = [stem(word) for word in words]
     meant = dict.fromkeys(stem(word) for word in words if word not in STOP_WORDS)
+    foreign = not text.isascii() and STOP_WORDS.isdisjoint(words)
     asks = next((kind for kind, pattern in _ASKS if re.search(pattern, lowered)), Asks.other)
-    return Question(tuple(stems), (tuple(meant) or tuple(dict.fromkeys(stems)))[-TERMS_MAX:], asks)
+    return Question(tuple(stems), (tuple(meant) or tuple(dict.fromkeys(stems)))[-TERMS_MAX:], asks, foreign)
 
 
 @lru_cache(maxsize=50_000)  # a language has no more words than that in use
