@@ -50,7 +50,7 @@ class Shop(msgspec.Struct, frozen=True):
         call = Call(
             _ids.next(at_us // 1_000),
             TENANT,
-            self.key.key_id,
+            fields.pop("key_id", self.key.key_id),
             Protocol.openai_chat,
             "gpt-4o-mini",
             False,

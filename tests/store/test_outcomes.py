@@ -158,6 +158,42 @@ async def test_a_run_is_one_event_a_model_however_many_calls_it_has(
     assert (await learned_states(connection))["auto"].learned["small"].events == 1
 
 
+async def test_a_call_teaches_once_by_what_was_said_of_it_last(
+    connection: Connection, shop: Shop, calls: Calls
+) -> None:
+    (name,) = await calls.make(run="r1", route=ROUTE)
+    for number in range(EVENTS_MIN):
+        await add_outcome(connection, shop.key, thumbs(str(number), 0.0, call=name), NOW_US)
+        await add_outcome(connection, shop.key, thumbs(f"run {number}", 0.0, run="r1"), NOW_US)
+    small = (await learned_states(connection))["auto"].learned["small"]
+    assert small.events == 2  # the call, and the run as a whole
+    assert small.shift < 0
+    await add_outcome(connection, shop.key, thumbs("last", 1.0, call=name), NOW_US)
+    await add_outcome(connection, shop.key, thumbs("last of the run", 1.0, run="r1"), NOW_US)
+    assert (await learned_states(connection))["auto"].learned["small"].shift > 0
+
+
+async def test_a_key_alone_teaches_within_bounds_and_beside_others_as_much_as_they(
+    connection: Connection, shop: Shop, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bursar.store.outcomes.ALONE_MAX", 3)
+    other, _ = await create_key(connection, "other", UNLIMITED, Scope(), NOW_US)
+    for name in await calls.make(8, route=ROUTE):
+        await add_outcome(connection, shop.key, thumbs(name, 0.0, call=name), NOW_US)
+    assert (await learned_states(connection))["auto"].learned["small"].events == 3
+    for name in await calls.make(5, route=ROUTE, key_id=other.key_id):
+        await add_outcome(connection, other, thumbs(name, 1.0, call=name), NOW_US)
+    assert (await learned_states(connection))["auto"].learned["small"].events == 5 + 5
+
+
+async def test_ids_are_a_keys_own(connection: Connection, shop: Shop, calls: Calls) -> None:
+    other, _ = await create_key(connection, "other", UNLIMITED, Scope(), NOW_US)
+    (mine,), (theirs,) = await calls.make(), await calls.make(key_id=other.key_id)
+    assert not await add_outcome(connection, shop.key, thumbs("1", call=mine), NOW_US)
+    assert not await add_outcome(connection, other, thumbs("1", 0.0, call=theirs), NOW_US)
+    assert len(await recent_outcomes(connection)) == 2
+
+
 async def test_a_drift_is_told_once_by_an_alert(connection: Connection, shop: Shop, calls: Calls) -> None:
     for number, name in enumerate(await calls.make(30, route=ROUTE)):
         await add_outcome(connection, shop.key, thumbs(str(number), 0.0, call=name), NOW_US)

@@ -1,5 +1,7 @@
 """Write down what became of answers, and read it back: for those who look, and for routes, which learn from it."""
 
+import asyncio
+from collections.abc import Iterable
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
@@ -21,8 +23,10 @@ NEWS: Final = "outcome:"
 
 ID_CHARS_MAX: Final = 128
 SHOWN_MAX: Final = 100
-LEARNED_MAX: Final = 50_000
+LEARNED_MAX: Final = 20_000
 """Outcomes routes learn from: the latest."""
+ALONE_MAX: Final = 200
+"""Outcomes of a key that teach a model of a route whatever others say; beyond, as many as all others have together."""
 
 MANNERS_US: Final = 7 * DAY_US
 _MANNERS_CALLS_MAX: Final = 20_000
@@ -73,7 +77,7 @@ async def add_outcome(connection: Connection, key: Key, new: NewOutcome, at_us: 
         values = (new.kind.value, round(new.value * _PPM), new.source, at_us, content)
         place = (key.key_id, call_id, run)
         if await connection.fetchval(_SQL["insert"], key.tenant, new.outcome_id, *place, *values) is None:
-            if await connection.fetchval(_SQL["find"], key.tenant, new.outcome_id) != content:
+            if await connection.fetchval(_SQL["find"], key.tenant, key.key_id, new.outcome_id) != content:
                 raise Conflict(f"outcome {new.outcome_id!r} was told with other content", code="outcome_conflict")
             return True
         await announce(connection, NEWS)
@@ -113,11 +117,9 @@ async def last_outcome(connection: Connection) -> int:
 
 async def learned_states(connection: Connection) -> dict[str, State]:
     """Return what outcomes have taught of each route's models: the same for whoever asks."""
-    events: dict[str, list[Outcome]] = {}
-    for row in await connection.fetch(_SQL["routed"], TENANT, LEARNED_MAX):
-        outcome = Outcome(row["model"], row["chance_ppm"] / _PPM, row["value_ppm"] / _PPM)
-        events.setdefault(row["policy"], []).append(outcome)
-    return {policy: learn(State(), outcomes) for policy, outcomes in events.items()}
+    rows = await connection.fetch(_SQL["routed"], TENANT, LEARNED_MAX, ALONE_MAX)
+    # Off the loop: of many outcomes this takes some tenths of a second.
+    return await asyncio.to_thread(_folded, rows)
 
 
 async def recent_manners(connection: Connection, now_us: int) -> list[Manners]:
@@ -125,6 +127,14 @@ async def recent_manners(connection: Connection, now_us: int) -> list[Manners]:
     first = first_id_at((now_us - MANNERS_US) // 1_000)
     rows = await connection.fetch(_SQL["manners"], TENANT, first, _MANNERS_CALLS_MAX, _MANNERS_CALLS_MIN)
     return [Manners(row["target"], max(1, round(row["output_tokens"])), row["duration_us"] / 1_000_000) for row in rows]
+
+
+def _folded(rows: Iterable[Any]) -> dict[str, State]:
+    events: dict[str, list[Outcome]] = {}
+    for row in rows:
+        outcome = Outcome(row["model"], row["chance_ppm"] / _PPM, row["value_ppm"] / _PPM)
+        events.setdefault(row["policy"], []).append(outcome)
+    return {policy: learn(State(), outcomes) for policy, outcomes in events.items()}
 
 
 def _check(new: NewOutcome) -> None:

@@ -12,7 +12,7 @@ create table outcomes (
     source      text     not null default '',
     event_us    bigint   not null,
     content     bytea    not null,        -- SHA-256 of what was said: the same id with other content is a conflict
-    primary key (tenant, outcome_id)
+    primary key (tenant, key_id, outcome_id)  -- ids are a key's own: none can take up another's
 );
 
 create unique index outcomes_in_order on outcomes (seq);

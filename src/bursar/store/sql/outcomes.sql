@@ -1,5 +1,5 @@
 -- name: find
-select content from outcomes where tenant = $1 and outcome_id = $2;
+select content from outcomes where tenant = $1 and key_id = $2 and outcome_id = $3;
 
 -- name: insert
 insert into outcomes (tenant, outcome_id, key_id, call_id, run, kind, value_ppm, source, event_us, content)
@@ -34,21 +34,37 @@ limit $4;
 select max(seq) from outcomes;
 
 -- name: routed
--- The latest outcomes of answers whose quality a router had expected, oldest first. An answer that took several attempts may
--- be another model's. A run is one event a model, however many calls it has: they share its end.
-select * from (
-    select outcomes.seq, route ->> 'policy' as policy, route ->> 'model' as model, (route ->> 'chance_ppm')::float8 as chance_ppm,
-        value_ppm
-    from outcomes join calls on calls.tenant = outcomes.tenant and calls.call_id = outcomes.call_id
-    where outcomes.tenant = $1 and route ? 'chance_ppm' and calls.attempts is null
+-- What the latest outcomes say of answers whose quality a router had expected, oldest first. A call counts once, by what was
+-- said of it last; so does a run for each of its models, however many calls it has: they share its end. An answer that took
+-- several attempts may be another model's. Of what is said of a model, a key says at most as much as all others together,
+-- beyond what each may: $3.
+with told as (
+    (
+        select distinct on (outcomes.call_id) outcomes.seq, outcomes.key_id, route ->> 'policy' as policy,
+            route ->> 'model' as model, (route ->> 'chance_ppm')::float8 as chance_ppm, value_ppm
+        from outcomes join calls on calls.tenant = outcomes.tenant and calls.call_id = outcomes.call_id
+        where outcomes.tenant = $1 and route ? 'chance_ppm' and calls.attempts is null
+        order by outcomes.call_id, outcomes.seq desc
+    )
     union all
-    select outcomes.seq, route ->> 'policy', route ->> 'model', avg((route ->> 'chance_ppm')::float8), value_ppm
-    from outcomes join calls on calls.tenant = outcomes.tenant and calls.run = outcomes.run and calls.key_id = outcomes.key_id
-    where outcomes.tenant = $1 and outcomes.call_id is null and route ? 'chance_ppm' and calls.attempts is null
-    group by 1, 2, 3, 5
-    order by seq desc, policy, model
-    limit $2
-) as latest
+    (
+        select distinct on (outcomes.key_id, outcomes.run, 3, 4) outcomes.seq, outcomes.key_id, route ->> 'policy',
+            route ->> 'model', avg((route ->> 'chance_ppm')::float8), value_ppm
+        from outcomes join calls
+            on calls.tenant = outcomes.tenant and calls.run = outcomes.run and calls.key_id = outcomes.key_id
+        where outcomes.tenant = $1 and outcomes.call_id is null and route ? 'chance_ppm' and calls.attempts is null
+        group by outcomes.seq, outcomes.key_id, outcomes.run, 3, 4, value_ppm
+        order by outcomes.key_id, outcomes.run, 3, 4, outcomes.seq desc
+    )
+),
+latest as (select * from told order by seq desc, policy, model limit $2),
+counted as (
+    select *, row_number() over (partition by policy, model, key_id order by seq desc) as place,
+        count(*) over (partition by policy, model) - count(*) over (partition by policy, model, key_id) as of_others
+    from latest
+)
+select policy, model, chance_ppm, value_ppm from counted
+where place <= greatest(of_others, $3)
 order by seq, policy, model;
 
 -- name: manners
