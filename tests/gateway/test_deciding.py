@@ -1,8 +1,10 @@
 """Routes that ask before they choose: what is asked is held for, charged and written down with the call."""
 
+import http.client
 import json
 import threading
 import time
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +30,18 @@ def say(provider: ScriptedProvider, model: str, text: str, finish: str = "stop")
     usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
     body = {"id": "x", "object": "chat.completion", "model": model, "choices": choices, "usage": usage}
     provider.say(model, "200 OK", json.dumps(body).encode())
+
+
+class Waiting(list[bytes]):
+    """Be an answer that waits until it may be given."""
+
+    def __init__(self, pieces: list[bytes], ready: threading.Event) -> None:
+        super().__init__(pieces)
+        self._ready = ready
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._ready.wait(10)
+        return super().__iter__()
 
 
 def attempts(call: dict[str, Any]) -> list[tuple[str, str]]:
@@ -97,7 +111,8 @@ def test_where_there_is_no_money_for_the_dear_model_the_cheap_answer_stands(
     poor = routed.create_key(f"deciding poor {time.monotonic_ns()}", "0.004")
     answer = ask(routed, poor, "[[output=10]] what is it?", model="checked", max_tokens=1_000)
     route, made = decided(routed, answer)
-    assert route == "cascaded; draft"
+    assert route == "cascaded; draft; unverified"
+    assert answer.headers["x-bursar-saved-usd"] == "0.00"
     assert made == [("gpt-4o", "skipped"), (DRAFT, "ok")]
     assert "sorry" in answer.json()["choices"][0]["message"]["content"]
 
@@ -106,6 +121,34 @@ def test_a_stream_is_answered_by_the_strongest_and_says_why(routed: LocalBursar,
     answer = ask(routed, key, "[[output=10]] hi", model="checked", stream=True)
     assert decided(routed, answer) == ("cascaded; big", [("gpt-4o", "ok")])
     assert "stream" in call_of(routed, answer)["route"]["why"]
+
+
+def test_a_call_for_several_answers_goes_to_the_strongest_and_says_why(routed: LocalBursar, key: str) -> None:
+    answer = ask(routed, key, "[[output=10]] hi", model="checked", n=2)
+    assert decided(routed, answer) == ("cascaded; big", [("gpt-4o", "ok")])
+    assert "one answer of several" in call_of(routed, answer)["route"]["why"]
+
+
+def test_nothing_more_is_asked_for_a_client_that_has_left(routed: LocalBursar, provider: ScriptedProvider) -> None:
+    say(provider, DRAFT, "I'm sorry, I can't help with that.")
+    may_answer = threading.Event()
+    provider.answers[DRAFT] = Waiting(provider.answers[DRAFT], may_answer)
+    name = f"deciding left {time.monotonic_ns()}"
+    body = json.dumps({"model": "checked", "messages": [{"role": "user", "content": "is anybody there?"}]})
+    headers = {"authorization": f"Bearer {routed.create_key(name, '1.00')}", "content-type": "application/json"}
+    caller = http.client.HTTPConnection("127.0.0.1", routed.port)
+    caller.request("POST", "/v1/chat/completions", body, headers)
+    deadline = time.monotonic() + 10
+    while not any(b"is anybody there?" in request for request in provider.requests):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    caller.close()
+    time.sleep(0.2)  # the gateway sees that
+    may_answer.set()
+    of_key = "select served_model, attempts, route from calls join keys using (tenant, key_id) where name = $1"
+    (row,) = wait_for(routed, of_key, name)
+    assert (row["served_model"], row["attempts"]) == (DRAFT, None)  # the one attempt, and no other
+    assert "the client has left, so the answer of draft stands" in row["route"]
 
 
 def test_a_crash_between_the_two_attempts_settles_what_was_spent(

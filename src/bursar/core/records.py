@@ -130,6 +130,7 @@ class Route(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     chance_ppm: int = -1  # of a good answer, as the router alone expects it, before outcomes have corrected it
     promised: bool = False  # the target is kept with the confidence the router was calibrated for
     reference: str = ""  # the model a saving is told against
+    unverified: bool = False  # its answer stands though it was not found good: none better could be had
 
 
 class Call(msgspec.Struct, frozen=True, gc=False, array_like=True):

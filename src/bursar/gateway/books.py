@@ -132,8 +132,8 @@ class GatewayBooks:
         """Post a call's cost and write its record down: from here on it is charged, whatever happens."""
         routed = passage.routed
         if routed is not None:
-            saved = saved_by(routed.reference, routed.manners, passage.attempts, passage.call.opened_us)
-            passage.saved_nano += saved
+            output_cap = passage.plan.output_cap * passage.facts.choices
+            passage.saved_nano += saved_by(routed, passage.attempts, passage.call.opened_us, output_cap)
         record = self.settler.settle(passage, self._payables)
         passage.record = record
         self.under_way.pop(passage.call.call_id, None)

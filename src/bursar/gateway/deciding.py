@@ -88,6 +88,8 @@ class Deciding:
     async def _grant(self, passage: Passage, routing: Routing, wish: Wish, made: dict[str, Made]) -> Answer | None:
         """Do what a flow wishes; None where that failed or there is no money for it."""
         side, begun = None, bool(passage.attempts)
+        if begun and _has_left(passage):
+            return None
         try:
             if isinstance(wish, Ask):
                 side, candidate = self._side(passage, wish)
@@ -130,6 +132,8 @@ class Deciding:
         if choice.answered and choice.model in made:
             routing.note(passage, choice)
             return self._kept(passage, made[choice.model])
+        if made and _has_left(passage):  # nobody waits for a better one
+            return self._stands(passage, routing, choice, made, "the client has left")
         try:
             candidates = routing.targets(passage, choice.model, passage.plan.output_cap)
             covered = await self._sender.cover(passage, candidates)
@@ -140,12 +144,18 @@ class Deciding:
             passage.plan = msgspec.structs.replace(passage.plan, candidates=candidates)
             return None
         if made:  # better than none: the call has paid for it
-            model = next(reversed(made))
-            why = f"{choice.why}; {choice.model} cannot be asked, so the answer of {model} stands"
-            routing.note(passage, msgspec.structs.replace(choice, model=model, why=why))
-            return self._kept(passage, made[model])
+            return self._stands(passage, routing, choice, made, f"{choice.model} cannot be asked")
         routing.targets(passage, routed.choice.model, passage.plan.output_cap)  # its rules
         return None
+
+    def _stands(self, passage: Passage, routing: Routing, choice: Choice, made: dict[str, Made], reason: str) -> Made:
+        """Keep the last answer though it was not found good, for a reason."""
+        assert passage.routed is not None
+        passage.routed.unverified = True
+        model = next(reversed(made))
+        why = f"{choice.why}; {reason}, so the answer of {model} stands"
+        routing.note(passage, msgspec.structs.replace(choice, model=model, why=why))
+        return self._kept(passage, made[model])
 
     @staticmethod
     def _kept(passage: Passage, made: Made) -> Made:
@@ -166,6 +176,10 @@ class Deciding:
         if side.is_foreign_to((candidate,)):
             translate_call(side, (candidate,), wish.output_cap)
         return side, candidate
+
+
+def _has_left(passage: Passage) -> bool:
+    return passage.client is not None and passage.client.gone
 
 
 def _said(asked: Passage, candidate: Candidate, body: bytes) -> Answer | None:

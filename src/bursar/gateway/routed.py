@@ -42,7 +42,7 @@ class Routed:
     """Hold a call's choice of model, what it was made from, and the model a saving is told against."""
 
     __slots__ = (
-        *("arm", "asked", "choice", "flow", "how", "manners"),
+        *("arm", "asked", "choice", "flow", "how", "manners", "unverified"),
         *("name", "prepared", "reference", "reference_name", "wish"),
     )
 
@@ -51,6 +51,7 @@ class Routed:
         self.reference_name, self.reference = reference
         self.manners = manners
         self.arm = self.how = ""
+        self.unverified = False  # the answer stands though it was not found good
         self.asked: Asked | None = None
         self.prepared: Prepared | None = None
         self.choice: Choice
@@ -71,6 +72,7 @@ class Routed:
             _ppm(choice.chance),
             choice.promised,
             self.reference_name,
+            self.unverified,
         )
 
 
@@ -87,19 +89,20 @@ def _name(candidate: "Candidate") -> str:
     return f"{candidate.upstream.name}/{candidate.model}"
 
 
-def saved_by(reference: "Candidate", manners: Manners, attempts: list[Attempt], now_us: int) -> Money:
+def saved_by(routed: Routed, attempts: list[Attempt], now_us: int, output_cap: int) -> Money:
     """Estimate what a call would have cost more at the reference model: the same prompt, an answer of its length.
 
-    What the way to the answer has cost besides, a judge or an answer that was not kept, is taken off. A call that has
-    no answer has saved nothing.
+    Longer or shorter as its answers are where both models' are known, but never beyond the call's own cap. What the way
+    to the answer has cost besides, a judge or an answer that was not kept, is taken off. A call that has no answer has
+    saved nothing, nor has one whose answer was not found good.
     """
-    last = attempts[-1]
-    if last.status not in _ANSWERED or not last.usage.output_total:
+    last, reference, manners = attempts[-1], routed.reference, routed.manners
+    if last.status not in _ANSWERED or not last.usage.output_total or routed.unverified:
         return 0
     here, there = manners.get(f"{last.provider}/{last.model}"), manners.get(_name(reference))
     usage, output = last.usage, last.usage.output_total
     if here is not None and there is not None:  # else nobody knows that their answers differ in length
-        output = output * there.output_tokens // max(1, here.output_tokens)
+        output = min(output * there.output_tokens // max(1, here.output_tokens), max(output, output_cap))
     card = reference.card(now_us)
     try:
         dearer = cost(_with_output(usage, output), card)
@@ -117,4 +120,6 @@ def header_of(route: Route) -> bytes:
     words = [route.how, route.model]
     if route.quality_ppm >= 0:
         words.append(f"{route.quality_ppm / _MILLION:.2f}")
+    if route.unverified:
+        words.append("unverified")
     return "; ".join(words).encode("latin-1", "replace")
