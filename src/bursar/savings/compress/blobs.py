@@ -1,7 +1,7 @@
 """Keep base64 out of text: a model cannot read it, and pays a token for every two or three characters."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Final
 
 from bursar.savings.compress.json_text import Value
@@ -31,6 +31,9 @@ class Blobs:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
+        self._taken: set[str] = set()
+        self._last = 0
+        self.known: dict[str, str] = {}
         self.handles: list[Handle] = []
 
     def find(self, text: str, start: int, end: int, part: int) -> list[tuple[int, int, str]]:
@@ -44,19 +47,31 @@ class Blobs:
                 found.append((match.start(), match.end(), self._mention(match, data, part)))
         return found
 
+    def leave_out(self, text: str) -> None:
+        """Give no name from here on that a text mentions: it could not be told which is meant."""
+        self._taken.update(match[1] for match in _MENTION.finditer(text))
+
     def forget(self, kept: int) -> None:
         """Forget all but the first texts that were kept out."""
         for handle in self.handles[kept:]:
-            del self._names[handle.text]
+            del self._names[handle.text], self.known[handle.name]
         del self.handles[kept:]
 
     def _mention(self, match: re.Match[str], data: str, part: int) -> str:
         if match[0] not in self._names:
-            self._names[match[0]] = f"base64-{len(self._names) + 1}"
-            self.handles.append(Handle(self._names[match[0]], part, match[0]))
+            name = self._next()
+            self._names[match[0]] = name
+            self.known[name] = match[0]
+            self.handles.append(Handle(name, part, match[0]))
         kind = match["kind"] or next((kind for head, kind in _SIGNATURES.items() if data.startswith(head)), "data")
         size = len(data.replace("\n", "").rstrip("=")) * 3 // 4
         return f"[base64 {kind}, {size} bytes: ask for {self._names[match[0]]}]"
+
+    def _next(self) -> str:
+        while True:
+            self._last += 1
+            if (name := f"base64-{self._last}") not in self._taken:
+                return name
 
     def keep_out_of(self, value: Value, part: int) -> Value:
         """Return a value whose texts have mentions in place of base64."""
@@ -81,20 +96,19 @@ def may_hold(text: str, start: int, end: int) -> bool:
     return _LONG_RUN.search(text, start, end) is not None
 
 
-def put_back(text: str, handles: Iterable[Handle]) -> str:
-    """Return a text with what was kept out of it in place of its mentions."""
-    known = {handle.name: handle.text for handle in handles}
+def put_back(text: str, known: Mapping[str, str]) -> str:
+    """Return a text with what was kept out of it, by name, in place of its mentions."""
     return _MENTION.sub(lambda match: known.get(match[1], match[0]), text)
 
 
-def put_back_into(value: Value, handles: Iterable[Handle]) -> Value:
+def put_back_into(value: Value, known: Mapping[str, str]) -> Value:
     """Return a value with what was kept out of its texts."""
     if isinstance(value, str):
-        return put_back(value, handles)
+        return put_back(value, known)
     if isinstance(value, list):
-        return [put_back_into(each, handles) for each in value]
+        return [put_back_into(each, known) for each in value]
     if isinstance(value, dict):
-        return {key: put_back_into(each, handles) for key, each in value.items()}
+        return {key: put_back_into(each, known) for key, each in value.items()}
     return value
 
 

@@ -16,7 +16,9 @@ from bursar.savings.compress.json_text import Number, Value, is_number
 _RUN_ROWS_MIN: Final = 5  # a column is said when it changes if each value holds for so many rows on average
 _AFFIX_MIN: Final = 4  # characters
 _SPARSE_MAX: Final = 4  # cells for each that is filled
-_DEPTH_MAX: Final = 6
+DEPTH_MAX: Final = 6
+"""How many levels of objects and arrays within rows have columns."""
+
 _HEAD: Final = re.compile(r".*[^A-Za-z0-9]", re.DOTALL)
 _TAIL: Final = re.compile(r"[^A-Za-z0-9].*", re.DOTALL)
 
@@ -77,7 +79,7 @@ def spread(columns: Sequence[Column]) -> Iterator[Column]:
 
 def _columns(rows: Sequence[Row], depth: int) -> tuple[Column, ...] | None:
     order = _order(rows)
-    if order is None or not order or depth > _DEPTH_MAX:
+    if order is None or not order or depth > DEPTH_MAX:
         return None
     if len(rows) * len(order) > _SPARSE_MAX * sum(map(len, rows)):
         return None
@@ -87,15 +89,19 @@ def _columns(rows: Sequence[Row], depth: int) -> tuple[Column, ...] | None:
 def _order(rows: Sequence[Row]) -> list[str] | None:
     """Merge the rows' keys so that each row's are in order; None where two rows disagree."""
     kinds = dict.fromkeys(tuple(row) for row in rows)
-    order: list[str] = []
-    known: set[str] = set()
+    behind: dict[str | None, str | None] = {None: None}  # of each name the next; None is before the first
     for names in sorted(kinds, key=len, reverse=True):
-        at = 0
+        last: str | None = None
         for name in names:
-            if name not in known:
-                known.add(name)
-                order.insert(at, name)
-            at = order.index(name) + 1
+            if name not in behind:
+                behind[name] = behind[last]
+                behind[last] = name
+            last = name
+    order: list[str] = []
+    at = behind[None]
+    while at is not None:
+        order.append(at)
+        at = behind[at]
     place = {name: number for number, name in enumerate(order)}
     for names in kinds:
         if any(place[one] > place[other] for one, other in pairwise(names)):

@@ -11,7 +11,8 @@ from bursar.savings.compress.table_text import NoTable, read_table
 
 _ROWS_MIN: Final = 2
 _MARK_TOKENS: Final = 8  # what a mark in the document and a table's number in its header take
-_MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\[table ([0-9]+)\]')
+FIRST_BELOW: Final = "\n[table 1: "
+_MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|\[table ([0-9]{1,9})\]')
 
 
 def shortest(value: Value, count: Callable[[str], int]) -> str:
@@ -35,6 +36,28 @@ def tabled(value: Value, count: Callable[[str], int]) -> str | None:
         return table(cast("list[Row]", value), count)
     rows = members(value)
     return table(rows, count, "keys") if rows and len(rows) >= _ROWS_MIN else None
+
+
+def below(text: str, start: int) -> int:
+    """Return where the last of the tables ends that stand below the JSON that begins at `start`.
+
+    Raises `NoTable` where `start` does not begin what `shortest` writes so.
+    """
+    line_end = text.find(FIRST_BELOW, start)
+    if line_end < 0:
+        raise NoTable(FIRST_BELOW.strip(), len(text))
+    skeleton = text[start:line_end]
+    try:
+        marks = [match[1] for match in _MARK.finditer(skeleton) if match[1] is not None]
+        read_whole(_MARK.sub(lambda match: match[0] if match[1] is None else "0", skeleton))
+    except ValueError as error:
+        raise NoTable("JSON", line_end) from error
+    at = line_end
+    for number, mark in enumerate(marks, 1):
+        if int(mark) != number or not text.startswith(f"\n[table {number}: ", at):
+            raise NoTable(f"[table {number}]", at)
+        at = read_table(text, at + 1).end
+    return at
 
 
 def unfold(text: str) -> str:

@@ -1,26 +1,26 @@
 """Find what a text is made of: JSON and tables, blocks of code, and the prose between them."""
 
-import json
 import re
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from bursar.savings.compress.columns import Row
-from bursar.savings.compress.json_text import NotPlain, Value, read
+from bursar.savings.compress.document import FIRST_BELOW, below
+from bursar.savings.compress.json_text import Value, extent, read
 from bursar.savings.compress.spacing import INVISIBLE, looks_like_code
 from bursar.savings.compress.table_text import NoTable, read_table
 
-_FENCE: Final = re.compile(r"^( {0,3}|\t)(`{3,}|~{3,})([^\n`]*)\n(?:(.*?)\n)??\1\2[ \t]*$", re.MULTILINE | re.DOTALL)
+_FENCE: Final = re.compile(r"^( {0,3}|\t)(`{3,}+|~{3,}+)([^\n`]*+)$", re.MULTILINE)
 _OPEN_FENCE: Final = re.compile(r"^[ \t]*(?:`{3,}|~{3,})", re.MULTILINE)
 _BRACKET: Final = re.compile(r"[\[{]")
 _JSON: Final = re.compile(r"\{[ \t\r\n]*[\"}]|\[[ \t\r\n]*[\[{\"\-0-9tfn]")
 _TABLE: Final = re.compile(r"\[(?:table [0-9]+: )?[0-9]+ (?:rows|lines|keys)\]")
-_REST: Final = re.compile(rf"(?:[ \t]|{INVISIBLE.pattern})*(?:\r?\n|$)")
+_REST: Final = re.compile(r"[ \t\u200b\u2060\ufeff\u00ad]*+(?:\r?\n|$)")
 _INDENT_MAX: Final = 64
-_CHARACTERS_MIN: Final = 24  # a shorter value is not worth a look
+_CHARACTERS_MIN: Final = 24  # a shorter value is not worth a look, unless there is in it what prose would lose
 
 
 class Stuff(StrEnum):
@@ -49,10 +49,10 @@ def pieces(text: str) -> Iterator[Piece]:
     if "```" not in text and "~~~" not in text:
         yield from _unfenced(text, 0, len(text))
         return
-    for fence in _FENCE.finditer(text):
-        yield from _unfenced(text, at, fence.start())
-        yield _fenced(fence)
-        at = fence.end()
+    for fence in _fences(text):
+        yield from _unfenced(text, at, fence.start)
+        yield _fenced(text, fence)
+        at = fence.end
     if rest := _OPEN_FENCE.search(text, at):  # never closed: all that follows is code
         yield from _unfenced(text, at, rest.start())
         yield Piece(Stuff.code, rest.start(), len(text))
@@ -60,12 +60,38 @@ def pieces(text: str) -> Iterator[Piece]:
         yield from _unfenced(text, at, len(text))
 
 
-def _fenced(fence: re.Match[str]) -> Piece:
-    code = Piece(Stuff.code, fence.start(), fence.end())
-    if fence[4] is None or fence[3].strip().lower() not in ("json", ""):
+class _Fence(NamedTuple):
+    """Hold where a block in fences begins and ends, what it is marked as, and what is within."""
+
+    start: int
+    end: int
+    mark: str
+    first: int
+    last: int
+
+
+def _fences(text: str) -> Iterator[_Fence]:
+    """Find blocks in fences; the line that closes one is the next that begins as the first does, and has no more."""
+    lines = list(_FENCE.finditer(text))
+    closing: dict[str, re.Match[str]] = {}
+    closed: list[re.Match[str] | None] = []
+    for line in reversed(lines):
+        closed.append(closing.get(line[1] + line[2]))
+        if not line[3].strip(" \t"):
+            closing[line[1] + line[2]] = line
+    at = 0
+    for line, close in zip(lines, reversed(closed), strict=True):
+        if line.start() >= at and close is not None:
+            at = close.end()
+            yield _Fence(line.start(), at, line[3], line.end() + 1, max(line.end() + 1, close.start() - 1))
+
+
+def _fenced(text: str, fence: _Fence) -> Piece:
+    code = Piece(Stuff.code, fence.start, fence.end)
+    if fence.mark.strip().lower() not in ("json", ""):
         return code
-    found = _value(text := fence.string, fence.start(4), text_end := fence.end(4))
-    if found is None or text[found.end : text_end].strip():
+    found = _value(text, fence.first, fence.last)
+    if found is None or text[found.end : fence.last].strip():
         return code
     return msgspec.structs.replace(found, ends_line=False)  # a block marked as JSON stays JSON
 
@@ -82,10 +108,16 @@ def _values(text: str, start: int, end: int) -> Iterator[Piece]:
     """Find values of JSON; the search is given up when failures have cost as much as reading the text twice."""
     patience = 2 * (end - start) + 1_000
     at = prose = start
+    above = _above_tables(text, start, end)
     while patience > 0 and (begin := _next(text, at, end)) is not None:
-        found = _table(text, begin, end) or _value(text, begin, end)
+        if begin >= above[1]:
+            above = _above_tables(text, begin, end)
+        found = _table(text, begin, end, below_it=begin >= above[0])
+        if isinstance(found, int):
+            patience -= found
+            found = _value(text, begin, end)
         if found is None:
-            patience -= 200 + _failed_after(text, begin, end)
+            patience -= 200 + extent(text, begin) - begin
             at = begin + 1
             continue
         found = _more_lines(text, found, end)
@@ -113,32 +145,33 @@ def _next(text: str, at: int, end: int) -> int | None:
 def _value(text: str, start: int, end: int) -> Piece | None:
     try:
         value, stop = read(text, start)
-    except (NotPlain, json.JSONDecodeError):
+    except ValueError:
         return None
-    if stop > end or stop - start < _CHARACTERS_MIN or not isinstance(value, (dict, list)):
+    if stop > end or not isinstance(value, (dict, list)):
+        return None
+    if stop - start < _CHARACTERS_MIN and INVISIBLE.search(text, start, stop) is None:
         return None
     return Piece(Stuff.json, start, stop, value, _REST.match(text, stop) is not None)
 
 
-def _failed_after(text: str, start: int, end: int) -> int:
-    """Return how many characters were read before it was clear that they are no JSON."""
-    try:
-        json.loads(text[start:end])
-    except json.JSONDecodeError as error:
-        return error.pos
-    except RecursionError:
-        return end - start
-    return end - start
+def _above_tables(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return from where to where the next line goes below which tables stand."""
+    stop = text.find(FIRST_BELOW, start, end)
+    return (text.rfind("\n", start, stop) + 1, stop) if stop >= 0 else (end, end)
 
 
-def _table(text: str, start: int, end: int) -> Piece | None:
-    if _TABLE.match(text, start) is None:
-        return None
+def _table(text: str, start: int, end: int, *, below_it: bool) -> Piece | int:
+    """Read a table, or JSON whose tables stand below it; where there is none, tell how much was read to see that."""
     try:
-        found = read_table(text, start)
-    except NoTable:
-        return None
-    return Piece(Stuff.table, start, found.end) if found.end <= end else None
+        if _TABLE.match(text, start):
+            stop = read_table(text, start).end
+        elif below_it:
+            stop = below(text, start)
+        else:
+            return 0
+    except NoTable as error:
+        return max(0, error.at - start)
+    return Piece(Stuff.table, start, stop) if stop <= end else stop - start
 
 
 def _more_lines(text: str, first: Piece, end: int) -> Piece:

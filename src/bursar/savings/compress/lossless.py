@@ -7,20 +7,20 @@ ever becomes longer.
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias, cast
 
 import msgspec
 
-from bursar.savings.compress.blobs import Blobs, may_hold, mentions
-from bursar.savings.compress.changed import changed
+from bursar.savings.compress.blobs import Blobs, may_hold
+from bursar.savings.compress.changed import changed, is_changed
 from bursar.savings.compress.columns import Row
 from bursar.savings.compress.document import shortest
 from bursar.savings.compress.finding import Piece, Stuff, pieces
 from bursar.savings.compress.json_text import Value, read_whole, write
-from bursar.savings.compress.prompt import Compressed, Handle, Removal
-from bursar.savings.compress.repeats import CHARACTERS_MIN, Said
-from bursar.savings.compress.restoring import Before, Means, inverse, undone
+from bursar.savings.compress.prompt import Compressed, Removal
+from bursar.savings.compress.repeats import CHARACTERS_MIN, Said, is_reference
+from bursar.savings.compress.restoring import Means, inverse, undone
 from bursar.savings.compress.spacing import meaning, spaces
 from bursar.savings.compress.table import table
 from bursar.wires.parts import Kind, Part
@@ -67,15 +67,15 @@ class _Stage:
 
     def part(self, number: int, part: Part) -> str:
         """Return a part's text as it is to be sent, and keep what was done to it."""
-        if mentions(part.text):  # names of what is kept out from here on could not be told from these
-            self.means -= {Means.blob}
+        self.blobs.leave_out(part.text)
         tokens = self.count(part.text)
         kept_out = len(self.blobs.handles)
-        stuff = [] if part.protected or _HALF.search(part.text) else list(pieces(part.text))
+        left = part.protected or _HALF.search(part.text) or is_reference(part.text) or is_changed(part.text)
+        stuff = [] if left else list(pieces(part.text))
         done = self._done(part.text, tokens, list(self._removals(number, part, stuff)))
         if not done.removals:
             self.blobs.forget(kept_out)
-        if self._may_refer(part):
+        if stuff and self._may_refer(part):
             done = self._referring(number, part.text, stuff, done)
         self.said.add(done.sent, done.restored)
         self.removals += done.removals
@@ -89,8 +89,7 @@ class _Stage:
             sent = _sent(text, removals)
             after = self.count(sent)
             if after < tokens:
-                before = Before(self.said.sent, self.said.restored)
-                return _Done(sent, undone(sent, removals, self.blobs.handles, before), after, removals)
+                return _Done(sent, undone(sent, removals, self.blobs.known, self.said), after, removals)
         return _Done(text, text, tokens, [])
 
     def _referring(self, number: int, text: str, stuff: Sequence[Piece], done: _Done) -> _Done:
@@ -100,12 +99,12 @@ class _Stage:
             removal = Removal(number, 0, len(text), reference, Means.repeat)
             return _Done(reference, done.restored, self.count(reference), [removal])
         # A text that comes back as it is sent can be said by the lines of one that does too.
-        said = changed(done.sent, self.said.sent) if done.sent == done.restored else None
+        said = changed(done.sent, self.said) if done.sent == done.restored else None
         if said is not None and self.count(said) < done.tokens:
             removal = Removal(number, 0, len(text), said, Means.repeat)
             return _Done(said, done.restored, self.count(said), [removal])
         prose = [piece for piece in stuff if piece.stuff is Stuff.prose]
-        references = [each for piece in prose for each in self._paragraphs(number, text, piece, done.removals)]
+        references = list(self._paragraphs(number, text, prose, done.removals))
         shorter = self._done(text, done.tokens, _apart([*references, *done.removals]))
         return shorter if shorter.removals else done
 
@@ -156,7 +155,7 @@ class _Stage:
         new, means = min(allowed, key=lambda each: self.count(each[0]))
         removal = Removal(number, piece.start, piece.end, new, means)
         fewer = self.count(new) < self.count(text[piece.start : piece.end])
-        if fewer and means in self.means and _comes_back(removal, self.blobs.handles, meant):
+        if fewer and means in self.means and _comes_back(removal, self.blobs.known, meant):
             yield removal
 
     def _prose(self, number: int, text: str, piece: Piece) -> list[Removal]:
@@ -168,10 +167,12 @@ class _Stage:
                 return _apart([*found, *edits])
         return found
 
-    def _paragraphs(self, number: int, text: str, piece: Piece, edits: Sequence[Removal]) -> Iterator[Removal]:
+    def _paragraphs(
+        self, number: int, text: str, prose: Sequence[Piece], edits: Sequence[Removal]
+    ) -> Iterator[Removal]:
         """Find paragraphs of prose that an earlier part has."""
         starts = [each.start for each in edits]
-        for paragraph in _PARAGRAPH.finditer(text, piece.start, piece.end):
+        for paragraph in (each for piece in prose for each in _PARAGRAPH.finditer(text, piece.start, piece.end)):
             start = paragraph.start()
             end = start + len(paragraph[0].rstrip())
             if end - start < CHARACTERS_MIN:
@@ -206,10 +207,10 @@ def _lines(value: Value) -> str:
     return "\n".join([write(row) for row in cast("list[Value]", value)])
 
 
-def _comes_back(removal: Removal, handles: Sequence[Handle], meant: str) -> bool:
+def _comes_back(removal: Removal, known: Mapping[str, str], meant: str) -> bool:
     """Tell whether a removal's inverse is what it was made from; one that cannot be read is not."""
     try:
-        return inverse(removal, handles, Before()) == meant
+        return inverse(removal, known, Said()) == meant
     except ValueError:
         return False
 

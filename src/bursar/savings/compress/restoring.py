@@ -1,16 +1,14 @@
 """Undo what was done without loss, from what is sent and the list of what was changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-
-import msgspec
 
 from bursar.savings.compress.blobs import mentions, put_back, put_back_into
 from bursar.savings.compress.changed import apply
 from bursar.savings.compress.document import unfold
 from bursar.savings.compress.json_text import read_whole, write
-from bursar.savings.compress.prompt import Compressed, Handle, Removal
-from bursar.savings.compress.repeats import resolve
+from bursar.savings.compress.prompt import Compressed, Removal
+from bursar.savings.compress.repeats import Said
 from bursar.savings.compress.table_text import read_table
 
 
@@ -25,52 +23,47 @@ class Means(StrEnum):
     blob = "base64 kept out"
 
 
-class Before(msgspec.Struct, frozen=True):
-    """Hold what stands before a part, text by text: as it is sent and as it comes back."""
-
-    sent: Sequence[str] = ()
-    restored: Sequence[str] = ()
-
-
 def restore(compressed: Compressed) -> tuple[str, ...]:
     """Return the texts as they were: JSON compact, prose without the white space that says nothing, all else exact."""
     by_part: dict[int, list[Removal]] = {}
     for each in compressed.removals:
         by_part.setdefault(each.part, []).append(each)
+    known = {handle.name: handle.text for handle in compressed.handles}
+    before = Said()
     found: list[str] = []
     for number, text in enumerate(compressed.texts):
-        before = Before(compressed.texts[:number], found)
-        found.append(undone(text, by_part.get(number, ()), compressed.handles, before))
+        found.append(undone(text, by_part.get(number, ()), known, before))
+        before.add(text, found[-1])
     return tuple(found)
 
 
-def undone(text: str, removals: Sequence[Removal], handles: Sequence[Handle], before: Before) -> str:
+def undone(text: str, removals: Sequence[Removal], known: Mapping[str, str], before: Said) -> str:
     """Undo the removals of one part."""
     pieces: list[str] = []
     was_at = at = 0
     for each in removals:
         kept = each.start - was_at
-        pieces += [text[at : at + kept], inverse(each, handles, before)]
+        pieces += [text[at : at + kept], inverse(each, known, before)]
         at += kept + len(each.text)
         was_at = each.end
     return "".join([*pieces, text[at:]])
 
 
-def inverse(removal: Removal, handles: Sequence[Handle], before: Before) -> str:
+def inverse(removal: Removal, known: Mapping[str, str], before: Said) -> str:
     """Return what a removal's text stands for. Raises `ValueError` where it stands for nothing."""
     match removal.why:
         case Means.compact | Means.table:
-            return _with_blobs(unfold(removal.text), handles)
+            return _with_blobs(unfold(removal.text), known)
         case Means.lines:
             written = removal.text.split("\n")
             if removal.text.startswith("["):
                 written = [write(row) for row in read_table(removal.text).rows]
-            return "\n".join([_with_blobs(each, handles) for each in written])
+            return "\n".join([_with_blobs(each, known) for each in written])
         case Means.blob:
-            return put_back(removal.text, handles)
+            return put_back(removal.text, known)
         case Means.repeat:
-            found = resolve(removal.text, before.sent, before.restored)
-            found = apply(removal.text, before.sent) if found is None else found
+            found = before.resolve(removal.text)
+            found = apply(removal.text, before) if found is None else found
             if found is None:
                 raise ValueError(f"nothing above begins as in {removal.text[:200]}")
             return found
@@ -78,5 +71,5 @@ def inverse(removal: Removal, handles: Sequence[Handle], before: Before) -> str:
             return removal.text
 
 
-def _with_blobs(text: str, handles: Sequence[Handle]) -> str:
-    return write(put_back_into(read_whole(text), handles)) if handles and mentions(text) else text
+def _with_blobs(text: str, known: Mapping[str, str]) -> str:
+    return write(put_back_into(read_whole(text), known)) if known and mentions(text) else text

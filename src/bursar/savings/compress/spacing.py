@@ -4,14 +4,15 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-INVISIBLE: Final = re.compile(r"[\u200b\u2060\ufeff\u00ad]+")
+_UNSEEN: Final = "\u200b\u2060\ufeff\u00ad"
+INVISIBLE: Final = re.compile(f"[{_UNSEEN}]+")
 _UNSPACED: Final = re.compile(r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff]")
 """Letters of Lao, Thai, Tibetan, Burmese and Khmer: between them an invisible character tells where a word ends."""
 
 _FENCES: Final = ("`", "~")  # what begins with one in plain sight is code
-_TRAILING: Final = re.compile(r"[ \t]+(?=\r?\n)")
+_TRAILING: Final = re.compile(r"(?<![ \t])[ \t]++(?=\r?\n)")
 _MARKDOWN_BREAK: Final = "  "
-_BLANK_LINES: Final = re.compile(r"\n((?:[ \t]*\r?\n){2,})(?=[^\n])")
+_BLANK_LINES: Final = re.compile(rf"\n((?:[ \t{_UNSEEN}]*+\r?\n)++)")
 _WIDE: Final = re.compile(r"(?<=[^\s]) {2,}(?=[^\s])")
 _LINE: Final = re.compile(r"[^\n]+")
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
@@ -43,13 +44,14 @@ _STRUCTURE: Final = frozenset("|{}<>=\\`\t")
 def spaces(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
     """Find what may go from prose between `start` and `end`: (from, to, what is to stand there), in order and apart."""
     found = [(match.start(), match.end(), "") for match in INVISIBLE.finditer(text, start, end) if _is_idle(match)]
-    found += [_blank(match) for match in _BLANK_LINES.finditer(text, start, end)]
+    found += [_blank(match) for match in _BLANK_LINES.finditer(text, start, end) if _is_long(match, end)]
     found += [(match.start(), match.end(), "") for match in _TRAILING.finditer(text, start, end) if _is_trailing(match)]
     found += list(_wide(text, start, end))
     last = start
     for each in sorted(found, key=lambda each: (each[0], -each[1])):
         if each[0] >= last:
-            yield each
+            if each[2] != text[each[0] : each[1]]:
+                yield each
             last = each[1]
 
 
@@ -74,13 +76,33 @@ def _is_idle(match: re.Match[str]) -> bool:
 
 
 def _is_trailing(match: re.Match[str]) -> bool:
-    """Tell blanks at a line's end from the two that break a line of Markdown."""
-    behind = match.string[max(0, match.start() - 1) : match.start()]
+    """Tell blanks at a line's end from the two that break a line of Markdown, and from the tabs of cells left empty."""
+    at = match.start()
+    while at and match.string[at - 1] in _UNSEEN:
+        at -= 1
+    behind = match.string[max(0, at - 1) : at]
+    if "\t" in match[0] and behind != "\n":
+        return False
     return behind in ("", "\n") or match[0] != _MARKDOWN_BREAK
 
 
+def _is_long(match: re.Match[str], end: int) -> bool:
+    """Tell blank lines of which some may go, or none: rows whose cells are all empty."""
+    return (match[1].count("\n") > 1 and match.end() < end) or _is_rows(match)
+
+
+def _is_rows(match: re.Match[str]) -> bool:
+    """Tell whether blank lines with tabs stand beside a line that has tabs."""
+    if "\t" not in match[1]:
+        return False
+    text, start, stop = match.string, match.start(), match.end()
+    above = text[text.rfind("\n", 0, start) + 1 : start]
+    beneath = text.find("\n", stop)
+    return "\t" in above or "\t" in text[stop : beneath if beneath >= 0 else len(text)]
+
+
 def _blank(match: re.Match[str]) -> tuple[int, int, str]:
-    return match.start(1), match.end(), "\n"
+    return match.start(1), match.end(), match[1] if _is_rows(match) else "\n"
 
 
 def _wide(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:

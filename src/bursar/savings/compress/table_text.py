@@ -1,13 +1,12 @@
 """Read a table that `table` wrote: the objects come back with every key in its place and every number as it was."""
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
-from bursar.savings.compress.columns import MISSING, Cell, Column, Form, Missing, Row, spread
+from bursar.savings.compress.columns import DEPTH_MAX, MISSING, Cell, Column, Form, Missing, Row, spread
 from bursar.savings.compress.json_text import Number, Value, is_number, read
 from bursar.savings.compress.table import DELIMITERS, INNER, KEY
 
@@ -22,6 +21,7 @@ class NoTable(ValueError):
 
     def __init__(self, expected: str, at: int) -> None:
         super().__init__(f"expected {expected} at character {at}")
+        self.at = at
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -87,6 +87,7 @@ class _Reader:
     def __init__(self, text: str, at: int) -> None:
         self.text = text
         self.at = at
+        self.depth = 0
 
     def peek(self) -> str:
         return self.text[self.at : self.at + 1]
@@ -131,8 +132,12 @@ class _Reader:
                 return Column(name)
 
     def within(self, closing: str) -> tuple[Column, ...]:
+        if self.depth > DEPTH_MAX:
+            raise NoTable(f"no more than {DEPTH_MAX} levels", self.at)
         self.at += 1
+        self.depth += 1
         found = () if self.peek() == closing else self.columns(INNER)
+        self.depth -= 1
         self.take(closing)
         return found
 
@@ -168,7 +173,7 @@ class _Reader:
     def json(self) -> Value:
         try:
             value, self.at = read(self.text, self.at)
-        except (json.JSONDecodeError, ValueError) as error:
+        except ValueError as error:
             raise NoTable("JSON", self.at) from error
         return value
 
