@@ -156,3 +156,16 @@ def wait_for(local: LocalBursar, text: str, *values: Any) -> list[dict[str, Any]
         assert time.monotonic() < deadline, local.last_words()
         time.sleep(0.05)
     return found
+
+
+def test_a_held_out_call_that_a_budget_made_cheaper_is_in_neither_arm(routed: LocalBursar) -> None:
+    runs, plenty = map("thrift {}".format, itertools.count()), thrifty(routed, "1.00")
+    text = {"text": "[[output=10]] hi", "model": "compared"}
+    held = next(
+        run
+        for run in runs
+        if ask_dear(routed, plenty, **text, x_bursar_run=run).headers["x-bursar-route"].startswith("holdout")
+    )
+    answer = until_served(routed, thrifty(routed, "0.003"), **text, x_bursar_run=held)
+    assert answer.headers["x-bursar-route"].startswith("cheaper; ")
+    assert call_of(routed, answer)["arms"] == {"route": "cheaper of compared at 50 %"}

@@ -148,7 +148,7 @@ def test_openais_client_is_billed_for_less(compressing: LocalBursar, secret: str
     saved, cost = (usd_to_nano(found[1].headers[f"x-bursar-{name}-usd"]) for name in ("saved", "cost"))
     assert saved + cost == pytest.approx(usd_to_nano(found[0].headers["x-bursar-cost-usd"]), rel=0.15)
     row = find_call(compressing, found[1].headers["x-bursar-call-id"])
-    assert json.loads(row["arms"]) == {"compress": "treatment"}
+    assert json.loads(row["arms"]) == {"compress": "treatment of e2e at 50 %"}
     assert row["counterfactual_nano"] - row["cost_nano"] == saved
     assert (row["cost_nano"], row["overage_nano"]) == (cost, 0)
     assert row["user_bytes"] > 3.8 * (json.loads(row["sent_bytes"])["user"] - len(QUESTION))
@@ -194,7 +194,7 @@ def test_what_is_held_out_is_sent_byte_for_byte(
             for headers in ({"x_bursar_run": HELD_OUT}, {"x_bursar_compress": "off"})
         )
     )
-    assert (json.loads(held_out["arms"]), switched_off["arms"]) == ({"compress": "holdout"}, None)
+    assert (json.loads(held_out["arms"]), switched_off["arms"]) == ({"compress": "holdout of e2e at 50 %"}, None)
     assert (len(held_out["unit"]), switched_off["unit"]) == (8, None)
 
 
@@ -347,14 +347,14 @@ def test_what_was_saved_is_told_by_command_and_api_as_far_as_it_can_be(compressi
     for run in (TREATED, HELD_OUT):
         row_of(compressing, ask(compressing, secret, "shorter", x_bursar_run=run))
     (told,) = fetch(compressing, "GET", "/api/savings?days=1").json()
-    assert (told["lever"], told["mixed_units"], told["cost"]["usd_less"]) == ("compress", 0, None)
+    assert (told["lever"], told["left_out_units"], told["cost"]["usd_less"]) == ("compress", 0, None)
     few = told["cost"]["too_few"]
     assert (few["treatment_units"], few["holdout_units"]) == (told["treatment"]["units"], told["holdout"]["units"])
     assert usd_to_nano(told["treatment"]["estimated_saved_usd"]) > 0
     assert (told["holdout"]["estimated_saved_usd"], told["holdout"]["removed_bytes"]) == ("0.00", 0)
     assert told["treatment"]["removed_bytes"] > 5_000
     text, shown = (savings_of(compressing, *words) for words in ((), ("--json",)))
-    assert "compress: nothing can be told yet: " in text
+    assert "compress e2e at 50 %: nothing can be told yet: " in text
     assert json.loads(shown)[0]["lever"] == "compress"
     assert savings_of(compressing, "--confidence", "2").startswith("bursar: ")
     assert fetch(compressing, "GET", "/api/savings?confidence=1").status == 400

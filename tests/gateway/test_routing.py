@@ -146,7 +146,7 @@ def test_a_held_out_call_says_so(routed: LocalBursar, key: str) -> None:
     held = next(answer for answer in answers if answer.headers["x-bursar-model"] == "sandbox/gpt-4o")
     call = call_of(routed, held)
     assert held.headers["x-bursar-route"] == "holdout; big"
-    assert (call["arms"], call["route"]["how"]) == ({"route": "holdout"}, "holdout")
+    assert (call["arms"], call["route"]["how"]) == ({"route": "holdout of compared at 50 %"}, "holdout")
     assert call["counterfactual_usd"] == call["cost_usd"]
 
 

@@ -18,6 +18,7 @@ from bursar.savings.proof import (
     TooFew,
     arm,
     difference,
+    in_experiment,
     sample_of,
     students_t,
     unit_of,
@@ -134,3 +135,8 @@ def test_a_sample_in_another_unit_is_the_same_sample(values: list[float], times:
 def test_a_confidence_beyond_0_and_1_is_refused(confidence: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         difference(Sample(30, 1.0, 0.0), Sample(30, 1.0, 0.0), confidence)
+
+
+def test_a_record_names_the_experiment_and_what_it_holds_out() -> None:
+    assert in_experiment(Arm.holdout, "auto", 125_000) == "holdout of auto at 12.5 %"
+    assert in_experiment(Arm.treatment, "auto", 0) == "treatment"

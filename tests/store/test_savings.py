@@ -10,7 +10,7 @@ from inline_snapshot import snapshot
 from bursar.core.ids import call_name
 from bursar.core.records import AttemptStatus, CallStatus, Segments
 from bursar.core.times import DAY_US, HOUR_US
-from bursar.savings.proof import Difference, TooFew
+from bursar.savings.proof import Difference, TooFew, in_experiment
 from bursar.store.database import Connection
 from bursar.store.outcomes import NewOutcome, OutcomeKind, add_outcome
 from bursar.store.reports import one_call
@@ -28,6 +28,7 @@ async def shop(connection: Connection) -> Shop:
 def call(shop: Shop, arm: str, unit: int, cost_nano: int, lever: str = "compress", **fields: Any) -> list[Any]:
     """Make a call of some unit in an arm."""
     intent = shop.intent(cost_nano, run=fields.pop("run", ""))
+    arm = in_experiment(arm, *fields.pop("experiment", ("a", 100_000)))
     divided = {"arms": {lever: arm}, "unit": unit.to_bytes(8, "big")}
     attempts = fields.pop("attempts", [attempt(cost_nano)])
     return [intent, shop.settled(intent, *attempts, **(divided | fields))]
@@ -43,7 +44,7 @@ async def test_a_unit_counts_once_however_many_calls_it_has(
             entries += call(shop, "treatment", 100 + unit, CENT)
     await write(shop, tmp_path, database_url, *entries)
     (report,) = await savings(connection, *SPAN)
-    assert (report.lever, report.mixed_units) == ("compress", 0)
+    assert (report.lever, report.left_out_units) == ("compress", 0)
     assert report.treatment == ArmTotals(40, 120, 120 * CENT)
     assert report.holdout == ArmTotals(40, 40, 160 * CENT)
     assert isinstance(report.cost, Difference)
@@ -101,10 +102,43 @@ async def test_few_units_say_nothing_yet_and_units_in_both_arms_never_do(
     entries += call(shop, "explored", 3, CENT, lever="route")
     await write(shop, tmp_path, database_url, *entries)
     compress, route = await savings(connection, *SPAN)
-    assert (compress.mixed_units, compress.treatment.units, compress.holdout) == (1, 1, ArmTotals())
+    assert (compress.left_out_units, compress.treatment.units, compress.holdout) == (1, 1, ArmTotals())
     assert compress.cost == TooFew(1, 0, 30, 30)
-    assert (route.lever, route.treatment.units) == ("route", 1)
+    assert (route.lever, route.experiment, route.treatment.units, route.left_out_units) == (
+        "route",
+        "a at 10 %",
+        0,
+        1,
+    )
     assert await savings(connection, NOW_US + DAY_US, NOW_US + 2 * DAY_US) == []
+
+
+async def test_experiments_are_never_pooled(
+    connection: Connection, shop: Shop, tmp_path: Path, database_url: str
+) -> None:
+    entries: list[Any] = []
+    for unit in range(400):  # cheap ones, of which few are held out; dear ones, of which most are
+        cheap = "holdout" if unit % 10 == 0 else "treatment"
+        entries += call(shop, cheap, unit, CENT, "route", experiment=("short", 100_000))
+        dear = "treatment" if unit % 10 == 0 else "holdout"
+        entries += call(shop, dear, 1_000 + unit, 9 * CENT, "route", experiment=("long", 900_000))
+    entries += call(shop, "treatment", 5_000, CENT, "route", experiment=("free", 0))
+    await write(shop, tmp_path, database_url, *entries)
+    found = await savings(connection, *SPAN)
+    assert [report.experiment for report in found] == ["long at 90 %", "short at 10 %"]
+    for report in found:
+        assert isinstance(report.cost, Difference)
+        assert report.cost.less.value == 0
+
+
+@pytest.mark.parametrize("arm", ["cheaper", "explored"])
+async def test_what_a_budget_made_cheaper_is_in_neither_arm(
+    connection: Connection, shop: Shop, tmp_path: Path, database_url: str, arm: str
+) -> None:
+    entries = [*call(shop, "holdout", 1, CENT), *call(shop, arm, 1, CENT), *call(shop, "holdout", 2, CENT)]
+    await write(shop, tmp_path, database_url, *entries)
+    (report,) = await savings(connection, *SPAN)
+    assert (report.treatment.units, report.holdout.units, report.left_out_units) == (0, 1, 1)
 
 
 async def test_what_was_sent_of_a_compressed_prompt_is_in_the_books(
@@ -116,7 +150,10 @@ async def test_what_was_sent_of_a_compressed_prompt_is_in_the_books(
     shown = await one_call(connection, call_name(entries[0].call.call_id))
     assert shown is not None
     assert (shown["sent_bytes"], shown["arms"]) == snapshot(
-        ({"user": 3, "tools": 21, "system": 8, "history": 10, "retrieved": 2}, {"compress": "treatment"})
+        (
+            {"user": 3, "tools": 21, "system": 8, "history": 10, "retrieved": 2},
+            {"compress": "treatment of a at 10 %"},
+        )
     )
     other = await one_call(connection, call_name(plain[0].call.call_id))
     assert other is not None

@@ -63,12 +63,16 @@ class MeasureView(msgspec.Struct, frozen=True):
 
 
 class SavingsView(msgspec.Struct, frozen=True):
-    """Be what is known of one lever. `mixed_units` were in both arms and count in neither."""
+    """Be what is known of one lever in one experiment, which holds out one share of units.
+
+    `left_out_units` were in both arms, explored, or sent to a cheaper model by a budget, and count in neither.
+    """
 
     lever: str
+    experiment: str
     treatment: ArmView
     holdout: ArmView
-    mixed_units: int
+    left_out_units: int
     cost: CostView
     quality: dict[str, MeasureView]
 
@@ -80,7 +84,7 @@ def savings_view(report: LeverReport) -> SavingsView:
     """Shape a lever's report."""
     quality = {_SHOWN[name]: _measure(found) for name, found in report.measures.items()}
     arms = _arm(report.treatment), _arm(report.holdout)
-    return SavingsView(report.lever, *arms, report.mixed_units, _cost(report.cost), quality)
+    return SavingsView(report.lever, report.experiment, *arms, report.left_out_units, _cost(report.cost), quality)
 
 
 def _arm(totals: ArmTotals) -> ArmView:

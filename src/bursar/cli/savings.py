@@ -21,7 +21,7 @@ def savings(
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Print what each lever has saved: its arms by run or conversation, and what they differ by."""
+    """Print what each experiment of a lever has saved: its arms by run or conversation, and what they differ by."""
 
     async def work() -> list[SavingsView]:
         async with open_books(data) as connection:
@@ -33,36 +33,36 @@ def savings(
         print_json(msgspec.to_builtins(found))
         return
     if not found:
-        print(f"no lever has taken part in a call of the last {days} days")
+        print(f"no lever with a hold-out has taken part in a call of the last {days} days")
         return
     rows = [
-        [each.lever, name, f"{arm.units:,}", f"{arm.calls:,}", arm.cost_usd, arm.estimated_saved_usd]
+        [each.lever, each.experiment, name, f"{arm.units:,}", f"{arm.calls:,}", arm.cost_usd, arm.estimated_saved_usd]
         for each in found
         for name, arm in (("treatment", each.treatment), ("hold-out", each.holdout))
     ]
-    columns = ["lever", "arm", "runs and conversations", "calls", "USD", "estimated saved"]
-    print_table(columns, rows, right=(2, 3, 4, 5))
+    columns = ["lever", "experiment", "arm", "runs and conversations", "calls", "USD", "estimated saved"]
+    print_table(columns, rows, right=(3, 4, 5, 6))
     for each in found:
         print("\n".join(lines_of(each, confidence)))
 
 
 def lines_of(view: SavingsView, confidence: float) -> Iterator[str]:
     """Say what the difference is worth, or why that cannot be told."""
-    cost = view.cost
+    cost, name = view.cost, f"{view.lever} {view.experiment}"
     if cost.too_few is not None:
         few = cost.too_few
         yield (
-            f"{view.lever}: nothing can be told yet: {few.treatment_units:,} in treatment of about"
+            f"{name}: nothing can be told yet: {few.treatment_units:,} in treatment of about"
             f" {few.treatment_needed:,} needed, {few.holdout_units:,} held out of about {few.holdout_needed:,}"
         )
     else:
         share, less = cost.share_less, cost.usd_less
         assert less is not None
         told = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%}), " if share is not None else ""
-        yield f"{view.lever}: saved {told}with {confidence:.0%} confidence"
+        yield f"{name}: saved {told}with {confidence:.0%} confidence"
         yield f"  cost: {less.value} USD less a run or conversation ({less.low} to {less.high})"
-    for name, measured in view.quality.items():
+    for measure, measured in view.quality.items():
         if (fewer := measured.less) is not None:
-            yield f"  {name}: {fewer.value:+.2%} ({fewer.low:+.2%} to {fewer.high:+.2%}) against hold-out"
-    if view.mixed_units:
-        yield f"  {view.mixed_units:,} were in both arms and count in neither"
+            yield f"  {measure}: {fewer.value:+.2%} ({fewer.low:+.2%} to {fewer.high:+.2%}) against hold-out"
+    if view.left_out_units:
+        yield f"  {view.left_out_units:,} were in both arms, explored or made cheaper by a budget, and count in neither"

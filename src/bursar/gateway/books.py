@@ -20,6 +20,7 @@ from bursar.gateway.routed import saved_by
 from bursar.gateway.routes import Candidate
 from bursar.gateway.settle import Settler
 from bursar.ledger.lease import Slice
+from bursar.savings.proof import Arm
 from bursar.store.claims import Claim, claim, give_up
 from bursar.store.journal import Journal
 from bursar.store.leases import payable_account
@@ -131,7 +132,7 @@ class GatewayBooks:
     def settle(self, passage: Passage) -> Record:
         """Post a call's cost and write its record down: from here on it is charged, whatever happens."""
         routed = passage.routed
-        if routed is not None:
+        if routed is not None and routed.arm != Arm.holdout:
             output_cap = passage.plan.output_cap * passage.facts.choices
             passage.saved_nano += saved_by(routed, passage.attempts, passage.call.opened_us, output_cap)
         record = self.settler.settle(passage, self._payables)

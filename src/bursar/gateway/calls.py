@@ -351,7 +351,7 @@ class Calls:
             candidates = translate_call(passage, candidates, output_cap)
         passage.plan = plan = drive(make_plan(facts, candidates, output_cap))
         if passage.routed is not None:
-            passage.plan = plan = msgspec.structs.replace(plan, arms={**plan.arms, LEVER: passage.routed.arm})
+            passage.plan = plan = msgspec.structs.replace(plan, arms={**plan.arms, LEVER: passage.routed.arm_kept()})
         quote = quote_plan(facts, plan, call.opened_us, passage.forwarded, passage.facts_for)
         if passage.routed is not None:
             self._deciding.cover(passage, quote)

@@ -19,7 +19,7 @@ from bursar.savings.compress.conversation import Squeezed, Stages, compress_body
 from bursar.savings.compress.lossless import ALL, lossless
 from bursar.savings.compress.restoring import Means
 from bursar.savings.compress.setting import Mode, Setting
-from bursar.savings.proof import Arm, arm, unit_digest, unit_of
+from bursar.savings.proof import Arm, arm, in_experiment, unit_digest, unit_of
 from bursar.tokens.estimate import tokens_from_bytes
 from bursar.wires.prefix import prefix_digest
 
@@ -64,7 +64,7 @@ class Compressing:
         unit = unit_of(call.key_id, call.run, prefix_digest(body))
         passage.unit = unit_digest(unit)
         which = arm(LEVER, table.experiment, unit, table.holdout_ppm)
-        passage.arms[LEVER] = which
+        passage.arms[LEVER] = in_experiment(which, table.experiment, table.holdout_ppm)
         if which is Arm.holdout:
             return
         work = partial(compress_body, call.protocol, body, setting, self._stages)

@@ -10,6 +10,7 @@ from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus, Route
 from bursar.core.usage import Usage
 from bursar.prices.charge import cost
+from bursar.savings.proof import in_experiment
 from bursar.savings.route.choice import Asked, Choice
 from bursar.savings.route.choose import Route as Prepared
 from bursar.savings.route.flow import Flow, Wish
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 ANSWER_TOKENS: Final = 400
 """How long answers are taken to be where none of a route's models has been seen to answer: prices alone tell then."""
 
+PPM_PER_PERCENT: Final = 10_000
 _MILLION: Final = 1_000_000
 _ANSWERED: Final = (AttemptStatus.ok, AttemptStatus.cut)
 
@@ -74,6 +76,12 @@ class Routed:
             self.reference_name,
             self.unverified,
         )
+
+    def arm_kept(self) -> str:
+        """Return the call's arm as the record keeps it, with the experiment that divides: a route, at its hold-out."""
+        assert self.prepared is not None
+        policy = self.prepared.policy
+        return in_experiment(self.arm, policy.name, round(policy.holdout_percent * PPM_PER_PERCENT))
 
 
 def _ppm(share: float | None) -> int:

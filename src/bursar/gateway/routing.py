@@ -11,7 +11,7 @@ from bursar.core.records import Protocol
 from bursar.gateway.asking import asked_of
 from bursar.gateway.balance import choose as choose_target
 from bursar.gateway.passage import Passage
-from bursar.gateway.routed import ANSWER_TOKENS, NO_MANNERS, Manner, Manners, Routed, manner_of
+from bursar.gateway.routed import ANSWER_TOKENS, NO_MANNERS, PPM_PER_PERCENT, Manner, Manners, Routed, manner_of
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.rules import Rules
 from bursar.gateway.translation import translate_call
@@ -37,7 +37,6 @@ CHEAPER: Final = "cheaper"
 """How a model is chosen because a budget has no room for a dearer one."""
 
 _ASKING: Final = (By.judged, By.cascaded)
-_PPM_PER_PERCENT: Final = 10_000
 
 
 class _Ready(msgspec.Struct):
@@ -124,10 +123,12 @@ class Routing:
             taken = Routed(call.model, reference, self._manners)
         else:
             taken = Routed(routed.name, (routed.reference_name, routed.reference), routed.manners)
-            taken.arm, taken.prepared, taken.asked = routed.arm, routed.prepared, routed.asked
+            taken.arm, taken.prepared, taken.asked = CHEAPER, routed.prepared, routed.asked
         taken.how, taken.choice = CHEAPER, Choice(model, How.only, why)
         candidates = self._take(passage, taken, passage.plan.output_cap, fall_back=False)
-        passage.plan = msgspec.structs.replace(passage.plan, candidates=candidates)
+        # A budget's choice is neither arm's: in a comparison it would pass for what the route has saved, or not.
+        arms = {**passage.plan.arms, LEVER: taken.arm_kept()} if taken.arm else passage.plan.arms
+        passage.plan = msgspec.structs.replace(passage.plan, candidates=candidates, arms=arms)
         passage.find_claim()
 
     def _take(self, passage: Passage, routed: Routed, output_cap: int, *, fall_back: bool) -> Sequence[Candidate]:
@@ -170,7 +171,7 @@ class Routing:
             call = passage.call
             unit = unit_of(call.key_id, call.run, b"" if call.run else prefix_digest(passage.body))
             passage.unit = passage.unit or unit_digest(unit)
-        holdout_ppm = round(policy.holdout_percent * _PPM_PER_PERCENT)
+        holdout_ppm = round(policy.holdout_percent * PPM_PER_PERCENT)
         if holdout_ppm and arm(LEVER, policy.name, unit, holdout_ppm) is Arm.holdout:
             held = f"held out with {policy.holdout_percent:g} % of all, to compare the others with the strongest"
             routed.choice, routed.arm = Choice(routed.reference_name, How.only, held), Arm.holdout

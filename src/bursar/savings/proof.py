@@ -54,6 +54,14 @@ def arm(lever: str, experiment: str, unit: str, holdout_ppm: int) -> Arm:
     return Arm.holdout if place < holdout_ppm else Arm.treatment
 
 
+def in_experiment(arm: str, experiment: str, holdout_ppm: int) -> str:
+    """Write an arm as records keep it: `treatment of EXPERIMENT at 10 %`; the arm alone where nothing is held out.
+
+    Only units of one experiment at one share are compared: others cost more or less for reasons of their own.
+    """
+    return f"{arm} of {experiment} at {holdout_ppm / PPM * 100:.10g} %" if holdout_ppm else arm
+
+
 class Sample(msgspec.Struct, frozen=True):
     """Hold what one arm's units came to: how many, their mean, and the variance between them."""
 

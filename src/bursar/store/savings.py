@@ -31,15 +31,16 @@ class ArmTotals(msgspec.Struct, frozen=True):
 
 
 class LeverReport(msgspec.Struct, frozen=True):
-    """Hold what is known of one lever: its arms, and the differences between them by unit.
+    """Hold what is known of one lever in one experiment: its arms, and the differences between them by unit.
 
     `cost` is in nano-USD a unit. The shares in `measures` are of a unit's calls; there, less is better.
     """
 
     lever: str
+    experiment: str
     treatment: ArmTotals
     holdout: ArmTotals
-    mixed_units: int
+    left_out_units: int
     cost: Difference | TooFew
     measures: dict[str, Difference | TooFew]
 
@@ -47,16 +48,22 @@ class LeverReport(msgspec.Struct, frozen=True):
 async def savings(
     connection: Connection, from_us: int, until_us: int, confidence: float = 0.95, tenant: int = TENANT
 ) -> list[LeverReport]:
-    """Report on every lever that took part in calls between two moments. Raises `ValueError` for no confidence."""
+    """Report on every experiment of every lever in calls between two moments. Raises `ValueError` for no confidence."""
     span = tenant, first_id_at(from_us // 1_000), first_id_at(until_us // 1_000)
-    rows = {(row["lever"], row["arm"]): row for row in await connection.fetch(_SQL["by_arm"], *span)}
-    mixed = Counter(row["lever"] for row in await connection.fetch(_SQL["mixed"], *span))
-    levers = sorted({lever for lever, _ in rows} | mixed.keys())
-    return [_report(lever, rows, mixed[lever], confidence) for lever in levers]
+    rows = {(*_experiment(row), row["arm"]): row for row in await connection.fetch(_SQL["by_arm"], *span)}
+    left_out = Counter(_experiment(row) for row in await connection.fetch(_SQL["left_out"], *span))
+    experiments = sorted({(lever, experiment) for lever, experiment, _ in rows} | left_out.keys())
+    return [_report(each, rows, left_out[each], confidence) for each in experiments]
 
 
-def _report(lever: str, rows: Mapping[tuple[str, str], Any], mixed_units: int, confidence: float) -> LeverReport:
-    arms = rows.get((lever, Arm.treatment)), rows.get((lever, Arm.holdout))
+def _experiment(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["lever"], row["experiment"]
+
+
+def _report(
+    experiment: tuple[str, str], rows: Mapping[tuple[str, str, str], Any], left_out_units: int, confidence: float
+) -> LeverReport:
+    arms = rows.get((*experiment, Arm.treatment)), rows.get((*experiment, Arm.holdout))
 
     def compared(name: str) -> Difference | TooFew:
         counted = "short_units" if name == "short" else "units"  # of most nobody says what became of them
@@ -65,7 +72,8 @@ def _report(lever: str, rows: Mapping[tuple[str, str], Any], mixed_units: int, c
         return difference(treatment, holdout, confidence)
 
     measures = {name: compared(name) for name in MEASURES}
-    return LeverReport(lever, _totals(arms[0]), _totals(arms[1]), mixed_units, compared("cost"), measures)
+    totals = _totals(arms[0]), _totals(arms[1])
+    return LeverReport(*experiment, *totals, left_out_units, compared("cost"), measures)
 
 
 def _totals(row: Mapping[str, Any] | None) -> ArmTotals:

@@ -1,8 +1,10 @@
 -- name: by_arm
 -- Each unit, a run or conversation, is one value, however many calls it has; $2 and $3 are the first ids of two moments.
--- A unit that was in both arms, as after a change of the experiment, is in neither.
+-- Units are compared within an experiment at one share of hold-out alone; without hold-out there is nothing to compare.
+-- A unit that was in both arms, or part of which was explored or sent to a cheaper model by a budget, is in neither.
 with units as (
-    select levers.key as lever, unit, min(arm) as arm, min(arm) = max(arm) as is_whole,
+    select levers.key as lever, experiment, unit, min(arm) as arm,
+        min(arm) = max(arm) and min(arm) in ('treatment', 'holdout') as is_whole,
         count(*) as calls,
         sum(cost_nano) as cost_nano,
         sum(counterfactual_nano - cost_nano) as estimated_nano,
@@ -18,11 +20,15 @@ with units as (
         )) as short
     from calls
         cross join lateral jsonb_each_text(arms) as levers
-        cross join lateral (select case when levers.value = 'holdout' then 'holdout' else 'treatment' end as arm) as arms_of
+        cross join lateral (
+            select split_part(levers.value, ' of ', 1) as arm,
+                substr(levers.value, nullif(strpos(levers.value, ' of '), 0) + 4) as experiment
+        ) as named
     where tenant = $1 and call_id >= $2 and call_id < $3 and unit is not null
-    group by levers.key, unit
+        and experiment is not null
+    group by levers.key, experiment, unit
 )
-select lever, arm,
+select lever, experiment, arm,
     count(*) as units,
     sum(calls)::bigint as calls,
     sum(cost_nano)::bigint as cost_nano,
@@ -39,12 +45,18 @@ select lever, arm,
     coalesce(var_samp(short), 0)::float8 as short_variance
 from units
 where is_whole
-group by lever, arm
-order by lever, arm;
+group by lever, experiment, arm
+order by lever, experiment, arm;
 
--- name: mixed
-select levers.key as lever, unit
-from calls cross join lateral jsonb_each_text(arms) as levers
+-- name: left_out
+select levers.key as lever, experiment, unit
+from calls
+    cross join lateral jsonb_each_text(arms) as levers
+    cross join lateral (
+        select split_part(levers.value, ' of ', 1) as arm,
+            substr(levers.value, nullif(strpos(levers.value, ' of '), 0) + 4) as experiment
+    ) as named
 where tenant = $1 and call_id >= $2 and call_id < $3 and unit is not null
-group by 1, 2
-having count(distinct levers.value = 'holdout') > 1;
+    and experiment is not null
+group by 1, 2, 3
+having count(distinct arm) > 1 or bool_or(arm not in ('treatment', 'holdout'));
