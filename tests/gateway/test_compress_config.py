@@ -57,6 +57,7 @@ def test_every_mistake_names_its_setting() -> None:
         "keys": mistake({"keys": "off"}),
         "route": mistake({"routes": {"auto": True}}),
         "unknown route": mistake({"routes": {"autos": 4}}),
+        "nothing to read": mistake({"default": {"ratio": 1, "read_more": True}}),
         "hold-out": mistake({"holdout_percent": 95}),
         "size": mistake({"bytes_min": 0}),
     } == snapshot(
@@ -68,6 +69,9 @@ def test_every_mistake_names_its_setting() -> None:
             "keys": "compress.keys: Expected `object`, got `str`",
             "route": 'compress.routes.auto: expected "off", "lossless", or a ratio from 1 to 100 such as 4',
             "unknown route": "compress.routes: no route 'autos'; near: auto",
+            "nothing to read": (
+                "compress.default: read_more: nothing is left out at ratio 1; leave it out, or give a larger ratio"
+            ),
             "hold-out": "compress.holdout_percent: Expected `float` <= 90.0",
             "size": "compress.bytes_min: Expected `int` >= 1",
         }

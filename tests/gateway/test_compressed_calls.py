@@ -277,7 +277,7 @@ def test_a_key_may_be_left_alone(compressing: LocalBursar) -> None:
     assert "x-bursar-removed-tokens" not in ask(compressing, never, "shorter").headers
 
 
-@pytest.mark.parametrize("value", ["", "on", "0", "0.5", "101", "nan", "-4", "4x", "lossless,4"])
+@pytest.mark.parametrize("value", ["", "on", "0", "0.5", "101", "nan", "-4", "4x", "4_0", "1e2", "lossless,4"])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
 def test_a_header_that_says_nothing_known_is_refused(
     compressing: LocalBursar, secret: str, value: str, path: str

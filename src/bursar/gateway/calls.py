@@ -47,7 +47,7 @@ from bursar.gateway.idempotency import Idempotency
 from bursar.gateway.identify import Keys, check_address, check_reader, check_scope
 from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, quote_plan
-from bursar.gateway.reading import Reader, shown
+from bursar.gateway.reading import Reader, shown, unread
 from bursar.gateway.recall import Recall
 from bursar.gateway.recorder import Recorder
 from bursar.gateway.refusals import send_refusal, write_refusal
@@ -297,6 +297,8 @@ class Calls:
         """Settle a call that is no stream, and return the status, headers and body its client gets."""
         record, refusal = self._conclude(passage, candidate, outcome)
         response = outcome.response
+        if refusal is None and response is not None and response.status < 300:
+            refusal = unread(passage, response.body)
         if refusal is not None or response is None:
             assert refusal is not None
             return write_refusal(passage.wire, refusal, passage.call.call_id, record.cost_nano)

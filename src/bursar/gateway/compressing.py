@@ -33,6 +33,12 @@ INLINE_BYTES_MAX: Final = 4_096
 WAITING_MAX: Final = 16
 """Calls that may wait for their compression; one more is sent as it is."""
 
+WAIT_S_MAX: Final = 1.0
+"""How long a call waits for its turn to be compressed; then it is sent as it came."""
+
+CONTEXTUAL_BYTES_MAX: Final = 1_000_000
+"""A larger body is compressed without loss only: ranking its sentences would keep others waiting too long."""
+
 _REFERS: Final = frozenset((Means.repeat,))
 _MEANS: Final = ALL - _REFERS - {Means.blob}  # what is kept out a model could not ask for
 
@@ -67,6 +73,8 @@ class Compressing:
         passage.arms[LEVER] = in_experiment(which, table.experiment, table.holdout_ppm)
         if which is Arm.holdout:
             return
+        if len(body) > CONTEXTUAL_BYTES_MAX and setting.mode is Mode.contextual:
+            setting = Setting(Mode.lossless)
         work = partial(compress_body, call.protocol, body, setting, self._stages)
         try:
             found = work() if len(body) <= INLINE_BYTES_MAX else await self._aside(work)
@@ -82,13 +90,22 @@ class Compressing:
             self._stats.compressed_bytes += len(body) - len(found.body)
 
     async def _aside(self, work: "partial[Squeezed]") -> Squeezed:
-        """Do work beside the loop, after what waits for it already; raises `BlockingIOError` when that is too much."""
+        """Do work beside the loop, after what waits for it already.
+
+        Raises `BlockingIOError` when too many wait, `TimeoutError` when its turn does not come in time.
+        """
         if self._waiting >= WAITING_MAX:
             raise BlockingIOError(f"{self._waiting} calls wait for their compression")
         self._waiting += 1
+        future = self._thread.submit(work)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            done = asyncio.wrap_future(future)
+            await asyncio.wait((done,), timeout=WAIT_S_MAX)
+            if not future.done() and future.cancel():  # what has begun can only be waited for
+                raise TimeoutError(f"its turn did not come within {WAIT_S_MAX:g} s")
+            return await done
         finally:
+            future.cancel()
             self._waiting -= 1
 
     def end(self) -> None:

@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from bursar.core.errors import BadRequest
+from bursar.core.errors import BadRequest, NoMoney, Refusal, UpstreamFailed
+from bursar.core.records import AttemptStatus
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.passage import Passage
@@ -15,7 +16,7 @@ from bursar.gateway.routes import Candidate
 from bursar.gateway.send import Sender
 from bursar.wires.parts import Kind
 from bursar.wires.prompt import read_parts
-from bursar.wires.reads import go_on, reads_in, without_reads
+from bursar.wires.reads import go_on, reads_in, says_nothing, without_reads
 from bursar.wires.wire import BadAnswer
 
 ROUNDS_MAX: Final = 3
@@ -31,18 +32,18 @@ class Reader:
 
     async def read_on(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> tuple[Candidate, Outcome]:
         """Ask again until the model wants no more of what was left out; returns the last ask and how it went."""
-        for _ in range(ROUNDS_MAX):
-            if not await self._asks_on(passage, candidate, outcome):
+        for left in reversed(range(ROUNDS_MAX)):
+            if not await self._asks_on(passage, candidate, outcome, last=not left):
                 break
             candidate, outcome = await self._sender.send(passage)
         return candidate, outcome
 
-    async def _asks_on(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> bool:
+    async def _asks_on(self, passage: Passage, candidate: Candidate, outcome: Outcome, *, last: bool) -> bool:
         """Make a call ready to be asked again, if its model wants to read and that can be held for."""
         response = outcome.response
         if response is None or response.status >= 300 or response.stream is not None:
             return False
-        if candidate.wire is not passage.wire:
+        if candidate.wire is not passage.wire or (passage.client is not None and passage.client.gone):
             return False
         protocol = passage.call.protocol
         reads = reads_in(protocol, response.body)
@@ -52,7 +53,7 @@ class Reader:
         try:
             answer = candidate.wire.answer(response.body)
             found = {each.call_id: whole_of(passage, each.result) for each in reads}
-            passage.body = go_on(protocol, body, response.body, found)
+            passage.body = go_on(protocol, body, response.body, found, last=last)
             passage.facts = candidate.wire.facts(passage.body)
         except (BadAnswer, BadRequest):
             passage.body, passage.facts = body, facts
@@ -73,6 +74,18 @@ def whole_of(passage: Passage, result: str) -> str:
     parts = read_parts(passage.call.protocol, passage.whole)
     texts = [part.text for part in parts if part.kind is Kind.retrieved and part.call_id == result]
     return "\n".join(texts) or f"There is no result {result!r}."
+
+
+def unread(passage: Passage, body: bytes) -> Refusal | None:
+    """Refuse an answer that only asks for what was left out: to its client it would say nothing, and be paid for."""
+    if not passage.whole or not says_nothing(passage.call.protocol, body):
+        return None
+    way_out = "send x-bursar-compress: lossless, or have read_more left out of the model's compress"
+    if any(attempt.status is AttemptStatus.skipped for attempt in passage.attempts):
+        said = "the model asked for what was left out of a tool's result, and the budget has no room to ask again"
+        return NoMoney(f"{said}; raise it, or {way_out}", code="no_room_to_read")
+    said = "the model asked to read what was left out of a tool's result, and gave no answer"
+    return UpstreamFailed(f"{said}; {way_out}", code="no_answer_but_reads")
 
 
 def shown(passage: Passage, body: bytes) -> bytes:

@@ -73,8 +73,11 @@ def reads_in(protocol: Protocol, answer: bytes) -> tuple[Read, ...]:
     return tuple([read for _, read in calls]) if calls and all(name == TOOL for name, _ in calls) else ()
 
 
-def go_on(protocol: Protocol, body: bytes, answer: bytes, found: Mapping[str, str]) -> bytes:
-    """Return the request that goes on from an answer, with what was found for the ids of its calls."""
+def go_on(protocol: Protocol, body: bytes, answer: bytes, found: Mapping[str, str], *, last: bool = False) -> bytes:
+    """Return the request that goes on from an answer, with what was found for the ids of its calls.
+
+    The `last` one offers the tool no more, so that the model has to answer.
+    """
     asked = _raws.decode(read_fields(body)["messages"])
     read = _read(answer)
     if protocol is Protocol.openai_chat:
@@ -84,7 +87,22 @@ def go_on(protocol: Protocol, body: bytes, answer: bytes, found: Mapping[str, st
     else:
         results = [{"type": "tool_result", "tool_use_id": call_id, "content": text} for call_id, text in found.items()]
         said = [{"role": "assistant", "content": read["content"]}, {"role": "user", "content": results}]
-    return edit_body(body, {"messages": [*asked, *said]})
+    changes: dict[str, object] = {"messages": [*asked, *said]}
+    if last:
+        changes["tools"] = [
+            tool for tool in _raws.decode(read_fields(body)["tools"]) if TOOL.encode() not in bytes(tool)
+        ]
+    return edit_body(body, changes)
+
+
+def says_nothing(protocol: Protocol, answer: bytes) -> bool:
+    """Tell whether nothing is left of an answer but thoughts, once what its model wished to read is taken out."""
+    if not reads_in(protocol, answer):
+        return False
+    read = _read(answer)
+    if protocol is Protocol.openai_chat:
+        return not _first(read).get("content")
+    return not any(is_object(each) and each.get("text") for each in listed(read.get("content")))
 
 
 def without_reads(protocol: Protocol, answer: bytes) -> bytes:

@@ -85,10 +85,14 @@ def _shortened(parts: Sequence[Part], question: str, setting: Setting, stages: S
     found = stages.shorten(parts, question, Budget(ratio=setting.ratio))
     if found.handles:  # nobody could ask for what these name
         return stages.tighten(parts).texts
-    if not setting.read_more:
-        return found.texts
     whole = stages.tighten(parts).texts
-    return tuple([_noted(part, *texts) for part, *texts in zip(parts, whole, found.texts, strict=True)])
+    # One that has nothing for the question stays: a model that is shown nothing cannot tell that either.
+    kept = [
+        full if not shorter.strip(" \n\u2026") else shorter for full, shorter in zip(whole, found.texts, strict=True)
+    ]
+    if not setting.read_more:
+        return tuple(kept)
+    return tuple([_noted(part, *texts) for part, *texts in zip(parts, whole, kept, strict=True)])
 
 
 def _noted(part: Part, whole: str, shorter: str) -> str:

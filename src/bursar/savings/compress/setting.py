@@ -1,5 +1,6 @@
 """Read how far calls are to be compressed: off, lossless, or by a ratio."""
 
+import re
 from enum import IntEnum
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ class Setting(msgspec.Struct, frozen=True):
 
 OFF: Final = Setting()
 
+_DECIMAL: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hold a setting that is written as a table."""
@@ -44,6 +47,8 @@ def read_setting(value: Any) -> Setting:
             table = msgspec.convert(value, _Table)
         except msgspec.ValidationError as error:
             raise ValueError(f"expected {{ ratio = 4, read_more = true }}: {error}") from None
+        if table.read_more and table.ratio == 1.0:
+            raise ValueError("read_more: nothing is left out at ratio 1; leave it out, or give a larger ratio")
         return _by_ratio(table.ratio, read_more=table.read_more)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"expected {EXPECTED}")
@@ -54,10 +59,9 @@ def read_word(text: str) -> Setting:
     """Read a setting that is one word or number, as in a header. Raises `ValueError` saying what was expected."""
     if text in ("off", "lossless"):
         return Setting(Mode[text])
-    try:
-        return _by_ratio(float(text))
-    except ValueError:
-        raise ValueError(f"expected {EXPECTED}, got {text!r}") from None
+    if not _DECIMAL.fullmatch(text):  # `float` would also read 4_0 as 40
+        raise ValueError(f"expected {EXPECTED}, got {text!r}")
+    return _by_ratio(float(text))
 
 
 def _by_ratio(ratio: float, *, read_more: bool = False) -> Setting:
