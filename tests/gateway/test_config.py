@@ -133,6 +133,7 @@ def test_a_mistake_in_a_route_names_its_setting() -> None:
     assert {
         "no table": routed(auto=5),
         "a model's name": routed(big={"models": ["small", "big"]}),
+        "a provider's name": routed(**{"sim/gpt-4o": {"models": ["small", "big"]} | rule}),
         "one model": routed(auto={"models": ["small"]} | rule),
         "unknown model": routed(auto={"models": ["small", "bigg"]} | rule),
         "unknown setting": routed(auto={"models": ["small", "big"], "buy": "rule"}),
@@ -142,6 +143,7 @@ def test_a_mistake_in_a_route_names_its_setting() -> None:
         {
             "no table": "routes.auto: expected a table",
             "a model's name": "routes.big: there is a model of this name: give the route another",
+            "a provider's name": "routes.sim/gpt-4o: sim/ names a model of provider 'sim': leave it out",
             "one model": 'routes.auto.models: expected at least two, such as ["small", "big"]',
             "unknown model": "routes.auto.models: no model 'bigg'; near: big",
             "unknown setting": "unknown setting routes.auto.buy; near: by",

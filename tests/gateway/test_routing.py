@@ -12,7 +12,7 @@ from inline_snapshot import snapshot
 
 from bench.harness import LocalBursar
 from bursar.savings.route.online import EVENTS_MIN
-from tests.asking import ask, fetch, wait_booked
+from tests.asking import Answer, ask, fetch, wait_booked
 from tests.gateway.routed_house import call_of, served
 
 
@@ -82,6 +82,18 @@ def test_a_model_that_lacks_what_a_call_needs_is_passed_over(routed: LocalBursar
     assert served(routed, key, messages=seen) == "sandbox/gpt-4.1-mini"
     assert served(routed, key, "short", model="tight", max_tokens=100) == "sandbox/gpt-4o-mini"
     assert served(routed, key, "word " * 500, model="tight", max_tokens=100) == "sandbox/gpt-4.1-mini"
+
+
+def test_what_a_provider_has_kept_is_not_taken_for_an_image(routed: LocalBursar, key: str) -> None:
+    def respond(**fields: Any) -> Answer:
+        body = json.dumps({"model": "auto", "input": "[[output=5]] hi"} | fields).encode()
+        said = {"authorization": f"Bearer {key}", "content_type": "application/json"}
+        return fetch(routed, "POST", "/v1/responses", body, **said)
+
+    first = respond()
+    wait_booked(routed, first.headers["x-bursar-call-id"])
+    again = respond(previous_response_id=first.json()["id"])
+    assert (again.status, again.headers["x-bursar-route"]) == (200, "rule; small")  # which takes no images
 
 
 def test_a_call_that_no_model_can_serve_is_refused_with_each_reason(routed: LocalBursar, key: str) -> None:

@@ -36,6 +36,21 @@ def test_a_call_that_just_fits_a_context_is_taken() -> None:
     assert able(asked(prompt_tokens=15_800), [SMALL]).options == (SMALL,)
 
 
+def test_where_the_estimate_alone_leaves_nobody_the_largest_is_taken_with_a_word() -> None:
+    wide = msgspec.structs.replace(SMALL, model="wide", context_tokens=18_000)
+    found = able(asked(prompt_tokens=40_000), [SMALL, wide])
+
+    assert found.options == (wide,)
+    assert found.unsure["wide"].startswith("may be too small: it holds 18,000 tokens of the 40,")
+    assert [model for model, _ in found.reasons] == ["small"]
+
+
+def test_what_cannot_fit_whatever_its_tokens_are_is_left_to_nobody() -> None:
+    assert able(asked(prompt_tokens=80_000), [SMALL]).options == ()
+    assert able(asked(prompt_tokens=1_000, output_cap=16_001), [SMALL]).options == ()
+    assert able(asked(prompt_tokens=20_000), [SMALL], Target(cost_max_nano=1)).options == ()
+
+
 def test_a_context_of_unknown_size_is_enough_for_a_short_call() -> None:
     assert able(asked(), [ENDLESS, BIG]).options == (ENDLESS, BIG)
 

@@ -5,6 +5,7 @@ Secrets are read from the environment or from files by the process that needs th
 
 import os
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_type_hints
 from urllib.parse import unquote, urlsplit
@@ -262,14 +263,16 @@ def parse_config(tables: dict[str, Any]) -> Config:
     if not providers:
         raise ConfigError("providers: expected at least one [providers.NAME] table")
     alerts, otel = _alerts(tables.get("alerts", {})), _otel(tables.get("otel", {}))
-    routes = {name: _policy(name, value, models) for name, value in _table(tables, "routes").items()}
+    routes = {name: _policy(name, value, models, providers) for name, value in _table(tables, "routes").items()}
     compress = _compress(tables["compress"], routes) if "compress" in tables else None
     return Config(settings, providers, models, read_prices(prices), alerts, otel, routes, compress)
 
 
-def _policy(name: str, value: Any, models: dict[str, Model]) -> Policy:
+def _policy(name: str, value: Any, models: dict[str, Model], providers: Collection[str]) -> Policy:
     if name in models:
         raise ConfigError(f"routes.{name}: there is a model of this name: give the route another")
+    if (provider := name.partition("/")[0]) != name and provider in providers:
+        raise ConfigError(f"routes.{name}: {provider}/ names a model of provider {provider!r}: leave it out")
     policy = read_policy(name, value, tuple(models))
     if len(policy.models) < 2:
         raise ConfigError(f'routes.{name}.models: expected at least two, such as ["small", "big"]')

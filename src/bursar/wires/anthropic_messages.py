@@ -256,7 +256,7 @@ class AnthropicMessages:
             text_bytes += TOOLS_OVERHEAD_TOKENS
         searches, reads_more = _at_provider(request)
         if reads_more:
-            media = Media(media.images, media.others + 1, media.body_bytes)
+            media = Media(media.images, media.others + 1, media.body_bytes, 1)
         escaped = b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None
         caches = escaped or b'"cache_control"' in body
         traits = Traits(

@@ -226,7 +226,7 @@ class Gemini:
         if searches or media is not NO_MEDIA:
             traits = Traits(media=media is not NO_MEDIA or reads_more, searches_web=searches)
         if searches or reads_more:
-            media = Media(media.images, media.others + 1, media.body_bytes)
+            media = Media(media.images, media.others + 1, media.body_bytes, 1)
         tier = _read(_text, fields["serviceTier"], "serviceTier").lower() if "serviceTier" in fields else ""
         return Facts(
             model,

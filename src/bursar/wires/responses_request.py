@@ -220,7 +220,7 @@ class _Sizes:
         self._system = utf8_len(request.instructions or "")
         self._tools = len(request.tools)
         self._history = self._retrieved = self._user = 0
-        self._images = self._others = self._media_bytes = 0
+        self._images = self._others = self._media_bytes = self._unseen = 0
         self.searches = _may_search(request.tools, "tools")
         self.named: list[msgspec.Raw] = []  # ids of items whose content the provider is to have kept
         # What the provider adds to the prompt by itself: what it finds, and what it has kept of earlier turns.
@@ -228,6 +228,7 @@ class _Sizes:
         self.recalls = bool(request.previous_response_id or (talk is not ABSENT and bytes(talk) not in OFF))
         if self.searches or self.recalls:
             self._others += 1
+            self._unseen += 1
         if isinstance(request.input, str):
             self._user = utf8_len(request.input)
         else:
@@ -241,7 +242,7 @@ class _Sizes:
     def media(self) -> Media:
         """Return what the text does not bound."""
         found = self._images or self._others or self._media_bytes
-        return Media(self._images, self._others, self._media_bytes) if found else NO_MEDIA
+        return Media(self._images, self._others, self._media_bytes, self._unseen) if found else NO_MEDIA
 
     def _add(self, item: _Item) -> None:
         content = item.content
@@ -275,6 +276,7 @@ class _Sizes:
         if item.tools is not ABSENT:
             self._tools += len(item.tools)
             self._others += (searches := _may_search(item.tools, "input"))
+            self._unseen += searches
             self.searches = self.searches or searches
 
     def _recall(self, item: _Item) -> None:

@@ -24,6 +24,7 @@ class Media(msgspec.Struct, frozen=True, gc=False):
     images: int = 0
     others: int = 0  # audio, documents, files: bounded by the model's context window only
     body_bytes: int = 0  # what they take in the body
+    unseen: int = 0  # of the others: what the provider finds or has kept, of whatever kind
 
 
 NO_MEDIA: Final = Media()

@@ -11,6 +11,10 @@ COMMON_CONTEXT_TOKENS: Final = 8_192
 """What every model in use today holds: below it nobody needs to know a context's size."""
 
 
+TIMES_FEWER_MAX: Final = 4
+"""How many times fewer tokens a prompt may be than is estimated: sixteen bytes to one, as of blanks and long words."""
+
+
 class Able(msgspec.Struct, frozen=True):
     """Hold the models that can serve a call, in their order, and of the others why not.
 
@@ -26,7 +30,8 @@ def able(asked: Asked, options: Sequence[Option], target: Target | None = None) 
     """Return those that can, are priced, and keep the most a call may cost and take.
 
     A context of unknown size matters only for a long call, and time only where it is promised: there a model nobody
-    knows it of is left out, unless of none it is known.
+    knows it of is left out, unless of none it is known. Where the estimated size alone leaves nobody, the model that
+    holds most is kept, if the prompt may fit into it.
     """
     wanted = target or Target()
     reasons = [(option.model, _lacks(asked, option, wanted)) for option in options]
@@ -37,7 +42,11 @@ def able(asked: Asked, options: Sequence[Option], target: Target | None = None) 
     if sure:
         why_not += [(option.model, unsure[option.model]) for option in left if option.model in unsure]
         return Able(tuple(sure), tuple(why_not))
-    return Able(tuple(left), tuple(why_not), unsure)
+    largest = None if left else _largest(asked, options, wanted)
+    if largest is None:
+        return Able(tuple(left), tuple(why_not), unsure)
+    others = tuple((model, reason) for model, reason in why_not if model != largest.model)
+    return Able((largest,), others, {largest.model: f"may be too small: it {_overflow(asked, largest)}"})
 
 
 def needed_tokens(asked: Asked, option: Option) -> int:
@@ -52,9 +61,24 @@ def _lacks(asked: Asked, option: Option, target: Target) -> str:
         return "takes no tools"
     if asked.images and not option.takes_images:
         return "takes no images"
+    return _overflow(asked, option) or _breaks(asked, option, target)
+
+
+def _overflow(asked: Asked, option: Option) -> str:
     needed = needed_tokens(asked, option)
     if option.context_tokens is not None and needed > option.context_tokens:
         return f"holds {option.context_tokens:,} tokens of the {needed:,} needed"
+    return ""
+
+
+def _largest(asked: Asked, options: Sequence[Option], target: Target) -> Option | None:
+    """Return the model that holds most, of those that lack nothing but room and may have enough of that."""
+    least = msgspec.structs.replace(asked, prompt_tokens=asked.prompt_tokens // TIMES_FEWER_MAX)
+    fitting = [each for each in options if not _lacks(least, each, target) and not _breaks(asked, each, target)]
+    return max(fitting, key=lambda each: each.context_tokens or 0, default=None)
+
+
+def _breaks(asked: Asked, option: Option, target: Target) -> str:
     if target.cost_max_nano is not None and option.expected_nano(asked) > target.cost_max_nano:
         return "is expected to cost more than a call may"
     if target.seconds_max is not None and option.seconds is not None and option.seconds > target.seconds_max:

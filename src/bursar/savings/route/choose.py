@@ -156,7 +156,13 @@ def _by_rule(policy: Policy, found: Able, asked: Asked) -> Choice | None:
 
 def _only(found: Able, asked: Asked) -> Choice:
     reasons = "; ".join(f"{model} {reason}" for model, reason in found.reasons)
-    return _choice(found.options[0], found, asked, How.only, reasons or "it is the route's only model")
+    return _choice(
+        found.options[0],
+        found,
+        asked,
+        How.only,
+        reasons or "it is the only one of the route's models that this call may use",
+    )
 
 
 def _choice(option: Option, found: Able, asked: Asked, how: How, why: str) -> Choice:

@@ -102,7 +102,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     fall_back: bool = True
     explore_percent: Percent = 0.0
     explore_cost_max_usd: str | None = None
-    holdout_percent: Percent = 0.0
+    holdout_percent: Annotated[float, msgspec.Meta(ge=0, le=90)] = 0.0
 
 
 SETTINGS: Final = (*_Table.__struct_fields__, "rules")
