@@ -12,8 +12,7 @@ import asyncpg
 import msgspec
 
 from bursar.budgets.budget import Budget
-from bursar.core.errors import BadRequest, BooksError, Conflict, Forbidden, NotFound
-from bursar.core.ids import call_id_from_name
+from bursar.core.errors import BadRequest, BooksError, Conflict
 from bursar.core.money import NANO_PER_USD, Money, nano_to_usd
 from bursar.core.words import TAGS_MAX, WORD_CHARS_MAX, is_word
 from bursar.ledger import chart
@@ -23,6 +22,7 @@ from bursar.store.accounts import Opening, open_account
 from bursar.store.database import Connection, load_statements
 from bursar.store.keys import Key
 from bursar.store.leases import id_of, lock_control, spend_from
+from bursar.store.own_call import own_call
 
 _SQL: Final = load_statements("charges")
 
@@ -187,17 +187,6 @@ async def _place(connection: Connection, key: Key, new: NewCharge) -> _Place:
     """Return the run, the call and the tags of a charge: those of its call, where it has one."""
     if not new.call:
         return _Place(new.run, None, key.tags | new.tags)
-    try:
-        call_id = call_id_from_name(new.call)
-    except ValueError as error:
-        raise BadRequest(f"call: {error}", param="call") from None
-    row = await connection.fetchrow(_SQL["call"], key.tenant, call_id)
-    if row is None:
-        raise NotFound(f"no call {new.call} in the books yet: it shows a moment after it has ended", param="call")
-    if row["key_id"] != key.key_id:
-        raise Forbidden(f"{new.call} was made with another key", param="call")
-    if new.run and row["run"] != new.run:
-        whose = f"of run {row['run']!r}" if row["run"] else "of no run"
-        raise BadRequest(f"run: {new.call} is {whose}", param="run")
-    tags: dict[str, Any] = msgspec.json.decode(row["tags"]) if row["tags"] else {}
-    return _Place(row["run"], call_id, key.tags | tags | new.tags)
+    call = await own_call(connection, key, new.call, new.run)
+    tags: dict[str, Any] = msgspec.json.decode(call.tags) if call.tags else {}
+    return _Place(call.run, call.call_id, key.tags | tags | new.tags)

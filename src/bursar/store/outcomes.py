@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import msgspec
 
-from bursar.core.errors import BadRequest, Conflict, Forbidden, NotFound
-from bursar.core.ids import call_id_from_name, call_name, first_id_at
+from bursar.core.errors import BadRequest, Conflict, NotFound
+from bursar.core.ids import call_name, first_id_at
 from bursar.core.times import DAY_US, to_datetime
 from bursar.core.words import WORD_CHARS_MAX, is_word
 from bursar.savings.route.online import Outcome, State, learn
 from bursar.store.database import Connection, announce, load_statements
 from bursar.store.keys import TENANT, Key
+from bursar.store.own_call import own_call
 
 _SQL: Final = load_statements("outcomes")
 
@@ -158,19 +159,8 @@ async def _place(connection: Connection, key: Key, new: NewOutcome) -> tuple[byt
         if not await connection.fetchval(_SQL["run"], key.tenant, new.run, key.key_id):
             raise NotFound(f"no call of run {new.run!r} in the books that key {key.name!r} has made", param="run")
         return None, new.run
-    try:
-        call_id = call_id_from_name(new.call)
-    except ValueError as error:
-        raise BadRequest(f"call: {error}", param="call") from None
-    row = await connection.fetchrow(_SQL["call"], key.tenant, call_id)
-    if row is None:
-        raise NotFound(f"no call {new.call} in the books yet: it shows a moment after it has ended", param="call")
-    if row["key_id"] != key.key_id:
-        raise Forbidden(f"{new.call} was made with another key", param="call")
-    if new.run and row["run"] != new.run:
-        whose = f"of run {row['run']!r}" if row["run"] else "of no run"
-        raise BadRequest(f"run: {new.call} is {whose}", param="run")
-    return call_id, row["run"]
+    call = await own_call(connection, key, new.call, new.run)
+    return call.call_id, call.run
 
 
 def _shown(row: Any) -> dict[str, Any]:

@@ -105,3 +105,6 @@ group by 1, 2;
 select name
 from unnest($3::bytea[]) as wanted (name)
 where exists (select from calls where tenant = $1 and call_id >= $2 and kept @> array[name]);
+
+-- name: own
+select key_id, run, tags from calls where tenant = $1 and call_id = $2;

@@ -6,9 +6,6 @@ insert into charges (tenant, charge_id, key_id, run, call_id, kind, supplier, de
     overage_nano, event_us, content)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 
--- name: call
-select key_id, run, tags from calls where tenant = $1 and call_id = $2;
-
 -- name: of_run
 select charges.*, keys.name as key_name
 from charges join keys on keys.tenant = charges.tenant and keys.key_id = charges.key_id

@@ -7,9 +7,6 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 on conflict do nothing
 returning seq;
 
--- name: call
-select key_id, run from calls where tenant = $1 and call_id = $2;
-
 -- name: run
 select exists (select from calls where tenant = $1 and run = $2 and key_id = $3);
 
