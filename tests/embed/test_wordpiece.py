@@ -83,6 +83,15 @@ def test_memory_is_bounded_in_words_and_in_their_length() -> None:
     assert len(cutter._chunks) == 0
 
     for number in range(CACHED_CHUNKS_MAX + 5):
-        cutter.numbers(str(number))
+        cutter.numbers(f"x{number}")
 
-    assert len(cutter._chunks) == 5
+    assert len(cutter._chunks) == len(cutter._words) == 5
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_plain_text_is_cut_as_any_other(text: str) -> None:
+    beside = "\u0301"  # an accent is dropped, and a text with one is read character by character
+
+    assert WordPiece(PIECES).numbers(text) == [
+        number for chunk in text.split() for number in WordPiece(PIECES).pieces_of(chunk + beside)
+    ]

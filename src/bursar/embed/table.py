@@ -21,6 +21,7 @@ from bursar.embed.embedder import Floats, unit
 from bursar.embed.tokenize import WordPiece
 
 BENT_TEXTS: Final = 1_024  # so many rows go through the layer at once
+FEW_TEXTS: Final = 8  # up to so many go one by one
 LONG_PIECES: Final = 192  # from here on counting pieces first is faster
 _LEVELS: Final = 127
 
@@ -55,10 +56,10 @@ class Layer:
 
     def bend(self, rows: Floats) -> Floats:
         """Return rows through the layer."""
-        inner: Floats = rows @ self.widen
+        inner = _through(rows, self.widen)
         inner += self.shift
         np.maximum(inner, 0, out=inner)
-        bent: Floats = inner @ self.narrow
+        bent = _through(inner, self.narrow)
         bent += rows
         return bent
 
@@ -129,10 +130,14 @@ class StaticTable:
         held = np.array(pieces, np.int64)
         weights = self._scales.take(held)
         if len(pieces) >= LONG_PIECES:  # words come again in a long text: each row is read once, times its count
-            counts = np.bincount(held)
-            held = np.flatnonzero(counts)
-            weights = (counts[held] * self._scales[held]).astype(np.float32)
+            held, counts = np.unique(held, return_counts=True)
+            weights = (counts * self._scales.take(held)).astype(np.float32)
         np.dot(weights, self._levels.take(held, axis=0).astype(np.float32), out=total)
+
+
+def _through(rows: Floats, matrix: Floats) -> Floats:
+    """Return rows through a matrix. Of few rows each by itself: packing the matrix would take longer than that."""
+    return (rows[:, None] @ matrix)[:, 0] if len(rows) <= FEW_TEXTS else rows @ matrix
 
 
 def load() -> StaticTable:
