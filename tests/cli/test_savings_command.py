@@ -16,7 +16,7 @@ def report(treatment: Sample, holdout: Sample, left_out_units: int = 0) -> Lever
     few = TooFew(60, 40, 400, 400)
     measures = {"failed": alike, "again": few}
     return LeverReport(
-        "compress", "1 at 10 %", TREATMENT, HOLDOUT, left_out_units, difference(treatment, holdout), measures
+        "compress", "1", 100_000, TREATMENT, HOLDOUT, left_out_units, difference(treatment, holdout), measures
     )
 
 

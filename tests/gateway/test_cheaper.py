@@ -168,4 +168,6 @@ def test_a_held_out_call_that_a_budget_made_cheaper_is_in_neither_arm(routed: Lo
     )
     answer = until_served(routed, thrifty(routed, "0.003"), **text, x_bursar_run=held)
     assert answer.headers["x-bursar-route"].startswith("cheaper; ")
-    assert call_of(routed, answer)["arms"] == {"route": "cheaper of compared at 50 %"}
+    assert call_of(routed, answer)["arms"] == [
+        {"lever": "route", "arm": "cheaper", "experiment": "compared", "share_ppm": 500_000}
+    ]

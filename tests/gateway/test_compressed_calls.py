@@ -16,6 +16,7 @@ from bursar.savings.proof import Arm, arm, unit_of
 from tests.asking import Answer, fetch
 from tests.gateway.conftest import Row, ScriptedProvider, find_call
 
+COMPRESSED = {"lever": "compress", "experiment": "e2e", "share_ppm": 500_000}
 CONFIG = """
 [gateway]
 output_cap = 200
@@ -148,7 +149,7 @@ def test_openais_client_is_billed_for_less(compressing: LocalBursar, secret: str
     saved, cost = (usd_to_nano(found[1].headers[f"x-bursar-{name}-usd"]) for name in ("saved", "cost"))
     assert saved + cost == pytest.approx(usd_to_nano(found[0].headers["x-bursar-cost-usd"]), rel=0.15)
     row = find_call(compressing, found[1].headers["x-bursar-call-id"])
-    assert json.loads(row["arms"]) == {"compress": "treatment of e2e at 50 %"}
+    assert json.loads(row["arms"]) == [COMPRESSED | {"arm": "treatment"}]
     assert row["counterfactual_nano"] - row["cost_nano"] == saved
     assert (row["cost_nano"], row["overage_nano"]) == (cost, 0)
     assert row["user_bytes"] > 3.8 * (json.loads(row["sent_bytes"])["user"] - len(QUESTION))
@@ -194,7 +195,7 @@ def test_what_is_held_out_is_sent_byte_for_byte(
             for headers in ({"x_bursar_run": HELD_OUT}, {"x_bursar_compress": "off"})
         )
     )
-    assert (json.loads(held_out["arms"]), switched_off["arms"]) == ({"compress": "holdout of e2e at 50 %"}, None)
+    assert (json.loads(held_out["arms"]), switched_off["arms"]) == ([COMPRESSED | {"arm": "holdout"}], None)
     assert (len(held_out["unit"]), switched_off["unit"]) == (8, None)
 
 

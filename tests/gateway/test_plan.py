@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from bursar.core.errors import Unmetered
+from bursar.core.records import Assignment
 from bursar.gateway.config import Provider
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.plan import LEVERS, Plan, drive, make_plan, quote_plan
@@ -17,6 +18,7 @@ from bursar.prices.file import read_model_price
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.wire import Facts
 
+CAPPED = Assignment("cap", "treatment")
 PRICE = {"input": "1.00", "output": "10.00", "cache_read": "0.10"}
 
 
@@ -33,7 +35,7 @@ async def candidate(name: str = "m", price: Any = PRICE) -> Candidate:
 
 def lever_that_caps(facts: Facts, plan: Plan) -> Generator[Any, Any, Plan]:
     cap = yield "how many tokens did calls like this use?"
-    return msgspec.structs.replace(plan, output_cap=cap, arms=plan.arms | {"cap": "treatment"})
+    return msgspec.structs.replace(plan, output_cap=cap, arms=plan.arms | {"cap": CAPPED})
 
 
 def test_without_levers_a_plan_asks_for_nothing() -> None:
@@ -48,7 +50,7 @@ def test_a_lever_asks_and_changes_the_plan_and_the_next_sees_it() -> None:
     flow.send(100)
     with pytest.raises(StopIteration) as end:
         flow.send(50)
-    assert end.value.value == Plan((), 50, {"cap": "treatment"})
+    assert end.value.value == Plan((), 50, {"cap": CAPPED})
 
 
 def test_a_wish_nobody_answers_is_a_programmers_error() -> None:

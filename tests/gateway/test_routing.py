@@ -56,7 +56,7 @@ def test_the_choice_is_in_the_header_the_record_and_what_is_shown(routed: LocalB
         }
     )
     assert "Hello" not in json.dumps(call["route"])
-    assert call["arms"] == {"route": "treatment"}
+    assert call["arms"] == [{"lever": "route", "arm": "treatment", "experiment": "auto", "share_ppm": 0}]
 
 
 def test_a_saving_is_told_against_the_strongest_model(routed: LocalBursar, key: str) -> None:
@@ -158,7 +158,8 @@ def test_a_held_out_call_says_so(routed: LocalBursar, key: str) -> None:
     held = next(answer for answer in answers if answer.headers["x-bursar-model"] == "sandbox/gpt-4o")
     call = call_of(routed, held)
     assert held.headers["x-bursar-route"] == "holdout; big"
-    assert (call["arms"], call["route"]["how"]) == ({"route": "holdout of compared at 50 %"}, "holdout")
+    assert call["arms"] == [{"lever": "route", "arm": "holdout", "experiment": "compared", "share_ppm": 500_000}]
+    assert call["route"]["how"] == "holdout"
     assert call["counterfactual_usd"] == call["cost_usd"]
 
 
@@ -189,7 +190,7 @@ def test_the_same_call_is_always_routed_alike(routed: LocalBursar, key: str) -> 
 def test_what_explores_takes_another_than_the_best_guess(routed: LocalBursar, key: str) -> None:
     answer = ask(routed, key, EASY, model="curious")
     assert answer.headers["x-bursar-route"].startswith("explored; grand; 0.")
-    assert call_of(routed, answer)["arms"] == {"route": "explored"}
+    assert call_of(routed, answer)["arms"][0]["arm"] == "explored"
 
 
 def test_outcomes_correct_what_a_route_expects(routed: LocalBursar, key: str) -> None:

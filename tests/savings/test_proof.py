@@ -18,7 +18,7 @@ from bursar.savings.proof import (
     TooFew,
     arm,
     difference,
-    in_experiment,
+    percent_text,
     sample_of,
     students_t,
     unit_of,
@@ -137,6 +137,5 @@ def test_a_confidence_beyond_0_and_1_is_refused(confidence: float) -> None:
         difference(Sample(30, 1.0, 0.0), Sample(30, 1.0, 0.0), confidence)
 
 
-def test_a_record_names_the_experiment_and_what_it_holds_out() -> None:
-    assert in_experiment(Arm.holdout, "auto", 125_000) == "holdout of auto at 12.5 %"
-    assert in_experiment(Arm.treatment, "auto", 0) == "treatment"
+def test_a_share_of_hold_out_is_written_in_percent() -> None:
+    assert [percent_text(share_ppm) for share_ppm in (125_000, 900_000, 1, 0)] == ["12.5 %", "90 %", "0.0001 %", "0 %"]

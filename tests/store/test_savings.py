@@ -8,9 +8,9 @@ from bookkeeping import NOW_US, USD, Shop, attempt, open_shop, write
 from inline_snapshot import snapshot
 
 from bursar.core.ids import call_name
-from bursar.core.records import AttemptStatus, CallStatus, Segments
+from bursar.core.records import Assignment, AttemptStatus, CallStatus, Segments
 from bursar.core.times import DAY_US, HOUR_US
-from bursar.savings.proof import Difference, TooFew, in_experiment
+from bursar.savings.proof import Difference, TooFew
 from bursar.store.database import Connection
 from bursar.store.outcomes import NewOutcome, OutcomeKind, add_outcome
 from bursar.store.reports import one_call
@@ -28,8 +28,8 @@ async def shop(connection: Connection) -> Shop:
 def call(shop: Shop, arm: str, unit: int, cost_nano: int, lever: str = "compress", **fields: Any) -> list[Any]:
     """Make a call of some unit in an arm."""
     intent = shop.intent(cost_nano, run=fields.pop("run", ""))
-    arm = in_experiment(arm, *fields.pop("experiment", ("a", 100_000)))
-    divided = {"arms": {lever: arm}, "unit": unit.to_bytes(8, "big")}
+    experiment = fields.pop("experiment", ("a", 100_000))
+    divided = {"arms": (Assignment(lever, arm, *experiment),), "unit": unit.to_bytes(8, "big")}
     attempts = fields.pop("attempts", [attempt(cost_nano)])
     return [intent, shop.settled(intent, *attempts, **(divided | fields))]
 
@@ -104,12 +104,8 @@ async def test_few_units_say_nothing_yet_and_units_in_both_arms_never_do(
     compress, route = await savings(connection, *SPAN)
     assert (compress.left_out_units, compress.treatment.units, compress.holdout) == (1, 1, ArmTotals())
     assert compress.cost == TooFew(1, 0, 30, 30)
-    assert (route.lever, route.experiment, route.treatment.units, route.left_out_units) == (
-        "route",
-        "a at 10 %",
-        0,
-        1,
-    )
+    assert (route.lever, route.experiment, route.share_ppm) == ("route", "a", 100_000)
+    assert (route.treatment.units, route.left_out_units) == (0, 1)
     assert await savings(connection, NOW_US + DAY_US, NOW_US + 2 * DAY_US) == []
 
 
@@ -125,7 +121,7 @@ async def test_experiments_are_never_pooled(
     entries += call(shop, "treatment", 5_000, CENT, "route", experiment=("free", 0))
     await write(shop, tmp_path, database_url, *entries)
     found = await savings(connection, *SPAN)
-    assert [report.experiment for report in found] == ["long at 90 %", "short at 10 %"]
+    assert [(report.experiment, report.share_ppm) for report in found] == [("long", 900_000), ("short", 100_000)]
     for report in found:
         assert isinstance(report.cost, Difference)
         assert report.cost.less.value == 0
@@ -152,7 +148,7 @@ async def test_what_was_sent_of_a_compressed_prompt_is_in_the_books(
     assert (shown["sent_bytes"], shown["arms"]) == snapshot(
         (
             {"user": 3, "tools": 21, "system": 8, "history": 10, "retrieved": 2},
-            {"compress": "treatment of a at 10 %"},
+            [{"lever": "compress", "arm": "treatment", "experiment": "a", "share_ppm": 100_000}],
         )
     )
     other = await one_call(connection, call_name(plain[0].call.call_id))

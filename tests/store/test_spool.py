@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bursar.core.records import (
+    Assignment,
     Attempt,
     AttemptStatus,
     Call,
@@ -150,7 +151,7 @@ records = st.builds(
     st.sampled_from(CallStatus),
     st.lists(attempts, min_size=1, max_size=3).map(tuple),
     *[counts] * 5,
-    arms=st.dictionaries(texts, texts, max_size=2),
+    arms=st.lists(st.builds(Assignment, texts, texts, texts, counts), max_size=2).map(tuple),
 )
 entries = st.one_of(
     st.builds(Intent, calls, texts, *[counts] * 5),

@@ -63,13 +63,14 @@ class MeasureView(msgspec.Struct, frozen=True):
 
 
 class SavingsView(msgspec.Struct, frozen=True):
-    """Be what is known of one lever in one experiment, which holds out one share of units.
+    """Be what is known of one lever in one experiment, which holds out `share_ppm` units in a million.
 
     `left_out_units` were in both arms, explored, or sent to a cheaper model by a budget, and count in neither.
     """
 
     lever: str
     experiment: str
+    share_ppm: int
     treatment: ArmView
     holdout: ArmView
     left_out_units: int
@@ -83,8 +84,9 @@ _SHOWN: Final = {"short": "outcomes short of good", "failed": "failed calls", "a
 def savings_view(report: LeverReport) -> SavingsView:
     """Shape a lever's report."""
     quality = {_SHOWN[name]: _measure(found) for name, found in report.measures.items()}
+    experiment = report.lever, report.experiment, report.share_ppm
     arms = _arm(report.treatment), _arm(report.holdout)
-    return SavingsView(report.lever, report.experiment, *arms, report.left_out_units, _cost(report.cost), quality)
+    return SavingsView(*experiment, *arms, report.left_out_units, _cost(report.cost), quality)
 
 
 def _arm(totals: ArmTotals) -> ArmView:

@@ -9,7 +9,7 @@ import msgspec
 
 from bursar.budgets.budget import Budget
 from bursar.core.money import Money
-from bursar.core.records import Attempt, Call, CallStatus, Record, Segments, UsageSource
+from bursar.core.records import Assignment, Attempt, Call, CallStatus, Record, Segments, UsageSource
 from bursar.ledger.chart import Unit
 from bursar.ledger.journal import Debt, Intent, Settled, Share
 from bursar.ledger.lease import Slice
@@ -44,7 +44,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     attempts: tuple[Attempt, ...]
     held_nano: Money
     payable_account: int  # of the provider its hold was for
-    arms: dict[str, str] = {}
+    arms: tuple[Assignment, ...] = ()
     saved_nano: Money = 0  # by levers, estimated
     unit: bytes = b""
     sent: Segments | None = None

@@ -12,6 +12,7 @@ from rich.markup import escape
 from bursar.cli.common import Data, Json, console, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError
 from bursar.core.money import nano_to_usd
+from bursar.savings.proof import percent_text
 from bursar.store.reports import one_call, recent_calls
 
 app = App(name="calls", help="Show calls.")
@@ -109,7 +110,16 @@ def _about(call: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "cost", f"{call['cost_usd']} USD, {call['held_usd']} held"
     yield "overage", f"{call['overage_usd']} USD" if Decimal(call["overage_usd"]) else ""
     saved = Decimal(call["counterfactual_usd"]) - Decimal(call["cost_usd"])
-    yield "saved", f"{saved} USD by {_counts(call['arms'])}" if saved else ""
+    yield "saved", f"{saved} USD by {_arms(call['arms'])}" if saved else ""
+
+
+def _arms(arms: list[dict[str, Any]]) -> str:
+    """Say what each lever did, and in which experiment where one holds something out."""
+    return ", ".join(
+        f"{each['lever']} {each['arm']}"
+        + (f" of {each['experiment']} at {percent_text(each['share_ppm'])}" if each["share_ppm"] else "")
+        for each in arms
+    )
 
 
 def _routed(route: dict[str, Any] | None) -> str:

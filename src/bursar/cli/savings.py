@@ -9,6 +9,7 @@ from cyclopts import Parameter, validators
 from bursar.api.savings import SavingsView, savings_view
 from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
 from bursar.core.times import DAY_US
+from bursar.savings.proof import percent_text
 from bursar.store.savings import savings as read_savings
 
 
@@ -36,19 +37,22 @@ def savings(
         print(f"no lever with a hold-out has taken part in a call of the last {days} days")
         return
     rows = [
-        [each.lever, each.experiment, name, f"{arm.units:,}", f"{arm.calls:,}", arm.cost_usd, arm.estimated_saved_usd]
+        [
+            *(each.lever, each.experiment, percent_text(each.share_ppm), name),
+            *(f"{arm.units:,}", f"{arm.calls:,}", arm.cost_usd, arm.estimated_saved_usd),
+        ]
         for each in found
         for name, arm in (("treatment", each.treatment), ("hold-out", each.holdout))
     ]
-    columns = ["lever", "experiment", "arm", "runs and conversations", "calls", "USD", "estimated saved"]
-    print_table(columns, rows, right=(3, 4, 5, 6))
+    columns = ["lever", "experiment", "held out", "arm", "runs and conversations", "calls", "USD", "estimated saved"]
+    print_table(columns, rows, right=(2, 4, 5, 6, 7))
     for each in found:
         print("\n".join(lines_of(each, confidence)))
 
 
 def lines_of(view: SavingsView, confidence: float) -> Iterator[str]:
     """Say what the difference is worth, or why that cannot be told."""
-    cost, name = view.cost, f"{view.lever} {view.experiment}"
+    cost, name = view.cost, f"{view.lever} {view.experiment} at {percent_text(view.share_ppm)}"
     if cost.too_few is not None:
         few = cost.too_few
         yield (

@@ -152,10 +152,22 @@ class Call(msgspec.Struct, frozen=True, gc=False, array_like=True):
     route: Route | None = None  # of a call whose model was chosen
 
 
+class Assignment(msgspec.Struct, frozen=True, gc=False):
+    """Say in which arm a lever had a call, and of which experiment that is a part.
+
+    `share_ppm` is how many units in a million the experiment holds out; where it is 0 there is nothing to compare.
+    """
+
+    lever: str
+    arm: str
+    experiment: str = ""
+    share_ppm: int = 0
+
+
 class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Record a finished call: what the books keep.
 
-    `counterfactual_nano` estimates what the call would have cost without levers; `arms` names the arm of each
+    `counterfactual_nano` estimates what the call would have cost without levers; `arms` has the arm of each
     lever that took part. Cost is the sum over attempts, never more than `held_nano + overage` allows to post.
     """
 
@@ -167,7 +179,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     overage_nano: Money
     counterfactual_nano: Money
     ended_us: int
-    arms: dict[str, str] = {}
+    arms: tuple[Assignment, ...] = ()
     unit: bytes = b""  # a digest of what the arms divide: the call's run or conversation; empty without arms
     sent: Segments | None = None  # the size of the prompt that was sent, where it was compressed
 

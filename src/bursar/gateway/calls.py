@@ -51,9 +51,9 @@ from bursar.gateway.reading import Reader, shown, unread
 from bursar.gateway.recall import Recall
 from bursar.gateway.recorder import Recorder
 from bursar.gateway.refusals import send_refusal, write_refusal
-from bursar.gateway.routed import header_of
+from bursar.gateway.routed import LEVER, header_of
 from bursar.gateway.routes import Candidate, Routes
-from bursar.gateway.routing import LEVER, Routing
+from bursar.gateway.routing import Routing
 from bursar.gateway.send import Sender
 from bursar.gateway.stats import Stats
 from bursar.gateway.straight import StraightCall
@@ -353,7 +353,7 @@ class Calls:
             candidates = translate_call(passage, candidates, output_cap)
         passage.plan = plan = drive(make_plan(facts, candidates, output_cap))
         if passage.routed is not None:
-            passage.plan = plan = msgspec.structs.replace(plan, arms={**plan.arms, LEVER: passage.routed.arm_kept()})
+            passage.plan = plan = msgspec.structs.replace(plan, arms={**plan.arms, LEVER: passage.routed.assignment()})
         quote = quote_plan(facts, plan, call.opened_us, passage.forwarded, passage.facts_for)
         if passage.routed is not None:
             self._deciding.cover(passage, quote)

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from bursar.core.errors import BadRequest
-from bursar.core.records import Segments
+from bursar.core.records import Assignment, Segments
 from bursar.gateway.config import Compress, Config
 from bursar.gateway.passage import Passage
 from bursar.gateway.stats import Stats
@@ -19,7 +19,7 @@ from bursar.savings.compress.conversation import Squeezed, Stages, compress_body
 from bursar.savings.compress.lossless import ALL, lossless
 from bursar.savings.compress.restoring import Means
 from bursar.savings.compress.setting import Mode, Setting
-from bursar.savings.proof import Arm, arm, in_experiment, unit_digest, unit_of
+from bursar.savings.proof import Arm, arm, unit_digest, unit_of
 from bursar.tokens.estimate import tokens_from_bytes
 from bursar.wires.prefix import prefix_digest
 
@@ -70,7 +70,7 @@ class Compressing:
         unit = unit_of(call.key_id, call.run, prefix_digest(body))
         passage.unit = unit_digest(unit)
         which = arm(LEVER, table.experiment, unit, table.holdout_ppm)
-        passage.arms[LEVER] = in_experiment(which, table.experiment, table.holdout_ppm)
+        passage.arms[LEVER] = Assignment(LEVER, which, table.experiment, table.holdout_ppm)
         if which is Arm.holdout:
             return
         if len(body) > CONTEXTUAL_BYTES_MAX and setting.mode is Mode.contextual:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from bursar.budgets.settlement import Holding, Wish
 from bursar.budgets.tree import Claim
 from bursar.core.money import Money
-from bursar.core.records import Attempt, Call, CallStatus, Protocol, Record, Segments
+from bursar.core.records import Assignment, Attempt, Call, CallStatus, Protocol, Record, Segments
 from bursar.gateway.asgi import Client, Out
 from bursar.gateway.plan import Plan
 from bursar.gateway.routed import Routed
@@ -82,7 +82,7 @@ class Passage:
         self.deadline_us = 0
         self.hurried = False  # the client gives it less time than its model has
         self.most_nano: Money | None = None  # what the client lets it cost
-        self.arms: dict[str, str] = {}  # of the levers that take part
+        self.arms: dict[str, Assignment] = {}  # of the levers that take part
         self.unit = b""  # what the arms divide: a digest of its run or conversation
         self.sent: Segments | None = None  # the size of the prompt, where it was compressed
         self.whole = b""  # the body as it came, where the model may read what was left out of it

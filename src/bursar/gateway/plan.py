@@ -12,6 +12,7 @@ import msgspec
 
 from bursar.core.errors import NoMoney, Unmetered
 from bursar.core.money import Money, nano_to_usd
+from bursar.core.records import Assignment
 from bursar.gateway.routes import Candidate
 from bursar.prices.quote import Ceiling
 from bursar.tokens.bounds import input_tokens_max
@@ -19,11 +20,11 @@ from bursar.wires.wire import Facts
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Say how a call will be made. `arms` names the arm of each lever that took part."""
+    """Say how a call will be made. `arms` has the arm of each lever that took part."""
 
     candidates: Sequence[Candidate]
     output_cap: int  # tokens per choice
-    arms: dict[str, str] = {}
+    arms: dict[str, Assignment] = {}
 
 
 Lever: TypeAlias = Callable[[Facts, Plan], Generator[Any, Any, Plan]]

@@ -7,16 +7,17 @@ import msgspec
 
 from bursar.core.errors import UnpricedUsage
 from bursar.core.money import Money
-from bursar.core.records import Attempt, AttemptStatus, Route
+from bursar.core.records import Assignment, Attempt, AttemptStatus, Route
 from bursar.core.usage import Usage
 from bursar.prices.charge import cost
-from bursar.savings.proof import in_experiment
 from bursar.savings.route.choice import Asked, Choice
 from bursar.savings.route.choose import Route as Prepared
 from bursar.savings.route.flow import Flow, Wish
 
 if TYPE_CHECKING:
     from bursar.gateway.routes import Candidate
+
+LEVER: Final = "route"
 
 ANSWER_TOKENS: Final = 400
 """How long answers are taken to be where none of a route's models has been seen to answer: prices alone tell then."""
@@ -77,11 +78,11 @@ class Routed:
             self.unverified,
         )
 
-    def arm_kept(self) -> str:
-        """Return the call's arm as the record keeps it, with the experiment that divides: a route, at its hold-out."""
+    def assignment(self) -> Assignment:
+        """Return the call's arm, with the experiment that divides: a route, at its hold-out."""
         assert self.prepared is not None
         policy = self.prepared.policy
-        return in_experiment(self.arm, policy.name, round(policy.holdout_percent * PPM_PER_PERCENT))
+        return Assignment(LEVER, self.arm, policy.name, round(policy.holdout_percent * PPM_PER_PERCENT))
 
 
 def _ppm(share: float | None) -> int:

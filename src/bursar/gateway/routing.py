@@ -11,7 +11,7 @@ from bursar.core.records import Protocol
 from bursar.gateway.asking import asked_of
 from bursar.gateway.balance import choose as choose_target
 from bursar.gateway.passage import Passage
-from bursar.gateway.routed import ANSWER_TOKENS, NO_MANNERS, PPM_PER_PERCENT, Manner, Manners, Routed, manner_of
+from bursar.gateway.routed import ANSWER_TOKENS, LEVER, NO_MANNERS, PPM_PER_PERCENT, Manner, Manners, Routed, manner_of
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.rules import Rules
 from bursar.gateway.translation import translate_call
@@ -32,7 +32,6 @@ from bursar.wires.wire import Facts
 if TYPE_CHECKING:
     from bursar.savings.route.router import Router
 
-LEVER: Final = "route"
 CHEAPER: Final = "cheaper"
 """How a model is chosen because a budget has no room for a dearer one."""
 
@@ -127,7 +126,7 @@ class Routing:
         taken.how, taken.choice = CHEAPER, Choice(model, How.only, why)
         candidates = self._take(passage, taken, passage.plan.output_cap, fall_back=False)
         # A budget's choice is neither arm's: in a comparison it would pass for what the route has saved, or not.
-        arms = {**passage.plan.arms, LEVER: taken.arm_kept()} if taken.arm else passage.plan.arms
+        arms = {**passage.plan.arms, LEVER: taken.assignment()} if taken.arm else passage.plan.arms
         passage.plan = msgspec.structs.replace(passage.plan, candidates=candidates, arms=arms)
         passage.find_claim()
 

@@ -197,7 +197,8 @@ class Settler:
         if status is CallStatus.ok and passage.client is not None and passage.client.gone:
             status = CallStatus.client_gone
         attempts, payable = tuple(passage.attempts), passage.payable_account
-        levers = {**passage.plan.arms, **passage.arms}, passage.saved_nano, passage.unit, passage.sent
+        arms = {**passage.plan.arms, **passage.arms} if passage.plan.arms or passage.arms else {}
+        levers = tuple(arms.values()), passage.saved_nano, passage.unit, passage.sent
         ended = Ended(call, status, attempts, passage.held_nano, payable, *levers)
         settled = settle_call(passage.holding, ended, payables)
         record = settled.record

@@ -47,19 +47,17 @@ def unit_digest(unit: str) -> bytes:
 def arm(lever: str, experiment: str, unit: str, holdout_ppm: int) -> Arm:
     """Return a unit's arm: always the same one, and of all units so many in a million are held out.
 
-    Another lever, or another name of the experiment, divides the units anew.
+    Another lever, or another name of the experiment, divides the units anew. Only units of one experiment at one share
+    are compared: others cost more or less for reasons of their own.
     """
     digest = sha256("\0".join((lever, experiment, unit)).encode(errors="surrogatepass")).digest()
     place = int.from_bytes(digest[:8], "big") * PPM >> 64
     return Arm.holdout if place < holdout_ppm else Arm.treatment
 
 
-def in_experiment(arm: str, experiment: str, holdout_ppm: int) -> str:
-    """Write an arm as records keep it: `treatment of EXPERIMENT at 10 %`; the arm alone where nothing is held out.
-
-    Only units of one experiment at one share are compared: others cost more or less for reasons of their own.
-    """
-    return f"{arm} of {experiment} at {holdout_ppm / PPM * 100:.10g} %" if holdout_ppm else arm
+def percent_text(share_ppm: int) -> str:
+    """Write a share of hold-out: `10 %`."""
+    return f"{share_ppm / PPM * 100:.10g} %"
 
 
 class Sample(msgspec.Struct, frozen=True):

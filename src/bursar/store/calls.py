@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from bursar.core.records import Assignment
 from bursar.ledger.journal import Settled
 from bursar.store.rows import bytea
 
@@ -52,7 +53,7 @@ class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
     lines: Any = None
     attempts: Any = None
     error: str | None = None
-    arms: Any = None
+    arms: tuple[Assignment, ...] | None = None
     idempotency_key: str | None = None
     body_sha256: str | None = None
     kept: Any = None

@@ -138,7 +138,7 @@ async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
         "held_usd": nano_to_usd(row["held_nano"]),
         "overage_usd": nano_to_usd(row["overage_nano"]),
         "counterfactual_usd": nano_to_usd(row["counterfactual_nano"]),
-        "arms": _json(row["arms"]),
+        "arms": msgspec.json.decode(row["arms"]) if row["arms"] else [],
         "sent_bytes": msgspec.json.decode(row["sent_bytes"]) if row["sent_bytes"] else None,
         "prompt_bytes": {part: row[f"{part}_bytes"] for part in ("system", "tools", "history", "retrieved", "user")},
         "attempts": [await _attempt(connection, attempt) for attempt in attempts],

@@ -1,6 +1,5 @@
 """Report what each lever has saved: what its two arms cost and how they went, and what the difference is worth."""
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from bursar.store.holders import TENANT
 _SQL: Final = load_statements("savings")
 
 _NOBODY: Final = Sample(0, 0.0, 0.0)
+_LEFT_OUT: Final = "left out"  # of what is in neither arm
 
 MEASURES: Final = ("short", "failed", "again")
 """What tells of quality: how far outcomes fall short of 1, calls that failed, calls that took more than one attempt."""
@@ -31,13 +31,14 @@ class ArmTotals(msgspec.Struct, frozen=True):
 
 
 class LeverReport(msgspec.Struct, frozen=True):
-    """Hold what is known of one lever in one experiment: its arms, and the differences between them by unit.
+    """Hold what is known of one lever in one experiment at one share of hold-out: its arms, and how units differ.
 
     `cost` is in nano-USD a unit. The shares in `measures` are of a unit's calls; there, less is better.
     """
 
     lever: str
     experiment: str
+    share_ppm: int
     treatment: ArmTotals
     holdout: ArmTotals
     left_out_units: int
@@ -50,20 +51,14 @@ async def savings(
 ) -> list[LeverReport]:
     """Report on every experiment of every lever in calls between two moments. Raises `ValueError` for no confidence."""
     span = tenant, first_id_at(from_us // 1_000), first_id_at(until_us // 1_000)
-    rows = {(*_experiment(row), row["arm"]): row for row in await connection.fetch(_SQL["by_arm"], *span)}
-    left_out = Counter(_experiment(row) for row in await connection.fetch(_SQL["left_out"], *span))
-    experiments = sorted({(lever, experiment) for lever, experiment, _ in rows} | left_out.keys())
-    return [_report(each, rows, left_out[each], confidence) for each in experiments]
+    found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for row in await connection.fetch(_SQL["by_arm"], *span):
+        found.setdefault((row["lever"], row["experiment"], row["share_ppm"]), {})[row["arm"]] = row
+    return [_report(experiment, rows, confidence) for experiment, rows in found.items()]
 
 
-def _experiment(row: Mapping[str, Any]) -> tuple[str, str]:
-    return row["lever"], row["experiment"]
-
-
-def _report(
-    experiment: tuple[str, str], rows: Mapping[tuple[str, str, str], Any], left_out_units: int, confidence: float
-) -> LeverReport:
-    arms = rows.get((*experiment, Arm.treatment)), rows.get((*experiment, Arm.holdout))
+def _report(experiment: tuple[str, str, int], rows: Mapping[str, Any], confidence: float) -> LeverReport:
+    arms = rows.get(Arm.treatment), rows.get(Arm.holdout)
 
     def compared(name: str) -> Difference | TooFew:
         counted = "short_units" if name == "short" else "units"  # of most nobody says what became of them
@@ -72,8 +67,8 @@ def _report(
         return difference(treatment, holdout, confidence)
 
     measures = {name: compared(name) for name in MEASURES}
-    totals = _totals(arms[0]), _totals(arms[1])
-    return LeverReport(*experiment, *totals, left_out_units, compared("cost"), measures)
+    treatment, holdout, left_out = map(_totals, (*arms, rows.get(_LEFT_OUT)))
+    return LeverReport(*experiment, treatment, holdout, left_out.units, compared("cost"), measures)
 
 
 def _totals(row: Mapping[str, Any] | None) -> ArmTotals:

@@ -25,6 +25,7 @@ import msgspec
 
 from bursar.core.errors import BooksError
 from bursar.ledger.journal import Entry, Intent
+from bursar.store.spool_before import decode_earlier
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
@@ -159,7 +160,7 @@ class Spool:
             payload = _frame_at(segment.map, offset) if segment is not None else None
             if payload is not None:
                 offset += 8 + len(payload)
-                yield _decode(payload), Position(number, offset)
+                yield _read(payload), Position(number, offset)
             elif later := [other for other in self._segments if other > number]:
                 number, offset = min(later), 0
             else:
@@ -275,6 +276,13 @@ class Spool:
         except SpoolFull:
             path.unlink(missing_ok=True)
             raise
+
+
+def _read(payload: bytes) -> Entry:
+    try:
+        return _decode(payload)
+    except msgspec.ValidationError:
+        return decode_earlier(payload)
 
 
 def _file_name(number: int) -> str:

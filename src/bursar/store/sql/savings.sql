@@ -1,10 +1,11 @@
 -- name: by_arm
 -- Each unit, a run or conversation, is one value, however many calls it has; $2 and $3 are the first ids of two moments.
 -- Units are compared within an experiment at one share of hold-out alone; without hold-out there is nothing to compare.
--- A unit that was in both arms, or part of which was explored or sent to a cheaper model by a budget, is in neither.
+-- A unit that was in both arms, or part of which was explored or sent to a cheaper model by a budget, is in neither: its arm is
+-- 'left out'.
 with units as (
-    select levers.key as lever, experiment, unit, min(arm) as arm,
-        min(arm) = max(arm) and min(arm) in ('treatment', 'holdout') as is_whole,
+    select lever, experiment, share_ppm, unit,
+        case when min(arm) = max(arm) and min(arm) in ('treatment', 'holdout') then min(arm) else 'left out' end as arm,
         count(*) as calls,
         sum(cost_nano) as cost_nano,
         sum(counterfactual_nano - cost_nano) as estimated_nano,
@@ -19,16 +20,12 @@ with units as (
                 and (outcomes.call_id = calls.call_id or (outcomes.call_id is null and run <> '' and outcomes.run = calls.run))
         )) as short
     from calls
-        cross join lateral jsonb_each_text(arms) as levers
-        cross join lateral (
-            select split_part(levers.value, ' of ', 1) as arm,
-                substr(levers.value, nullif(strpos(levers.value, ' of '), 0) + 4) as experiment
-        ) as named
+        cross join lateral jsonb_to_recordset(arms) as taken (lever text, arm text, experiment text, share_ppm integer)
     where tenant = $1 and call_id >= $2 and call_id < $3 and unit is not null
-        and experiment is not null
-    group by levers.key, experiment, unit
+        and share_ppm > 0
+    group by lever, experiment, share_ppm, unit
 )
-select lever, experiment, arm,
+select lever, experiment, share_ppm, arm,
     count(*) as units,
     sum(calls)::bigint as calls,
     sum(cost_nano)::bigint as cost_nano,
@@ -44,19 +41,5 @@ select lever, experiment, arm,
     coalesce(avg(short), 0)::float8 as short_mean,
     coalesce(var_samp(short), 0)::float8 as short_variance
 from units
-where is_whole
-group by lever, experiment, arm
-order by lever, experiment, arm;
-
--- name: left_out
-select levers.key as lever, experiment, unit
-from calls
-    cross join lateral jsonb_each_text(arms) as levers
-    cross join lateral (
-        select split_part(levers.value, ' of ', 1) as arm,
-            substr(levers.value, nullif(strpos(levers.value, ' of '), 0) + 4) as experiment
-    ) as named
-where tenant = $1 and call_id >= $2 and call_id < $3 and unit is not null
-    and experiment is not null
-group by 1, 2, 3
-having count(distinct arm) > 1 or bool_or(arm not in ('treatment', 'holdout'));
+group by lever, experiment, share_ppm, arm
+order by lever, experiment, share_ppm, arm;
