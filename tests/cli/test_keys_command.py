@@ -9,9 +9,9 @@ from inline_snapshot import snapshot
 
 from bench.harness import LocalBursar
 from bursar.cli.keys import Route
-from bursar.gateway.calls import ROUTE_OF
 from bursar.store.keys import secret_digest
 from bursar.store.postgres import DataFolder
+from bursar.wires.protocols import ROUTES
 from tests.asking import ask, ask_until
 from tests.cli.outcome import Cli
 
@@ -135,4 +135,4 @@ def test_a_key_may_be_made_before_the_first_start_and_leaves_nothing_running(bar
 
 
 def test_a_key_may_be_limited_to_every_route_there_is() -> None:
-    assert sorted(get_args(Route)) == sorted(ROUTE_OF.values())
+    assert sorted(get_args(Route)) == sorted(ROUTES)

@@ -15,7 +15,7 @@ from bench.load import Load, run
 from bench.stage import bearer, chat_body, memory_mb, request
 from bursar.core.money import nano_to_usd, usd_to_nano
 from bursar.core.records import Protocol
-from bursar.wires.protocols import WIRES
+from bursar.wires.protocols import TEXT_WIRES
 from tests.asking import ask, ask_and_wait, fetch
 
 HI = "[[output=20]] hi"
@@ -38,7 +38,7 @@ select (select count(*) from calls) as calls,
 """
 
 
-@pytest.mark.parametrize("protocol", WIRES)
+@pytest.mark.parametrize("protocol", TEXT_WIRES)
 @pytest.mark.parametrize(
     ("limit", "status"), [("0.000001", 402), ("0 requests/day", 429), ("3 tokens/day", 429), ("0 concurrent", 429)]
 )

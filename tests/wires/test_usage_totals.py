@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bursar.core.records import Protocol
 from bursar.core.usage import Usage
-from bursar.wires.protocols import WIRES
+from bursar.wires.protocols import TEXT_WIRES
 
 counts = st.integers(0, 2**40)
 usages = st.builds(Usage, counts, counts, counts, counts, counts, counts)
@@ -51,8 +51,8 @@ READ = {
 }
 
 
-@pytest.mark.parametrize("protocol", WIRES)
+@pytest.mark.parametrize("protocol", TEXT_WIRES)
 @given(usage=usages)
 def test_total_is_prompt_and_completion_in_every_report(protocol: Protocol, usage: Usage) -> None:
-    report = WIRES[protocol].usage_report(usage)
+    report = TEXT_WIRES[protocol].usage_report(usage)
     assert READ[protocol](report) == (usage.input_total, usage.output_total)

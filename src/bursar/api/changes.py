@@ -17,12 +17,12 @@ from bursar.budgets.terms import read_terms
 from bursar.budgets.tree import Exhausted, Holder, Holds
 from bursar.core.errors import OperatorError
 from bursar.core.words import TAGS_MAX, WORD_CHARS_MAX, is_word
-from bursar.gateway.calls import ROUTE_OF
 from bursar.store.audit_log import ENTRIES_MAX, act_as, audit_entries, entry_view
 from bursar.store.database import Connection, Pool, borrow
 from bursar.store.holders import TENANT, Place, Policies, create_holder, set_budgets, set_frozen
 from bursar.store.keys import Scope, create_key, revoke_key, rotate_key
 from bursar.store.scopes import read_addresses, read_expiry, read_models, read_overlap
+from bursar.wires.protocols import ROUTES
 from bursar.wires.wire import OUTPUT_CAP_MAX
 
 _TEXT: Final = r"^[^\0]*$"
@@ -234,10 +234,9 @@ def _terms(data: LimitsRequest | BudgetRequest, limits: Sequence[str]) -> list[T
 
 
 def _routes(routes: Sequence[str]) -> tuple[str, ...]:
-    known = tuple(ROUTE_OF.values())
     for route in routes:
-        if route not in known:
-            raise OperatorError(f"routes: expected {' or '.join(known)}, got {route!r}")
+        if route not in ROUTES:
+            raise OperatorError(f"routes: expected {' or '.join(ROUTES)}, got {route!r}")
     return tuple(routes)
 
 

@@ -15,7 +15,15 @@ from bursar.store.keys import Key, Scope, all_keys, create_key, revoke_key, rota
 from bursar.store.scopes import read_addresses, read_expiry, read_models, read_overlap
 from bursar.wires.wire import OUTPUT_CAP_MAX
 
-Route = Literal["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1beta/models"]
+Route = Literal[
+    "/v1/chat/completions",
+    "/v1/messages",
+    "/v1/responses",
+    "/v1beta/models",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/moderations",
+]
 
 app = App(name="keys", help="Create, list, rotate and revoke virtual keys.")
 

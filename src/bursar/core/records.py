@@ -21,6 +21,17 @@ class Protocol(IntEnum):
     anthropic_messages = 2
     openai_responses = 3
     gemini = 4
+    openai_completions = 5
+    openai_embeddings = 6
+    openai_moderations = 7
+    openai_images = 8
+    openai_image_edits = 9
+    openai_image_variations = 10
+    openai_speech = 11
+    openai_transcriptions = 12
+    openai_translations = 13
+    gemini_embed = 14
+    gemini_embed_batch = 15
 
 
 class AttemptStatus(IntEnum):
@@ -56,6 +67,12 @@ class UsageSource(IntEnum):
     held = 3  # not known: the whole hold is charged
 
 
+Meters = tuple[tuple[str, ...], ...]
+"""The ways a kind of call can be metered, each by the leaves of usage a price must then have rates for."""
+
+TEXT_METERS: Final[Meters] = (("input_tokens", "output_tokens"),)
+
+
 class Traits(msgspec.Struct, frozen=True, gc=False):
     """Say what a call may do, as far as it decides which rates can apply."""
 
@@ -63,6 +80,7 @@ class Traits(msgspec.Struct, frozen=True, gc=False):
     writes_cache_1h: bool = False
     media: bool = False
     searches_web: bool = False
+    meters: Meters = TEXT_METERS
 
 
 class Segments(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -18,14 +18,10 @@ from bursar.gateway.signpost import way_on
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI, STREAM_METHOD, WHOLE_METHOD
 from bursar.wires.openai_chat import OPENAI_CHAT
-from bursar.wires.openai_responses import OPENAI_RESPONSES
+from bursar.wires.protocols import PATH_WIRES, WIRES
 from bursar.wires.wire import Wire
 
-_WIRES: Final = {
-    "/v1/chat/completions": OPENAI_CHAT,
-    "/v1/messages": ANTHROPIC_MESSAGES,
-    "/v1/responses": OPENAI_RESPONSES,
-}
+_WIRES: Final = {wire.route: wire for wire in WIRES.values() if wire not in PATH_WIRES}
 _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
 GEMINI_CALLS: Final = (f":{WHOLE_METHOD}", f":{STREAM_METHOD}")
 _CONTROL_PLANE: Final = ("/api/", "/static/")

@@ -18,7 +18,7 @@ from bursar.core.errors import (
 )
 from bursar.core.ids import IdSource, call_name
 from bursar.core.money import Money, nano_to_usd, usd_to_nano
-from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Protocol, Record, Segments
+from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Record, Segments
 from bursar.core.times import SECOND_US
 from bursar.gateway.asgi import (
     CLIENT,
@@ -66,14 +66,6 @@ from bursar.store.keys import Key
 from bursar.wires.wire import BadAnswer, Wire
 
 log = structlog.get_logger()
-
-ROUTE_OF: Final = {
-    Protocol.openai_chat: "/v1/chat/completions",
-    Protocol.anthropic_messages: "/v1/messages",
-    Protocol.openai_responses: "/v1/responses",
-    Protocol.gemini: "/v1beta/models",
-}
-
 
 _EXPIRES_AFTER_US: Final = 60 * SECOND_US
 """How long after a call's deadline its hold is kept, should nobody settle it."""
@@ -462,7 +454,7 @@ def _own_headers(call: Call, candidate: Candidate, sent: Segments | None) -> Hea
 def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: bytes, now_us: int) -> Passage:
     """Read a call and check that its key allows it. Raises `BadRequest`, `Unauthorized`, `Forbidden`."""
     facts = wire.facts(body, headers.target)
-    check_scope(key, facts.model, ROUTE_OF[wire.protocol], now_us)
+    check_scope(key, facts.model, wire.route, now_us)
     if headers.lane not in ("", "now"):
         raise BadRequest(f"x-bursar-lane: there is no lane {headers.lane!r}, only now", param="x-bursar-lane")
     tags = key.tags | headers.tags if headers.tags else key.tags

@@ -22,6 +22,7 @@ from bursar.savings.compress.setting import Mode, Setting
 from bursar.savings.proof import Arm, arm, unit_digest, unit_of
 from bursar.tokens.estimate import tokens_from_bytes
 from bursar.wires.prefix import prefix_digest
+from bursar.wires.protocols import TEXT_WIRES
 
 log = structlog.get_logger()
 
@@ -59,7 +60,7 @@ class Compressing:
     def setting(self, passage: Passage, key_name: str, asked: Setting | None) -> Setting | None:
         """Return how far a call is to be compressed; None for not at all. The client's word counts most."""
         table = self._table
-        if len(passage.body) < table.bytes_min:
+        if len(passage.body) < table.bytes_min or passage.call.protocol not in TEXT_WIRES:
             return None
         found = asked or table.keys.get(key_name) or self._models.get(passage.call.model) or table.default
         return None if found.mode is Mode.off else found

@@ -8,7 +8,7 @@ import msgspec
 from bursar.core.errors import NotFound, TooMany, UpstreamFailed
 from bursar.core.records import Protocol
 from bursar.gateway.asgi import JSON, Receive, Scope, Send, body_of, send_whole
-from bursar.gateway.calls import ROUTE_OF, Calls
+from bursar.gateway.calls import Calls
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Fault, Response, UpstreamFault
 from bursar.gateway.headers import read_headers, read_query, returned_headers
@@ -17,6 +17,7 @@ from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.settle import estimated_input
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI, WHOLE_METHOD, named
+from bursar.wires.protocols import WIRES
 from bursar.wires.wire import UNREADABLE, Facts, bad_request, check_model, edit_body, read_fields, write_fields
 
 MESSAGES_PATH: Final = "/v1/messages/count_tokens"
@@ -106,7 +107,7 @@ class Counting:
             body = body_of(await receive(), headers.content_length, settings.body_bytes_max)
             question = _GeminiCount(body, target.removesuffix(METHOD)) if target else _MessagesCount(body)
             check_model(question.model)
-            check_scope(key, question.model, ROUTE_OF[question.protocol], self._calls.clock_us())
+            check_scope(key, question.model, WIRES[question.protocol].route, self._calls.clock_us())
             await self._answer(question, headers.forwarded, send)
         finally:
             stats.under_way -= 1

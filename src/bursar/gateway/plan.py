@@ -14,6 +14,7 @@ from bursar.core.errors import NoMoney, Unmetered
 from bursar.core.money import Money, nano_to_usd
 from bursar.core.records import Assignment
 from bursar.gateway.routes import Candidate
+from bursar.prices.price import RateCard
 from bursar.prices.quote import Ceiling
 from bursar.tokens.bounds import input_tokens_max
 from bursar.wires.wire import Facts
@@ -111,7 +112,7 @@ def quote_plan(
                 " window is not known: send audio, documents and what the provider has kept as text instead",
                 code="unmetered",
             )
-        costs.append((candidate.ceiling(candidate.card(now_us), facts.traits), bound))
+        costs.append((_most(candidate, candidate.card(now_us), facts), bound))
         if facts.service_tier or facts.speed:
             if not candidate.priced_tier(facts.service_tier):
                 raise Unmetered(
@@ -121,8 +122,13 @@ def quote_plan(
             if not candidate.priced_speed(facts.speed):
                 raise Unmetered(f"{candidate.price.model} has no price for speed {facts.speed!r}", param="speed")
             card = candidate.card(now_us, facts.service_tier, facts.speed)
-            costs.append((candidate.ceiling(card, facts.traits), bound))
+            costs.append((_most(candidate, card, facts), bound))
     return Quote(costs, output_max(asked, plan))
+
+
+def _most(candidate: Candidate, card: RateCard, facts: Facts) -> Ceiling:
+    found = candidate.ceiling(card, facts.traits)
+    return found.beside(facts.counts, card) if facts.counts else found
 
 
 def check_max_cost(most_nano: Money, cost_nano: Money) -> None:

@@ -1,6 +1,6 @@
 """Find where a model's calls go and what they cost: the configuration, compiled for the hot path."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from bursar.core.errors import ConfigError, NotFound, Refusal, UnknownModel, Unmetered
@@ -17,11 +17,12 @@ from bursar.prices.near import near_names
 from bursar.prices.price import Price, RateCard
 from bursar.prices.quote import Ceiling, ceiling, missing_rate
 from bursar.prices.snapshots import is_another
-from bursar.wires.protocols import WIRES
+from bursar.wires.protocols import TEXT_WIRES, WIRES
 from bursar.wires.wire import Wire
 
+_OPENAI_BESIDES: Final = tuple(each for each in WIRES if each.name.startswith("openai") and each not in TEXT_WIRES)
 _SPEAKS: Final = {
-    "openai": (Protocol.openai_chat,),
+    "openai": (Protocol.openai_chat, *_OPENAI_BESIDES),
     "anthropic": (Protocol.anthropic_messages,),
     "gemini": (Protocol.gemini,),
     "sandbox": tuple(WIRES),
@@ -50,9 +51,15 @@ class Upstream:
         secret = provider.secret(name)
         self._headers = {protocol: self._header_lines(protocol, secret) for protocol in _spoken(provider, base_url)}
 
-    def wire_for(self, protocol: Protocol) -> Wire:
-        """Return what to speak for calls of a protocol: the protocol itself, or the one this provider prefers."""
-        return WIRES[protocol if protocol in self._headers else next(iter(self._headers))]
+    def wire_for(self, protocol: Protocol) -> Wire | None:
+        """Return what to speak for calls of a protocol; None where this provider cannot serve them.
+
+        It is the protocol itself, or, where a model's turn is asked for, the one that the provider prefers.
+        """
+        if protocol in self._headers:
+            return WIRES[protocol]
+        preferred = next((each for each in self._headers if each in TEXT_WIRES), None)
+        return WIRES[preferred] if preferred is not None and protocol in TEXT_WIRES else None
 
     def health_of(self, model: str) -> Health:
         """Return what is known of a model's health here, one for all names and protocols it is asked by."""
@@ -89,10 +96,15 @@ class Upstream:
 
 
 def _spoken(provider: Provider, base_url: str) -> tuple[Protocol, ...]:
-    """Return the protocols of a provider, the one it prefers first: of those compatible with OpenAI few know all."""
-    if provider.protocols:
-        return tuple(Protocol[name] for name in provider.protocols)
+    """Return the protocols of a provider, the one it prefers first: of those compatible with OpenAI few know all.
+
+    An operator who names those of turns alone says nothing of the others.
+    """
     spoken = _SPEAKS[provider.kind]
+    if provider.protocols:
+        named = tuple(Protocol[name] for name in provider.protocols)
+        besides = tuple(each for each in spoken if each not in TEXT_WIRES)
+        return (*named, *besides) if all(each in TEXT_WIRES for each in named) else named
     return (*spoken, Protocol.openai_responses) if provider.kind == "openai" and _OPENAI in base_url else spoken
 
 
@@ -171,9 +183,10 @@ class Routes:
         }
         self.policies = config.routes
         self._found: dict[tuple[str, Protocol], tuple[Candidate, ...]] = {}
-        for name in config.models:  # a model without a price is found out now, not at the first call
+        for name, model in config.models.items():  # one without a price is found out now, not at the first call
             try:
-                self._candidates(name, Protocol.openai_chat)
+                for target in model.targets:
+                    self._target_price(name, target, model.price)
             except Unmetered as error:
                 raise ConfigError(f"models.{name}: {error}") from None
 
@@ -248,33 +261,40 @@ class Routes:
     def _candidates(self, name: str, protocol: Protocol) -> tuple[Candidate, ...]:
         model = self._config.models.get(name)
         if model is not None:
-            own = [model.price] * len(model.targets) if model.price else [None] * len(model.targets)
-            found = tuple(
-                self._candidate(name, target, price, protocol) for target, price in zip(model.targets, own, strict=True)
-            )
-            for candidate, weight in zip(found, model.weights, strict=False):
-                candidate.weight = weight
-            return found
+            made = [self._candidate(name, target, model.price, protocol) for target in model.targets]
+            for candidate, weight in zip(made, model.weights, strict=False):
+                if candidate is not None:
+                    candidate.weight = weight
+            return _serving(made, name, protocol)
         provider, _, rest = name.partition("/")
         if provider in self.upstreams and rest:
-            return (self._candidate(name, (provider, rest), None, protocol),)
+            return _serving([self._candidate(name, (provider, rest), None, protocol)], name, protocol)
         near = near_names(name, [known for known, _ in self.names()])
         hint = f"; near: {', '.join(near)}" if near else "; see GET /v1/models"
         raise NotFound(f"no model {name!r} here{hint}", code="model_not_found", param="model")
 
-    def _candidate(self, name: str, target: tuple[str, str], price: Price | None, protocol: Protocol) -> Candidate:
+    def _candidate(
+        self, name: str, target: tuple[str, str], price: Price | None, protocol: Protocol
+    ) -> Candidate | None:
+        """Return a target as it is called by a protocol; None where its provider does not serve that."""
         upstream, model = self.upstreams[target[0]], target[1]
+        wire = upstream.wire_for(protocol)
+        if wire is None:
+            return None
+        found = self._target_price(name, target, price)
+        rules = rules_of(self._config.gateway, self._config.models.get(name))
+        candidate = Candidate(upstream, wire, model, found, rules)
+        candidate.own_price = price is not None
+        candidate.ceiling(found.at(0), Traits(meters=wire.meters))
+        return candidate
+
+    def _target_price(self, name: str, target: tuple[str, str], price: Price | None) -> Price:
         try:
-            found = price or self._price(upstream, model)
+            return price or self._price(self.upstreams[target[0]], target[1])
         except UnknownModel as error:
             raise Unmetered(
                 f'{error}: give models."{name}".price in bursar.toml, or price = "free"', param="model"
             ) from None
-        rules = rules_of(self._config.gateway, self._config.models.get(name))
-        candidate = Candidate(upstream, upstream.wire_for(protocol), model, found, rules)
-        candidate.own_price = price is not None
-        candidate.ceiling(found.at(0), Traits())
-        return candidate
 
     def _price(self, upstream: Upstream, model: str) -> Price:
         settings = self._config.providers[upstream.name]
@@ -286,3 +306,16 @@ class Routes:
         if settings.kind == "sandbox":
             return self._book.find_any(model)
         raise UnknownModel(f"{upstream.name}/{model}")
+
+
+def _serving(made: Sequence[Candidate | None], name: str, protocol: Protocol) -> tuple[Candidate, ...]:
+    """Return those that serve a protocol. Raises `NotFound` where none does."""
+    found = tuple(candidate for candidate in made if candidate is not None)
+    if not found:
+        raise NotFound(
+            f"no provider of {name!r} here serves {WIRES[protocol].route}; those whose `kind` is openai do, or name the"
+            " protocol in providers.NAME.protocols",
+            code="wrong_protocol",
+            param="model",
+        )
+    return found

@@ -27,6 +27,7 @@ from bursar.savings.route.predictor import Corrections, Teaching
 from bursar.store.keys import Key
 from bursar.tokens.bounds import input_tokens_max
 from bursar.wires.prefix import prefix_digest
+from bursar.wires.protocols import TEXT_WIRES
 from bursar.wires.wire import Facts
 
 if TYPE_CHECKING:
@@ -75,6 +76,12 @@ class Routing:
 
         Raises `BadRequest` where no model can serve it, saying of each why.
         """
+        if passage.call.protocol not in TEXT_WIRES:
+            raise BadRequest(
+                f"route {policy.name!r} chooses among models that answer in turns, not for {passage.wire.route}: name a"
+                " model",
+                param="model",
+            )
         asked = asked_of(passage)
         prepared, lacking = self._usable(self._ready_at(policy, passage.call.opened_us).route, passage, key)
         found = able(asked, prepared.options, policy.target)
@@ -95,6 +102,8 @@ class Routing:
         its `cheaper` names, able as well and in the key's scope.
         """
         routed, key = passage.routed, passage.key
+        if passage.call.protocol not in TEXT_WIRES:  # another model's vectors, say, are of no use
+            return []
         if routed is None:
             names = self._routes.cheaper(passage.call.model)
             if not names or key is None:

@@ -99,6 +99,8 @@ class Settler:
         if usage is None or not answer.whole or not answer.final:
             usage, source = counted_usage(facts, answer), UsageSource.counted
         card = candidate.card(passage.call.opened_us, answer.service_tier or facts.service_tier, facts.speed)
+        if not card.rates and answer.usage is None:  # nothing of it is billed, so nothing is reported
+            usage, source = NO_USAGE, UsageSource.none
         untold = facts.hides_searches or (facts.traits.searches_web and not answer.whole)  # how often it searched
         if untold and "web_searches" not in usage.other and "web_searches" in card.rates:
             usage = msgspec.structs.replace(usage, other=usage.other | {"web_searches": 1})

@@ -31,6 +31,14 @@ PROVIDER_NAMES: Final = {
 }
 
 
+_OPERATIONS: Final[Mapping[int, str]] = {
+    Protocol.gemini: "generate_content",
+    Protocol.openai_completions: "text_completion",
+    Protocol.openai_embeddings: "embeddings",
+    Protocol.openai_moderations: "moderation",  # the conventions have no name for it
+}
+
+
 class Context(msgspec.Struct, frozen=True):
     """Say which trace a call belongs to, and below which span of its client's, if any."""
 
@@ -61,7 +69,7 @@ def onward(call_id: bytes, traceparent: bytes) -> bytes:
 
 def operation_of(protocol: int) -> str:
     """Name the operation, as the conventions do."""
-    return "generate_content" if protocol == Protocol.gemini else "chat"
+    return _OPERATIONS.get(protocol, "chat")
 
 
 def call_attributes(record: Record) -> Attributes:

@@ -71,7 +71,7 @@ class Book(msgspec.Struct, frozen=True):
         return price
 
     def find_any(self, model: str) -> Price:
-        """Return the price for `provider/model`, or for a bare name at the provider whose own it is."""
+        """Return the price for `provider/model`, or for a bare name at the provider who makes it."""
         provider, slash, rest = model.partition("/")
         if slash and provider in self.providers:
             return self.find(provider, rest)
@@ -80,6 +80,11 @@ class Book(msgspec.Struct, frozen=True):
                 price = self._find_in(holder, model)
                 if price is not None:
                     return price
+        # Makers are those whose names are known by their form; what they call otherwise, as embeddings, only one has.
+        makers = (holder for holder in self.providers.values() if holder.model_match is not None)
+        found = [price for holder in makers if (price := holder.find(model)) is not None]
+        if len(found) == 1:
+            return found[0]
         raise UnknownModel(model, near_names(model, self._names()))
 
     def provider_of_url(self, url: str) -> str | None:

@@ -1,5 +1,6 @@
 """Quote a call before it is made: the most it can cost."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -31,6 +32,18 @@ class Ceiling(msgspec.Struct, frozen=True):
                 if input_max > above:
                     input_rate, output_rate = step_input, step_output
         return -(-(input_max * input_rate + output_max * output_rate + self.fee_millionths) // MILLION)
+
+    def beside(self, counts: Sequence[tuple[str, int]], card: RateCard) -> "Ceiling":
+        """Return what a call can cost that uses so many of other leaves beside; those without a rate are not charged.
+
+        That some way of metering the call is priced whole is for `missing_rate` to say.
+        """
+        fee = self.fee_millionths
+        for leaf, most in counts:
+            rate = card.rates.get(leaf)
+            if rate is not None:
+                fee += -(-most * rate.dearest(MILLION) // UNITS[leaf].size) + MILLION // 2
+        return msgspec.structs.replace(self, fee_millionths=fee)
 
 
 def ceiling(card: RateCard, traits: Traits) -> Ceiling:
@@ -66,8 +79,11 @@ def _rounds(leaf: str, rate: Rate) -> bool:
 
 
 def missing_rate(card: RateCard, traits: Traits) -> str | None:
-    """Name a leaf a call would consume and the card has no rate for; None when all have one."""
-    needed = ["input_tokens", "output_tokens"]
-    if traits.searches_web:
-        needed.append("web_searches")
-    return next((leaf for leaf in needed if leaf not in card.rates), None)
+    """Name a leaf a call would consume and the card has no rate for; None when all have one.
+
+    Of several ways to meter a call one is enough; the first is named where there is none.
+    """
+    if traits.searches_web and "web_searches" not in card.rates:
+        return "web_searches"
+    lacking = [next((leaf for leaf in leaves if leaf not in card.rates), None) for leaves in traits.meters]
+    return None if None in lacking else lacking[0]

@@ -13,13 +13,22 @@ from bursar.core.records import Protocol
 from bursar.core.usage import Usage
 from bursar.sandbox.gemini import content_answer, content_chunks, count_answer, forced_tool, read_contents
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
-from bursar.sandbox.prompt import Prompt, read_chat, read_messages, read_responses
+from bursar.sandbox.prompt import Prompt, read_chat, read_completion, read_messages, read_responses
 from bursar.sandbox.responses import response_answer, response_events
-from bursar.sandbox.voice import Turn, chat_answer, chat_chunks, message_answer, message_events
+from bursar.sandbox.vectors import embedding_answer, moderation_answer
+from bursar.sandbox.voice import (
+    Turn,
+    chat_answer,
+    chat_chunks,
+    completion_answer,
+    completion_chunks,
+    message_answer,
+    message_events,
+)
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI
 from bursar.wires.openai_chat import OPENAI_CHAT
-from bursar.wires.openai_responses import OPENAI_RESPONSES
+from bursar.wires.protocols import PATH_WIRES, WIRES
 from bursar.wires.wire import Facts, Wire
 
 MODELS: Final = (
@@ -33,26 +42,35 @@ MODELS: Final = (
     "claude-opus-4-5",
     "gemini-2.5-flash",
     "gemini-2.5-pro",
+    "gpt-3.5-turbo-instruct",
+    "text-embedding-3-small",
+    "text-embedding-3-large",
+    "omni-moderation-latest",
 )
 _READERS: Final = {
     Protocol.openai_chat: read_chat,
     Protocol.anthropic_messages: read_messages,
     Protocol.openai_responses: read_responses,
     Protocol.gemini: read_contents,
+    Protocol.openai_completions: read_completion,
 }
 _WHOLE: Final = {
     Protocol.openai_chat: chat_answer,
     Protocol.anthropic_messages: message_answer,
     Protocol.openai_responses: response_answer,
     Protocol.gemini: content_answer,
+    Protocol.openai_completions: completion_answer,
 }
 _STREAMED: Final = {
     Protocol.openai_chat: chat_chunks,
     Protocol.anthropic_messages: message_events,
     Protocol.openai_responses: response_events,
     Protocol.gemini: content_chunks,
+    Protocol.openai_completions: completion_chunks,
 }
-_ANSWERS: Final = ("/chat/completions", "/messages", "/responses", ":generateContent", ":streamGenerateContent")
+_PLAIN: Final = {Protocol.openai_embeddings: embedding_answer, Protocol.openai_moderations: moderation_answer}
+_BY_ROUTE: Final = {wire.route.removeprefix("/v1"): wire for wire in WIRES.values() if wire not in PATH_WIRES}
+_ANSWERS: Final = (*_BY_ROUTE, ":generateContent", ":streamGenerateContent")
 _COUNTS: Final = ("/messages/count_tokens", ":countTokens")
 _STALL_S: Final = 3_600.0
 _TOOL_TOKENS: Final = 5
@@ -102,6 +120,9 @@ class Sandbox:
     async def _answer(self, wire: Wire, body: bytes, target: str, send: Send) -> None:
         facts = wire.facts(body, target)
         request = msgspec.json.decode(body)
+        if wire.protocol in _PLAIN:
+            await self._plain(wire, facts, request, send)
+            return
         prompt = _READERS[wire.protocol](request)
         play = play_for(prompt.content, prompt.last_user_text, facts.output_cap, facts.model, prompt.script)
         self.requests += 1
@@ -126,6 +147,16 @@ class Sandbox:
             await self._stream(wire, turn, send)
         else:
             await self._whole(wire, turn, send)
+
+    async def _plain(self, wire: Wire, facts: Facts, request: dict[str, Any], send: Send) -> None:
+        """Answer what is no turn of a model."""
+        self.requests += 1
+        given = request["input"]
+        await self._fault_before(play_for(b"", given if isinstance(given, str) else "", None, facts.model))
+        self._answers += 1
+        usage, answer = _PLAIN[wire.protocol]({"model": facts.model} | request, f"{self._answers:012d}")
+        self.bill.setdefault(facts.model, Counter()).update(usage.leaves())
+        await _send_body(send, 200, answer, [])
 
     async def _fault_before(self, play: Play) -> None:
         match play.direction.fault:
@@ -228,8 +259,8 @@ def _spoken(path: str) -> tuple[Wire, str]:
     _, models, target = path.partition("/models/")
     if models:
         return GEMINI, target
-    named = {"/messages": ANTHROPIC_MESSAGES, "/responses": OPENAI_RESPONSES}
-    return next((wire for part, wire in named.items() if part in path), OPENAI_CHAT), ""
+    found = [part for part in _BY_ROUTE if path.removesuffix("/count_tokens").endswith(part)]
+    return (_BY_ROUTE[max(found, key=len)] if found else OPENAI_CHAT), ""
 
 
 def _count(wire: Wire, body: bytes) -> bytes:

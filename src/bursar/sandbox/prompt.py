@@ -39,6 +39,15 @@ def read_chat(request: dict[str, Any]) -> Prompt:
     return Prompt(reader.parts, reader.images, reader.last_user_text, names, script)
 
 
+def read_completion(request: dict[str, Any]) -> Prompt:
+    """Read the request of a completion that is no chat."""
+    prompt: Any = request.get("prompt") or ""
+    texts: list[Any] = [prompt] if isinstance(prompt, str) else prompt
+    parts = [(text.encode() if isinstance(text, str) else canonical(text), "") for text in texts]
+    last = texts[-1] if texts and isinstance(texts[-1], str) else ""
+    return Prompt(parts, 0, last, ())
+
+
 def read_responses(request: dict[str, Any]) -> Prompt:
     """Read a responses request."""
     tools = request.get("tools") or []

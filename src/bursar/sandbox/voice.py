@@ -76,6 +76,34 @@ def chat_chunks(turn: Turn) -> Iterator[tuple[int, bytes]]:
     yield made, event_bytes(b"[DONE]")
 
 
+def completion_answer(turn: Turn) -> bytes:
+    """Word a completion that is no chat."""
+    body = _completion_frame(turn, turn.play.text(), _chat_finish(turn))
+    if turn.tells_usage:
+        body["usage"] = OPENAI_CHAT.usage_report(turn.usage)
+    return _encode(body)
+
+
+def completion_chunks(turn: Turn) -> Iterator[tuple[int, bytes]]:
+    """Word the stream of a completion that is no chat: (tokens made so far, event) for each event."""
+    for index in range(turn.play.text_tokens):
+        event = event_bytes(_encode(_completion_frame(turn, turn.play.word(index), None)))
+        yield (index + 1) * turn.choices, event
+    made = turn.usage.output_total
+    yield made, event_bytes(_encode(_completion_frame(turn, "", _chat_finish(turn))))
+    if turn.wants_usage and turn.tells_usage:
+        frame = _completion_frame(turn, "", None) | {"choices": [], "usage": OPENAI_CHAT.usage_report(turn.usage)}
+        yield made, event_bytes(_encode(frame))
+    yield made, event_bytes(b"[DONE]")
+
+
+def _completion_frame(turn: Turn, text: str, finish: str | None) -> dict[str, Any]:
+    choice = {"text": text, "logprobs": None, "finish_reason": finish}
+    choices = [{"index": index} | choice for index in range(turn.choices)]
+    frame = _chat_frame(turn, "text_completion") | {"id": f"cmpl-{turn.answer_id}"}
+    return frame | {"choices": choices}
+
+
 def message_answer(turn: Turn) -> bytes:
     """Word a message."""
     if turn.tool:

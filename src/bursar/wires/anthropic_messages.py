@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from bursar.core.errors import BadRequest, Refusal
-from bursar.core.records import Protocol, Segments, Traits
+from bursar.core.records import TEXT_METERS, Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.stated_cost import STATED_FIELDS, stated_in
@@ -236,6 +236,8 @@ class AnthropicMessages:
     """Be the messages protocol."""
 
     protocol: ClassVar = Protocol.anthropic_messages
+    route: ClassVar = "/v1/messages"
+    meters: ClassVar = TEXT_METERS
     comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from bursar.core.errors import BadRequest, Refusal
-from bursar.core.records import Protocol, Segments, Traits
+from bursar.core.records import TEXT_METERS, Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.gemini_usage import report_of, usage_from_report
 from bursar.wires.sse import event_bytes, event_data
@@ -199,6 +199,8 @@ class Gemini:
     """Be the protocol."""
 
     protocol: ClassVar = Protocol.gemini
+    route: ClassVar = "/v1beta/models"
+    meters: ClassVar = TEXT_METERS
     comments: ClassVar = False  # Google's own client takes every line of a stream but `data:` for an error
 
     def path(self, model: str, *, stream: bool) -> str:

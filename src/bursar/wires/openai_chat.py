@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from bursar.core.errors import BadRequest, Refusal
-from bursar.core.records import Protocol, Segments, Traits
+from bursar.core.records import TEXT_METERS, Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.stated_cost import STATED_FIELDS, stated_nano
@@ -122,6 +122,7 @@ class _Text(msgspec.Struct):
 class _Choice(msgspec.Struct):
     message: _Text | None = None
     delta: _Text | None = None
+    text: str | None = None  # of a completion that is no chat
     finish_reason: str | None = None
 
 
@@ -262,7 +263,7 @@ class ChatReader:
         self._model = chunk.model or self._model
         self._service_tier = chunk.service_tier or self._service_tier
         for choice in chunk.choices:
-            self._output_bytes += _text_len(choice.delta)
+            self._output_bytes += _text_len(choice.delta) + (utf8_len(choice.text) if choice.text else 0)
             if choice.finish_reason:
                 self._finished = True
         if len(chunk.usage) > 4:  # more than null
@@ -282,11 +283,12 @@ class ChatReader:
     def answer(self) -> Answer:
         """Return what the stream has said so far."""
         report = _encode(self._report) if self._report is not None else b""
-        answer = _answer_of(report, self._model, self._service_tier, self._output_bytes, whole=self._finished)
+        answer = answer_of(report, self._model, self._service_tier, self._output_bytes, whole=self._finished)
         return msgspec.structs.replace(answer, note=answer.note or self._note) if self._note else answer
 
 
-def _answer_of(report: bytes, model: str, tier: str, output_bytes: int, *, whole: bool) -> Answer:
+def answer_of(report: bytes, model: str, tier: str, output_bytes: int, *, whole: bool) -> Answer:
+    """Return what an answer says by its usage report; none is told where it cannot be believed."""
     if len(report) <= 4:  # missing, or null
         return Answer(None, model, tier, output_bytes, whole=whole)
     try:
@@ -300,6 +302,8 @@ class OpenAIChat:
     """Be the chat completions protocol."""
 
     protocol: ClassVar = Protocol.openai_chat
+    route: ClassVar = "/v1/chat/completions"
+    meters: ClassVar = TEXT_METERS
     comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002
@@ -358,10 +362,12 @@ class OpenAIChat:
         """Read a whole JSON answer. Raises `BadAnswer` when it is none."""
         try:
             answer = _answer.decode(body)
-            read = _answer_of(bytes(answer.usage), answer.model or "", answer.service_tier or "", 0, whole=True)
+            read = answer_of(bytes(answer.usage), answer.model or "", answer.service_tier or "", 0, whole=True)
             if read.usage is not None or not len(answer.choices):
                 return read
-            output_bytes = sum(_text_len(choice.message) for choice in _choices.decode(answer.choices))
+            output_bytes = sum(
+                _text_len(choice.message) + utf8_len(choice.text or "") for choice in _choices.decode(answer.choices)
+            )
         except UNREADABLE as error:
             raise BadAnswer(f"not a chat completion: {error}") from error
         return msgspec.structs.replace(read, output_bytes=output_bytes)

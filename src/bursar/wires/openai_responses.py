@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from bursar.core.errors import Refusal
-from bursar.core.records import Protocol, Traits
+from bursar.core.records import TEXT_METERS, Protocol, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.responses_request import read_request
@@ -286,6 +286,8 @@ class OpenAIResponses:
     """Be the responses protocol."""
 
     protocol: ClassVar = Protocol.openai_responses
+    route: ClassVar = "/v1/responses"
+    meters: ClassVar = TEXT_METERS
     comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002

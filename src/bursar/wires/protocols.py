@@ -7,9 +7,24 @@ from bursar.core.records import Protocol
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI
 from bursar.wires.openai_chat import OPENAI_CHAT
+from bursar.wires.openai_completions import OPENAI_COMPLETIONS
+from bursar.wires.openai_embeddings import OPENAI_EMBEDDINGS
+from bursar.wires.openai_moderations import OPENAI_MODERATIONS
 from bursar.wires.openai_responses import OPENAI_RESPONSES
 from bursar.wires.wire import Wire
 
-WIRES: Final[Mapping[Protocol, Wire]] = {
+TEXT_WIRES: Final[Mapping[Protocol, Wire]] = {
     wire.protocol: wire for wire in (OPENAI_CHAT, ANTHROPIC_MESSAGES, OPENAI_RESPONSES, GEMINI)
 }
+"""Those that a model's turn is asked for by; each can be put into each other."""
+
+WIRES: Final[Mapping[Protocol, Wire]] = {
+    **TEXT_WIRES,
+    **{wire.protocol: wire for wire in (OPENAI_COMPLETIONS, OPENAI_EMBEDDINGS, OPENAI_MODERATIONS)},
+}
+
+ROUTES: Final = tuple(dict.fromkeys(wire.route for wire in WIRES.values()))
+"""Where clients call, each once."""
+
+PATH_WIRES: Final = (GEMINI,)
+"""Those that name the model in the path, and what is asked of it."""

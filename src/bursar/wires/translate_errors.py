@@ -57,7 +57,7 @@ def write_error(status: int, message: str, code: str | None, target: Protocol) -
                 info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": code}
                 error["details"] = [info]
             return _encode({"error": error})
-        case Protocol.openai_chat | Protocol.openai_responses:
+        case _:  # OpenAI's, all alike
             kind = _OPENAI.get(status, "invalid_request_error" if client_erred else "server_error")
             return _encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
 

@@ -8,7 +8,7 @@ import msgspec
 
 from bursar.core import records
 from bursar.core.errors import BadRequest, Refusal, Unmetered
-from bursar.core.records import Segments, Traits
+from bursar.core.records import Meters, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 
 TOOLS_OVERHEAD_TOKENS: Final = 1_000
@@ -64,6 +64,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     speed: str = ""
     hides_searches: bool = False  # it searches the web, and its answer does not say how often
     recalls: tuple[tuple[str, str], ...] = ()  # what the provider is to have kept: by which field, and its id
+    counts: tuple[tuple[str, int], ...] = ()  # the most it can use of what is no token: characters, seconds
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -110,6 +111,8 @@ class Wire(Protocol):
     """Be one protocol: read requests and answers, patch bodies, write errors. Stateless."""
 
     protocol: ClassVar[records.Protocol]
+    route: ClassVar[str]  # where clients call it, or, of Gemini's, the beginning of that
+    meters: ClassVar[Meters]
     comments: ClassVar[bool]  # whether its clients pass over the comments of a stream
 
     def facts(self, body: bytes, target: str = "") -> Facts:
