@@ -18,11 +18,12 @@ from bench.harness import LocalBursar
 from bursar.api.handlers import HANDLERS
 from bursar.core import errors
 from bursar.gateway.app import GEMINI_CALLS
-from bursar.gateway.config import Alerts, CompressTable, Model, Otel, Provider, Settings, parse_config
+from bursar.gateway.config import Alerts, CompressTable, Model, Otel, Settings, parse_config
 from bursar.gateway.counting import MESSAGES_PATH, METHOD
 from bursar.gateway.listing import PATHS as MODELS_PATHS
 from bursar.gateway.metrics import METRICS, Collector
 from bursar.gateway.outbox import Outbox
+from bursar.gateway.provider import Provider
 from bursar.gateway.routes import Routes
 from bursar.gateway.stats import Stats
 from bursar.prices import load

@@ -13,11 +13,11 @@ from bursar.core.records import Call, Protocol, Segments
 from bursar.core.times import SECOND_US
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.balance import arrange, by_affinity, by_load, note_outcome
-from bursar.gateway.config import Provider
 from bursar.gateway.connection import Fault, Response, UpstreamFault
 from bursar.gateway.health import Health, State
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.passage import Passage
+from bursar.gateway.provider import Provider
 from bursar.gateway.routes import Candidate, Upstream
 from bursar.gateway.rules import Rules
 from bursar.prices.file import read_model_price

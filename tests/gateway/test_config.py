@@ -7,7 +7,8 @@ import pytest
 from inline_snapshot import snapshot
 
 from bursar.core.errors import ConfigError
-from bursar.gateway.config import Provider, Settings, parse_config, read_config
+from bursar.gateway.config import Settings, parse_config, read_config
+from bursar.gateway.provider import Provider
 from bursar.sandbox.app import MODELS
 
 WHOLE = """

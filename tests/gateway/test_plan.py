@@ -9,9 +9,9 @@ import pytest
 
 from bursar.core.errors import Unmetered
 from bursar.core.records import Assignment
-from bursar.gateway.config import Provider
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.plan import LEVERS, Plan, drive, make_plan, quote_plan
+from bursar.gateway.provider import Provider
 from bursar.gateway.routes import Candidate, Upstream
 from bursar.prices import load
 from bursar.prices.file import read_model_price

@@ -8,9 +8,10 @@ import pytest
 
 from bursar.core.errors import ConfigError, NotFound, Unmetered
 from bursar.core.records import Protocol, Traits
-from bursar.gateway.config import Provider, parse_config
+from bursar.gateway.config import parse_config
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
+from bursar.gateway.provider import Provider
 from bursar.gateway.routes import Candidate, Routes, Upstream
 from bursar.prices import load
 from bursar.prices.book import Book

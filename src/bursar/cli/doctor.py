@@ -29,8 +29,9 @@ from bursar.cli.findings import (
 )
 from bursar.cli.probe import probe
 from bursar.core.errors import BooksError, BursarError, ConfigError, UnknownModel
-from bursar.gateway.config import Config, Provider, read_config
+from bursar.gateway.config import Config, read_config
 from bursar.gateway.outbox import Outbox
+from bursar.gateway.provider import Provider
 from bursar.gateway.routes import Routes
 from bursar.ledger.chart import Unit
 from bursar.prices import load

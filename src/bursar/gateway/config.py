@@ -3,33 +3,29 @@
 Secrets are read from the environment or from files by the process that needs them, and never leave it.
 """
 
-import os
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_type_hints
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Any, Final, Literal, TypeAlias
+from urllib.parse import unquote
 
 import msgspec
 
-from bursar.core.addresses import read_address, read_network
+from bursar.core.addresses import read_network
 from bursar.core.errors import ConfigError
+from bursar.gateway.provider import Count, Provider, Seconds, read_provider
+from bursar.gateway.tables import convert, is_address, is_words, near_text, only_known, read_secret, table_of
 from bursar.prices.file import read_model_price, read_prices
-from bursar.prices.near import near_names
 from bursar.prices.price import Price
 from bursar.sandbox.app import MODELS as SANDBOX_MODELS
 from bursar.savings.compress.setting import OFF, Setting, read_setting
 from bursar.savings.route.policy import Policy, read_policy
-from bursar.wires.protocols import WIRES
 
 Durability = Literal["fast", "strict"]
-Kind = Literal["openai", "anthropic", "gemini", "sandbox"]
 Indeterminate = Literal["hold", "estimate"]
 OnDisconnect = Literal["drain", "cancel"]
 PreviousResponses = Literal["own", "any"]
 Balance = Literal["order", "least_loaded", "affinity"]
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
-Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 Retries: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=10)]
 
 
@@ -60,30 +56,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     smaller_share_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50  # of what is left, for a smaller answer
 
 
-class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Hold one `[providers.NAME]` table."""
-
-    kind: Kind
-    base_url: str = ""
-    api_key: str = ""
-    api_key_env: str = ""
-    api_key_file: str = ""
-    prices: str = ""  # whose prices apply, where the address does not tell
-    protocols: tuple[str, ...] = ()  # those it speaks, where they are not the kind's usual ones
-    cap_field: str = ""  # the field an output cap is written to, where it is not the kind's usual one
-    connections_max: Count = 1_000
-    connect_s: Seconds = 10.0
-    first_byte_s: Seconds = 600.0
-    idle_s: Seconds = 120.0
-
-    def secret(self, name: str) -> str:
-        """Read the provider's key. Raises `ConfigError` when its place is empty."""
-        return _read_secret(f"providers.{name}.api_key", self.api_key_env, self.api_key_file) or self.api_key
-
-    def __repr__(self) -> str:
-        return f"Provider(kind={self.kind!r}, base_url={self.base_url!r})"
-
-
 class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hold the `[alerts]` table."""
 
@@ -97,7 +69,7 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def secret(self) -> bytes:
         """Read what webhooks are signed with. Raises `ConfigError` when its place is empty."""
-        return _read_secret("alerts.secret", self.secret_env, self.secret_file).encode()
+        return read_secret("alerts.secret", self.secret_env, self.secret_file).encode()
 
     def __repr__(self) -> str:
         return f"Alerts(webhook={bool(self.webhook)}, every_s={self.every_s})"
@@ -117,7 +89,7 @@ class Otel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
         Raises `ConfigError` where it is not there or cannot be read; its text is in no message.
         """
-        text = _read_secret("otel.headers", self.headers_env, "")
+        text = read_secret("otel.headers", self.headers_env, "")
         pairs = [part.partition("=") for part in text.split(",")] if text else []
         if not all(name.strip() and equals and value.isprintable() for name, equals, value in pairs):
             raise ConfigError(f"otel.headers_env: {self.headers_env} is to hold name=value,name=value")
@@ -212,7 +184,6 @@ class Config(msgspec.Struct, frozen=True):
 
 
 _OTHERS: Final = ("fallbacks", "cheaper")
-_PROTOCOLS: Final = tuple(protocol.name for protocol in WIRES)
 _TABLES: Final = ("gateway", "providers", "models", "routes", "prices", "alerts", "otel", "compress")
 
 
@@ -238,32 +209,18 @@ def read_config(path: Path | None) -> Config:
 
 def parse_config(tables: dict[str, Any]) -> Config:
     """Turn a file's tables into a configuration. Raises `ConfigError`."""
-    _only_known(tables, _TABLES, "")
+    only_known(tables, _TABLES, "")
     settings = _settings(tables.get("gateway", {}))
-    providers = {
-        name: _convert(value, Provider, f"providers.{name}") for name, value in _table(tables, "providers").items()
-    }
-    for name, provider in providers.items():
-        if not provider.base_url and provider.kind != "sandbox":
-            raise ConfigError(f'providers.{name}.base_url: expected an address such as "https://api.openai.com/v1"')
-        if provider.api_key and not _is_here(provider.base_url):
-            raise ConfigError(
-                f"providers.{name}.api_key: a key in this file is for tests with a provider on this machine: name an "
-                "environment variable in api_key_env, or a file in api_key_file"
-            )
-        for protocol in provider.protocols:
-            if protocol not in _PROTOCOLS:
-                hint = _near(protocol, _PROTOCOLS)
-                raise ConfigError(f"providers.{name}.protocols: no protocol {protocol!r}{hint}")
+    providers = {name: read_provider(name, value) for name, value in table_of(tables, "providers").items()}
     prices = tables.get("prices", [])
     if not isinstance(prices, list):
         raise ConfigError("prices: expected [[prices]], a list of tables")
-    models = {name: _model(name, value, providers) for name, value in _table(tables, "models").items()}
+    models = {name: _model(name, value, providers) for name, value in table_of(tables, "models").items()}
     _check_others(models)
     if not providers:
         raise ConfigError("providers: expected at least one [providers.NAME] table")
     alerts, otel = _alerts(tables.get("alerts", {})), _otel(tables.get("otel", {}))
-    routes = {name: _policy(name, value, models, providers) for name, value in _table(tables, "routes").items()}
+    routes = {name: _policy(name, value, models, providers) for name, value in table_of(tables, "routes").items()}
     compress = _compress(tables["compress"], routes) if "compress" in tables else None
     return Config(settings, providers, models, read_prices(prices), alerts, otel, routes, compress)
 
@@ -280,7 +237,7 @@ def _policy(name: str, value: Any, models: dict[str, Model], providers: Collecti
 
 
 def _settings(value: Any) -> Settings:
-    settings = _convert(value, Settings, "gateway")
+    settings = convert(value, Settings, "gateway")
     found: dict[str, tuple[str, ...]] = {}
     for name in ("trusted_proxies", "metrics_from"):
         try:
@@ -291,10 +248,10 @@ def _settings(value: Any) -> Settings:
 
 
 def _compress(value: Any, routes: dict[str, Policy]) -> Compress:
-    read = _convert(value, CompressTable, "compress")
+    read = convert(value, CompressTable, "compress")
     for name in read.routes:
         if name not in routes:
-            raise ConfigError(f"compress.routes: no route {name!r}{_near(name, routes)}")
+            raise ConfigError(f"compress.routes: no route {name!r}{near_text(name, routes)}")
     return Compress(
         _setting(read.default, "compress.default"),
         {name: _setting(each, f"compress.keys.{name}") for name, each in read.keys.items()},
@@ -313,64 +270,26 @@ def _setting(value: Any, where: str) -> Setting:
 
 
 def _alerts(value: Any) -> Alerts:
-    alerts = _convert(value, Alerts, "alerts")
+    alerts = convert(value, Alerts, "alerts")
     has_secret = bool(alerts.secret_env or alerts.secret_file)
     if not alerts.webhook:
         if has_secret:
             raise ConfigError('alerts.webhook: expected an address such as "https://example.com/alerts"')
         return alerts
-    if not _is_address(alerts.webhook):
+    if not is_address(alerts.webhook):
         raise ConfigError('alerts.webhook: expected an address such as "https://example.com/alerts"')
     if not has_secret:
         raise ConfigError("alerts.secret_env: expected the variable with the secret webhooks are signed with")
     return alerts
 
 
-def _is_here(base_url: str) -> bool:
-    """Tell whether an address is on this machine; empty is the sandbox that is started here."""
-    try:
-        host = urlsplit(base_url).hostname
-    except ValueError:
-        return False
-    address = read_address(host or "")
-    return not base_url or host == "localhost" or (address is not None and address.is_loopback)
-
-
 def _otel(value: Any) -> Otel:
-    otel = _convert(value, Otel, "otel")
+    otel = convert(value, Otel, "otel")
     if not otel.endpoint and (otel.headers_env or otel.propagate):
         raise ConfigError('otel.endpoint: expected an address such as "http://127.0.0.1:4318"')
-    if otel.endpoint and not _is_address(otel.endpoint):
+    if otel.endpoint and not is_address(otel.endpoint):
         raise ConfigError('otel.endpoint: expected an address such as "http://127.0.0.1:4318"')
     return otel
-
-
-def _is_address(text: str) -> bool:
-    """Tell whether a text is an address of HTTP that can be asked."""
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # what it raises for a port or host that is none
-        return False
-    return usable and text.isascii() and text.isprintable() and " " not in text
-
-
-def _read_secret(where: str, variable: str, file: str) -> str:
-    """Read a secret from the environment or a file; empty where neither is named."""
-    if variable:
-        value = os.environ.get(variable, "")
-        if not value:
-            raise ConfigError(f"{where}_env: the environment has no {variable}")
-        return value
-    if not file:
-        return ""
-    try:
-        value = Path(file).read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"{where}_file: {file}: {error.strerror}") from None
-    if not value:
-        raise ConfigError(f"{where}_file: {file} is empty")
-    return value
 
 
 def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:
@@ -378,17 +297,17 @@ def _model(name: str, value: Any, providers: dict[str, Provider]) -> Model:
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected a table")
     own = _ModelSettings.__struct_fields__
-    _only_known(value, ("targets", "price", *_OTHERS, "compress", *own), where)
+    only_known(value, ("targets", "price", *_OTHERS, "compress", *own), where)
     targets = _weighed(value.get("targets"), f"{where}.targets")
     pairs = tuple(_target(each.target, providers, f"{where}.targets") for each in targets)
     others = {word: value.get(word, []) for word in _OTHERS}
     for word, named in others.items():
-        if not _is_words(named):
+        if not is_words(named):
             raise ConfigError(f'{where}.{word}: expected a list of models such as ["gpt-4o"]')
     price = None
     if "price" in value:
         price = read_model_price(value["price"], *pairs[0], f"{where}.price")
-    settings = _convert({word: value[word] for word in own if word in value}, _ModelSettings, where)
+    settings = convert({word: value[word] for word in own if word in value}, _ModelSettings, where)
     weights = tuple(each.weight for each in targets) if any(each.weight != 1 for each in targets) else ()
     if weights and settings.balance == "order":
         raise ConfigError(f'{where}.targets: weights count with balance = "least_loaded" or "affinity"')
@@ -406,13 +325,9 @@ def _weighed(targets: Any, where: str) -> list[_WeighedTarget]:
     if not isinstance(targets, list) or not targets or not all(isinstance(each, str | dict) for each in targets):
         raise ConfigError(f'{where}: expected a list such as ["openai/gpt-4o-mini"]')
     return [
-        _WeighedTarget(each) if isinstance(each, str) else _convert(each, _WeighedTarget, f"{where}.{place}")
+        _WeighedTarget(each) if isinstance(each, str) else convert(each, _WeighedTarget, f"{where}.{place}")
         for place, each in enumerate(targets)
     ]
-
-
-def _is_words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _target(target: str, providers: dict[str, Provider], where: str) -> tuple[str, str]:
@@ -420,7 +335,7 @@ def _target(target: str, providers: dict[str, Provider], where: str) -> tuple[st
     if not slash or not model:
         raise ConfigError(f"{where}: expected provider/model, got {target!r}")
     if provider not in providers:
-        raise ConfigError(f"{where}: no provider {provider!r}{_near(provider, providers)}")
+        raise ConfigError(f"{where}: no provider {provider!r}{near_text(provider, providers)}")
     return provider, model
 
 
@@ -436,41 +351,4 @@ def _check_named(name: str, others: tuple[str, ...], models: dict[str, Model], w
         if other == name or others.count(other) > 1:
             raise ConfigError(f"{where}: expected other models, each once, got {other!r}")
         if other not in models:
-            raise ConfigError(f"{where}: no model {other!r}{_near(other, models)}")
-
-
-def _convert(value: Any, kind: Any, where: str) -> Any:
-    if isinstance(value, dict):
-        _only_known(value, kind.__struct_fields__, where)
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$.")
-        field = path.rstrip("`")
-        if message.startswith("Invalid enum value"):
-            words = [word for word in _words_of(get_type_hints(kind)[field]) if isinstance(word, str)]
-            message = f"expected {' or '.join(words)}, got {value[field]!r}"
-        raise ConfigError(f"{where}{'.' + field if field else ''}: {message}") from None
-
-
-def _words_of(hint: Any) -> list[Any]:
-    """List the words a setting may be, be it optional or not."""
-    return [word for each in get_args(hint) for word in (get_args(each) or (each,))]
-
-
-def _only_known(table: dict[str, Any], known: Any, where: str) -> None:
-    for word in table:
-        if word not in known:
-            raise ConfigError(f"unknown setting {where + '.' if where else ''}{word}{_near(word, known)}")
-
-
-def _near(word: str, known: Any) -> str:
-    near = near_names(word, known)
-    return f"; near: {', '.join(near)}" if near else f"; known: {', '.join(known)}"
-
-
-def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
-    value = tables.get(name, {})
-    if not isinstance(value, dict):
-        raise ConfigError(f"{name}: expected a table")
-    return value
+            raise ConfigError(f"{where}: no model {other!r}{near_text(other, models)}")

@@ -5,11 +5,13 @@ from typing import Final
 
 from bursar.core.errors import ConfigError, NotFound, Refusal, UnknownModel, Unmetered
 from bursar.core.records import Protocol, Traits
-from bursar.gateway.config import Config, Model, Provider
+from bursar.gateway.config import Config, Model
 from bursar.gateway.connection import Timeouts
+from bursar.gateway.dialect import dialect_of
 from bursar.gateway.health import Health
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
+from bursar.gateway.provider import Provider
 from bursar.gateway.rules import USUAL, Rules, rules_of
 from bursar.gateway.telemetry import PROVIDER_NAMES
 from bursar.prices.book import Book
@@ -48,6 +50,7 @@ class Upstream:
         openai = provider.kind == "sandbox" or _OPENAI in base_url or ".azure.com" in base_url
         self.healths: dict[str, Health] = {}
         self.cap_field = provider.cap_field or ("max_completion_tokens" if openai else "max_tokens")
+        self.dialect = dialect_of(provider)
         secret = provider.secret(name)
         self._headers = {protocol: self._header_lines(protocol, secret) for protocol in _spoken(provider, base_url)}
 

@@ -167,4 +167,6 @@ def request_of(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
     """Return the head and body of the request for a candidate."""
     wire, facts, cap_field = candidate.wire, passage.facts_for(candidate), candidate.upstream.cap_field
     body = wire.upstream_body(passage.body_for(candidate), facts, candidate.model, passage.plan.output_cap, cap_field)
+    if candidate.upstream.dialect is not None:
+        body = candidate.upstream.dialect.body(body)
     return candidate.head(stream=passage.facts.stream, extra=passage.headers_for(wire), body_len=len(body)), body

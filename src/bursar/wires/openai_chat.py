@@ -126,9 +126,14 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+class _GroqReport(msgspec.Struct):
+    usage: msgspec.Raw = ABSENT
+
+
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
     usage: msgspec.Raw = ABSENT
+    x_groq: _GroqReport | None = None  # with the usage of a stream whose client has not asked for a chunk of it
     model: str | None = None
     service_tier: str | None = None
 
@@ -270,6 +275,8 @@ class ChatReader:
             self._merge(chunk.usage)
             if not chunk.choices:
                 return Seen.usage_only
+        elif chunk.x_groq is not None and len(chunk.x_groq.usage) > 4:
+            self._merge(chunk.x_groq.usage)
         return Seen.content
 
     def _merge(self, usage: msgspec.Raw) -> None:

@@ -1,0 +1,59 @@
+"""Read the `[providers.NAME]` tables of bursar.toml: where a provider is, how it is reached, what it speaks."""
+
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from bursar.core.errors import ConfigError
+from bursar.gateway.presets import with_preset
+from bursar.gateway.tables import convert, is_here, near_text, read_secret
+from bursar.wires.protocols import WIRES
+
+Kind = Literal["openai", "anthropic", "gemini", "sandbox"]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
+
+_PROTOCOLS: Final = tuple(protocol.name for protocol in WIRES)
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hold one `[providers.NAME]` table, with what its preset says where it says nothing."""
+
+    kind: Kind
+    preset: str = ""
+    base_url: str = ""
+    api_key: str = ""
+    api_key_env: str = ""
+    api_key_file: str = ""
+    prices: str = ""  # whose prices apply, where the address does not tell
+    protocols: tuple[str, ...] = ()  # those it speaks, where they are not the kind's usual ones
+    cap_field: str = ""  # the field an output cap is written to, where it is not the kind's usual one
+    drop_fields: tuple[str, ...] = ()  # of a body, that it refuses
+    connections_max: Count = 1_000
+    connect_s: Seconds = 10.0
+    first_byte_s: Seconds = 600.0
+    idle_s: Seconds = 120.0
+
+    def secret(self, name: str) -> str:
+        """Read the provider's key. Raises `ConfigError` when its place is empty."""
+        return read_secret(f"providers.{name}.api_key", self.api_key_env, self.api_key_file) or self.api_key
+
+    def __repr__(self) -> str:
+        return f"Provider(kind={self.kind!r}, base_url={self.base_url!r})"
+
+
+def read_provider(name: str, value: Any) -> Provider:
+    """Read one table. Raises `ConfigError` naming the setting."""
+    where = f"providers.{name}"
+    provider: Provider = convert(with_preset(value, where) if isinstance(value, dict) else value, Provider, where)
+    if not provider.base_url and provider.kind != "sandbox":
+        raise ConfigError(f'{where}.base_url: expected an address such as "https://api.openai.com/v1"')
+    if provider.api_key and not is_here(provider.base_url):
+        raise ConfigError(
+            f"{where}.api_key: a key in this file is for tests with a provider on this machine: name an "
+            "environment variable in api_key_env, or a file in api_key_file"
+        )
+    for protocol in provider.protocols:
+        if protocol not in _PROTOCOLS:
+            raise ConfigError(f"{where}.protocols: no protocol {protocol!r}{near_text(protocol, _PROTOCOLS)}")
+    return provider
