@@ -29,5 +29,5 @@ class Embedder(Protocol):
 
 def unit(rows: Floats) -> Floats:
     """Return rows brought to length 1; those of nothing but 0 stay so."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    lengths = np.sqrt(np.add.reduce(rows * rows, axis=1, keepdims=True))
     return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)

@@ -43,10 +43,10 @@ class WordPiece:
 
     def pieces_of(self, chunk: str) -> tuple[int, ...]:
         """Return the numbers of a text's pieces; whole texts are not asked of the memory."""
-        if chunk.isascii() and chunk.isprintable():
-            words: list[str] = _PLAIN.findall(chunk.lower())
-        else:
+        if not (chunk.isascii() and chunk.isprintable()):
             words = unicodedata.normalize("NFD", chunk).translate(self._characters).lower().split()
+        else:
+            words = [chunk.lower()] if chunk.isalnum() else _PLAIN.findall(chunk.lower())
         found: list[int] = []
         whole, parted = self._first.numbers, self._words
         for word in words:

@@ -1,6 +1,7 @@
 """Turn texts into rows of numbers, and say how alike rows are."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final, TypeAlias
 
 import msgspec
@@ -69,10 +70,16 @@ def measured(seen: Look, embedder: Embedder) -> tuple[Floats, Floats]:
 def _closeness(question: Floats, options: Floats) -> list[float]:
     if len(options) < 2:
         return [0.0] * len(CLOSENESS)
-    pairs = (options @ options.T)[np.triu_indices(len(options), 1)]
+    pairs = (options @ options.T)[_above(len(options))]
     near = np.sort(options @ question)
     figures = (pairs.mean(), pairs.max(), pairs.min(), near[-1], near.mean(), near[-1] - near[-2])
     return [float(figure) for figure in figures]
+
+
+@cache
+def _above(rows: int) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return the places above a square's diagonal: each pair once. There are never more than a few sizes."""
+    return np.triu_indices(rows, 1)
 
 
 def marked(marks: list[int]) -> tuple[npt.NDArray[np.int64], Floats]:
