@@ -13,6 +13,7 @@ from bursar.savings.route.online import (
     SHIFT_MAX,
     SLOPE_MAX,
     SLOPE_MIN,
+    START_CHECKS,
     Learned,
     Outcome,
     State,
@@ -92,11 +93,50 @@ def test_a_false_alarm_is_as_rare_as_stated() -> None:
     assert 1 <= alarms <= 16
 
 
-def test_what_is_off_from_the_beginning_is_corrected_and_seldom_alarmed() -> None:
-    states = [learn(State(), outcomes(400, seed, shift=-1.0)) for seed in range(20)]
+@pytest.mark.parametrize("shift", [-1.0, 1.0])
+def test_what_is_off_from_the_beginning_is_corrected_and_told_once(shift: float) -> None:
+    states = [learn(State(), outcomes(400, seed, shift=shift)) for seed in range(20)]
 
-    assert all(state.corrections()["small"][0] < -0.4 for state in states)
-    assert sum(bool(state.alarmed()) for state in states) <= 4
+    assert all(state.corrections()["small"][0] * shift > 0.4 for state in states)
+    assert sum(state.learned["small"].off_from_start for state in states) >= 19
+    more = learn(states[0], outcomes(300, 21, shift=shift)).learned["small"]
+    assert more.off_from_start
+    assert more.alarms == states[0].learned["small"].alarms
+
+
+@pytest.mark.parametrize(
+    ("events", "good", "off"),
+    [
+        (START_CHECKS[0] - 1, 0, False),  # nothing is checked yet
+        (START_CHECKS[0], 0, True),  # 25 were expected
+        (START_CHECKS[0], 11, True),  # 14 fewer, 2.5 of them slack, and 3 deviations of 3.54
+        (START_CHECKS[0], 12, False),
+        (START_CHECKS[0], 38, False),
+        (START_CHECKS[0], 39, True),
+        (START_CHECKS[1], 29, True),
+        (START_CHECKS[1] - 1, 29, False),  # only checks tell
+        (START_CHECKS[1], 30, False),
+    ],
+)
+def test_the_start_is_checked_at_its_counts_and_beyond_slack_and_chance(events: int, good: int, off: bool) -> None:
+    came = [float((number + 1) * good // events > number * good // events) for number in range(events)]
+
+    known = learn(State(), [Outcome("small", 0.5, each) for each in came]).learned["small"]
+
+    assert (sum(came), known.off_from_start) == (good, off)
+    assert known.alarms >= off
+
+
+def test_of_models_as_expected_none_in_three_hundred_is_told_to_be_off_from_the_start() -> None:
+    assert not any(learn(State(), outcomes(400, seed)).learned["small"].off_from_start for seed in range(300))
+
+
+def test_what_comes_after_the_start_is_no_part_of_it() -> None:
+    start = learn(State(), outcomes(START_CHECKS[-1], 6)).learned["small"]
+    later = learn(State(), [*outcomes(START_CHECKS[-1], 6), *[Outcome("small", 0.9, 0.0)] * 500]).learned["small"]
+
+    assert (later.missed, later.spread, later.off_from_start) == (start.missed, start.spread, False)
+    assert later.alarms > 0
 
 
 @pytest.mark.parametrize("shift", [-2.2, 2.2])

@@ -28,7 +28,14 @@ SLACK: Final = 0.25
 """Standard deviations of an outcome that a mean may be off unnoticed."""
 ALARM_AT: Final = 16.0
 """Where a sum of deviations raises the alarm. A model as expected raises one in some 10,000 to 20,000 outcomes: 61 in a
-million simulated (docs/internals/lab.md). What is off from the beginning is corrected and raises hardly any."""
+million simulated (docs/internals/lab.md). It watches the corrected chances, which soon hide what was off at first."""
+START_CHECKS: Final = (50, 100, 200, 400)
+"""Outcomes of a model after which the chances of the router alone are held against what came, each once."""
+START_SLACK: Final = 0.05
+"""Share of good answers that these may be off unnoticed: of models chosen for their chances a little less is good."""
+START_AT: Final = 3.0
+"""Standard deviations beyond the slack from where on a router is taken to be wrong from the start. It says so of one in
+6,000 models that are as expected: 84 in 500,000 simulated (docs/internals/lab.md)."""
 _CHANCE_MIN: Final = 0.05
 
 _Variances: TypeAlias = tuple[float, float, float]
@@ -44,7 +51,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Learned(msgspec.Struct, frozen=True):
-    """Hold what outcomes have taught about a model: the correction, how sure it is, and the sums of the alarm."""
+    """Hold what outcomes have taught about a model: the correction, how sure it is, and the sums of both alarms.
+
+    `missed` is by how many more answers were good than the router alone expected, `spread` the variance of that number,
+    both until the last check of the start; one check that fails ends it.
+    """
 
     events: int = 0
     shift: float = 0.0
@@ -52,6 +63,9 @@ class Learned(msgspec.Struct, frozen=True):
     variances: _Variances = (PRIOR[0], PRIOR[1], 0.0)  # of shift, of slope, of both
     above: float = 0.0
     below: float = 0.0
+    missed: float = 0.0
+    spread: float = 0.0
+    off_from_start: bool = False
     alarms: int = 0
 
 
@@ -96,7 +110,19 @@ def after(before: Learned, outcome: Outcome) -> Learned:
     expected = 1 / (1 + exp(-(before.shift + before.slope * odds)))
     shift, slope, variances = _moved(before, odds, good - expected, expected * (1 - expected))
     above, below, alarms = _watched(before, good, expected)
-    return Learned(before.events + 1, shift, slope, variances, above, below, before.alarms + alarms)
+    missed, spread, off = _started(before, good, held)
+    return Learned(
+        before.events + 1,
+        shift,
+        slope,
+        variances,
+        above,
+        below,
+        missed,
+        spread,
+        before.off_from_start or off,
+        before.alarms + alarms + off,
+    )
 
 
 def recalibrated(state: State, model: str, chance: float, bucket: str = "") -> float:
@@ -132,3 +158,13 @@ def _watched(before: Learned, good: float, expected: float) -> tuple[float, floa
     if max(above, below) >= ALARM_AT:
         return 0.0, 0.0, 1
     return above, below, 0
+
+
+def _started(before: Learned, good: float, chance: float) -> tuple[float, float, bool]:
+    """Add an outcome to the sums of the start, and tell whether they show now that the router was wrong from it."""
+    events = before.events + 1
+    if before.off_from_start or events > START_CHECKS[-1]:
+        return before.missed, before.spread, False
+    missed, spread = before.missed + good - chance, before.spread + chance * (1 - chance)
+    off = events in START_CHECKS and abs(missed) - START_SLACK * events > START_AT * spread**0.5
+    return missed, spread, off
