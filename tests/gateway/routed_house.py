@@ -31,6 +31,10 @@ targets = ["scripted/gpt-4.1-nano"]
 targets = ["scripted/gpt-5-nano"]
 retries = 0
 
+[models.shaky]
+targets = ["scripted/gpt-4.1"]
+fallbacks = ["big"]
+
 # Asked by few tests: how long their answers are is not averaged yet.
 [models.quick]
 targets = ["sandbox/gpt-4.1-nano"]
@@ -93,6 +97,17 @@ judge = "grader"
 [routes.checked]
 by = "cascaded"
 models = ["draft", "big"]
+
+[routes.verified]
+by = "cascaded"
+models = ["draft", "big"]
+verify = ["empty", "judge"]
+judge = "grader"
+
+[routes.risky]
+by = "rule"
+models = ["shaky", "big"]
+rules = [{{ model = "shaky" }}]
 
 [routes.tight]
 by = "rule"

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from bench.harness import LocalBursar
+from bursar.core.records import CallStatus
 from tests.asking import Answer, ask
 from tests.gateway.conftest import ScriptedProvider
 from tests.gateway.routed_house import call_of
 
 GRADER, DRAFT = "gpt-4.1-nano", "gpt-5-nano"
+GONE, FAILED = CallStatus.client_gone, CallStatus.failed
 
 
 @pytest.fixture
@@ -113,8 +115,19 @@ def test_where_there_is_no_money_for_the_dear_model_the_cheap_answer_stands(
     route, made = decided(routed, answer)
     assert route == "cascaded; draft; unverified"
     assert answer.headers["x-bursar-saved-usd"] == "0.00"
-    assert made == [("gpt-4o", "skipped"), (DRAFT, "ok")]
+    assert made == [(DRAFT, "ok"), ("gpt-4o", "skipped")]  # as they were thought of
+    assert call_of(routed, answer)["served_by"] == f"scripted/{DRAFT}"
     assert "sorry" in answer.json()["choices"][0]["message"]["content"]
+
+
+def test_an_answer_that_a_judge_finds_good_ends_the_call_though_the_judge_was_asked_last(
+    routed: LocalBursar, provider: ScriptedProvider, key: str
+) -> None:
+    say(provider, DRAFT, "Forty-two.")
+    say(provider, GRADER, "yes")
+    answer = ask(routed, key, "[[output=10]] what is it?", model="verified")
+    assert decided(routed, answer) == ("cascaded; draft", [(DRAFT, "ok"), (GRADER, "ok")])
+    assert call_of(routed, answer)["served_by"] == f"scripted/{DRAFT}"
 
 
 def test_a_stream_is_answered_by_the_strongest_and_says_why(routed: LocalBursar, key: str) -> None:
@@ -129,26 +142,79 @@ def test_a_call_for_several_answers_goes_to_the_strongest_and_says_why(routed: L
     assert "one answer of several" in call_of(routed, answer)["route"]["why"]
 
 
-def test_nothing_more_is_asked_for_a_client_that_has_left(routed: LocalBursar, provider: ScriptedProvider) -> None:
-    say(provider, DRAFT, "I'm sorry, I can't help with that.")
+def leave_while_asked(routed: LocalBursar, provider: ScriptedProvider, model: str, asks: str, **more: str) -> str:
+    """Ask `asks`, and leave while a scripted model is at its answer; return the key's name once it may go on."""
     may_answer = threading.Event()
-    provider.answers[DRAFT] = Waiting(provider.answers[DRAFT], may_answer)
-    name = f"deciding left {time.monotonic_ns()}"
-    body = json.dumps({"model": "checked", "messages": [{"role": "user", "content": "is anybody there?"}]})
+    provider.answers[model] = Waiting(provider.answers[model], may_answer)
+    name = text = f"deciding left {time.monotonic_ns()}"
+    body = json.dumps({"model": asks, "messages": [{"role": "user", "content": text}]})
     headers = {"authorization": f"Bearer {routed.create_key(name, '1.00')}", "content-type": "application/json"}
     caller = http.client.HTTPConnection("127.0.0.1", routed.port)
-    caller.request("POST", "/v1/chat/completions", body, headers)
+    caller.request("POST", "/v1/chat/completions", body, headers | more)
     deadline = time.monotonic() + 10
-    while not any(b"is anybody there?" in request for request in provider.requests):
+    while not asked_for(provider, text):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     caller.close()
     time.sleep(0.2)  # the gateway sees that
     may_answer.set()
-    of_key = "select served_model, attempts, route from calls join keys using (tenant, key_id) where name = $1"
+    return name
+
+
+def asked_for(provider: ScriptedProvider, text: str) -> int:
+    return sum(text.encode() in request for request in provider.requests)
+
+
+def row_of(routed: LocalBursar, name: str) -> dict[str, Any]:
+    """Return the one call of a key, once it is in the books."""
+    of_key = "select calls.* from calls join keys using (tenant, key_id) where name = $1"
     (row,) = wait_for(routed, of_key, name)
-    assert (row["served_model"], row["attempts"]) == (DRAFT, None)  # the one attempt, and no other
+    return row
+
+
+def test_a_cheap_answer_stands_for_a_client_that_has_left(routed: LocalBursar, provider: ScriptedProvider) -> None:
+    say(provider, DRAFT, "I'm sorry, I can't help with that.")
+    row = row_of(routed, leave_while_asked(routed, provider, DRAFT, "checked"))
+    assert (row["served_model"], row["attempts"], row["status"]) == (DRAFT, None, GONE)  # the one attempt, and no other
     assert "the client has left, so the answer of draft stands" in row["route"]
+    assert row["counterfactual_nano"] == row["cost_nano"] > 0
+
+
+def test_no_judge_is_asked_for_a_client_that_has_left(routed: LocalBursar, provider: ScriptedProvider) -> None:
+    say(provider, DRAFT, "Forty-two.")
+    say(provider, GRADER, "yes")
+    name = leave_while_asked(routed, provider, DRAFT, "verified")
+    row = row_of(routed, name)
+    assert (row["served_model"], row["attempts"], row["status"]) == (DRAFT, None, GONE)
+    assert asked_for(provider, name) == 1
+
+
+def test_no_model_is_asked_for_a_client_that_has_left_its_judge(
+    routed: LocalBursar, provider: ScriptedProvider
+) -> None:
+    say(provider, GRADER, "5")
+    row = row_of(routed, leave_while_asked(routed, provider, GRADER, "graded"))
+    assert (row["served_model"], row["attempts"], row["status"]) == (GRADER, None, GONE)
+    assert "the client has left unanswered" in row["route"]
+    assert row["counterfactual_nano"] == row["cost_nano"] > 0  # the judge is paid, and nothing was saved
+
+
+@pytest.mark.parametrize("asks", ["risky", "shaky"])
+def test_nothing_is_retried_for_a_client_that_has_left(
+    routed: LocalBursar, provider: ScriptedProvider, asks: str
+) -> None:
+    provider.say("gpt-4.1", "503 Service Unavailable", b'{"error":{"message":"down"}}')
+    name = leave_while_asked(routed, provider, "gpt-4.1", asks)
+    row = row_of(routed, name)
+    assert (row["served_model"], row["attempts"], row["status"]) == ("gpt-4.1", None, FAILED)
+    assert (row["cost_nano"], asked_for(provider, name)) == (0, 1)
+
+
+def test_a_call_with_an_idempotency_key_is_made_to_its_end(routed: LocalBursar, provider: ScriptedProvider) -> None:
+    say(provider, GRADER, "5")
+    name = leave_while_asked(routed, provider, GRADER, "graded", **{"idempotency-key": "comes back"})
+    row = row_of(routed, name)
+    assert (row["served_model"], row["status"]) == ("gpt-4o", GONE)
 
 
 def test_a_crash_between_the_two_attempts_settles_what_was_spent(

@@ -67,7 +67,7 @@ def test_a_fallback_there_is_no_money_for_is_skipped_and_the_error_before_stands
     response = ask(house, key, headers=headers)
     assert (response.status_code, response.json()["error"]["message"]) == (503, "down")
     call = call_in_house(response)
-    assert statuses(call) == [AttemptStatus.skipped, AttemptStatus.failed]
+    assert statuses(call) == [AttemptStatus.failed, AttemptStatus.skipped]
     assert reason in call["attempts"]
     assert (call["status"], call["cost_nano"]) == (CallStatus.failed, 0)
     assert call["held_nano"] < 3_000_000

@@ -241,7 +241,7 @@ def test_a_budget_for_one_ask_is_not_overspent(reading: LocalBursar, secret: str
     assert len(provider.turns.pop(GPT)) == 1
     assert (answer.status, answer.json()["error"]["code"]) == (402, "no_room_to_read")
     row = row_of(reading, answer)
-    skipped, made = json.loads(row["attempts"])
+    made, skipped = json.loads(row["attempts"])
     assert (skipped[2], made[2]) == (AttemptStatus.skipped, AttemptStatus.ok)
     assert (row["cost_nano"], row["overage_nano"]) == (2_160_000, 0)
 

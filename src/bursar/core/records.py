@@ -185,8 +185,9 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
 class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Record a finished call: what the books keep.
 
-    `counterfactual_nano` estimates what the call would have cost without levers; `arms` has the arm of each
-    lever that took part. Cost is the sum over attempts, never more than `held_nano + overage` allows to post.
+    `counterfactual_nano` estimates what the call would have cost without levers; `arms` has the arm of each lever that
+    took part. Attempts are in the order they began. Cost is their sum, never more than `held_nano + overage` allows to
+    post.
     """
 
     call: Call
@@ -200,6 +201,12 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     arms: tuple[Assignment, ...] = ()
     unit: bytes = b""  # a digest of what the arms divide: the call's run or conversation; empty without arms
     sent: Segments | None = None  # the size of the prompt that was sent, where it was compressed
+    last_place: int = -1  # of the attempt the call has ended with, where that is not the latest
+
+    @property
+    def last(self) -> Attempt:
+        """Return the attempt the call has ended with: its answer, or how the last try for one failed."""
+        return self.attempts[self.last_place]
 
     @property
     def usage(self) -> Usage:

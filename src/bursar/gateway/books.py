@@ -151,7 +151,7 @@ class GatewayBooks:
             model=candidate.model,
             status=AttemptStatus.lost,
             http_status=0,
-            started_us=passage.call.opened_us,
+            started_us=passage.attempts[-1].ended_us if passage.attempts else passage.call.opened_us,
             first_byte_us=0,
             ended_us=now_us,
             error="abandoned by the gateway",

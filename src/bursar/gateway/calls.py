@@ -266,6 +266,9 @@ class Calls:
         books = self._books
         try:
             made = await self._deciding.run(passage, self.routing) if passage.asks_first else None
+            if passage.status is CallStatus.client_gone:  # while its route asked others
+                books.settle(passage)
+                return
             candidate, outcome = made or await self._sender.send(passage, first)
             if passage.whole:
                 candidate, outcome = await self._reader.read_on(passage, candidate, outcome)

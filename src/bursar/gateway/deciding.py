@@ -3,12 +3,13 @@
 Whatever is asked is an attempt of the call: held for before, priced, and written down with it.
 """
 
+import contextlib
 from typing import Any, Final
 
 import msgspec
 
 from bursar.core.errors import BooksError, Refusal
-from bursar.core.records import Attempt, AttemptStatus, Protocol
+from bursar.core.records import Attempt, AttemptStatus, CallStatus, Protocol
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.passage import Passage
@@ -72,7 +73,10 @@ class Deciding:
             quote.add(most.cost(size, wish.output_cap), size + wish.output_cap)
 
     async def run(self, passage: Passage, routing: Routing) -> Made | None:
-        """Decide; returns the attempt whose answer is kept, or None where the call is to be made by its plan."""
+        """Decide; returns the attempt whose answer is kept, or None where the call is to be made by its plan.
+
+        Where the client has left before a model was asked for the answer, the call's status says so: it has ended.
+        """
         routed, made = passage.routed, dict[str, Made]()
         assert routed is not None
         flow, wish = routed.flow, routed.wish
@@ -88,7 +92,7 @@ class Deciding:
     async def _grant(self, passage: Passage, routing: Routing, wish: Wish, made: dict[str, Made]) -> Answer | None:
         """Do what a flow wishes; None where that failed or there is no money for it."""
         side, begun = None, bool(passage.attempts)
-        if begun and _has_left(passage):
+        if begun and passage.is_deserted:
             return None
         try:
             if isinstance(wish, Ask):
@@ -99,6 +103,8 @@ class Deciding:
                 return None
             await self._books.payable(passage.call.tenant, candidate.upstream.name)
         except (Refusal, BooksError):
+            return None
+        if begun and passage.is_deserted:  # by now
             return None
         if not begun:
             self._books.goes_on(passage, candidate)
@@ -132,13 +138,13 @@ class Deciding:
         if choice.answered and choice.model in made:
             routing.note(passage, choice)
             return self._kept(passage, made[choice.model])
-        if made and _has_left(passage):  # nobody waits for a better one
-            return self._stands(passage, routing, choice, made, "the client has left")
-        try:
-            candidates = routing.targets(passage, choice.model, passage.plan.output_cap)
-            covered = await self._sender.cover(passage, candidates)
-        except (Refusal, BooksError):
-            candidates, covered = passage.plan.candidates, False
+        candidates, covered = passage.plan.candidates, False
+        if not passage.is_deserted:
+            with contextlib.suppress(Refusal, BooksError):
+                candidates = routing.targets(passage, choice.model, passage.plan.output_cap)
+                covered = await self._sender.cover(passage, candidates)
+        if passage.attempts and passage.is_deserted:  # nobody waits for a better one
+            return self._left(passage, routing, choice, made)
         if covered:
             routing.note(passage, choice)
             passage.plan = msgspec.structs.replace(passage.plan, candidates=candidates)
@@ -146,6 +152,16 @@ class Deciding:
         if made:  # better than none: the call has paid for it
             return self._stands(passage, routing, choice, made, f"{choice.model} cannot be asked")
         routing.targets(passage, routed.choice.model, passage.plan.output_cap)  # its rules
+        return None
+
+    def _left(self, passage: Passage, routing: Routing, choice: Choice, made: dict[str, Made]) -> Made | None:
+        """End a call whose client has left with what it has: the last answer, or none where only others were asked."""
+        if made:
+            return self._stands(passage, routing, choice, made, "the client has left")
+        assert passage.routed is not None
+        passage.routed.unverified = True
+        routing.note(passage, msgspec.structs.replace(choice, why=f"{choice.why}; the client has left unanswered"))
+        passage.status = CallStatus.client_gone
         return None
 
     def _stands(self, passage: Passage, routing: Routing, choice: Choice, made: dict[str, Made], reason: str) -> Made:
@@ -176,10 +192,6 @@ class Deciding:
         if side.is_foreign_to((candidate,)):
             translate_call(side, (candidate,), wish.output_cap)
         return side, candidate
-
-
-def _has_left(passage: Passage) -> bool:
-    return passage.client is not None and passage.client.gone
 
 
 def _said(asked: Passage, candidate: Candidate, body: bytes) -> Answer | None:

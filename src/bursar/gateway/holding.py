@@ -94,7 +94,7 @@ class HoldPolicy:
 
     def learn(self, passage: Passage, record: Record) -> None:
         """Learn how long an answer was, for the calls to come."""
-        wish, source = passage.holding.wish, record.attempts[-1].usage_source
+        wish, source = passage.holding.wish, record.last.usage_source
         if passage.claim.holds is not Holds.strict and source in (UsageSource.provider, UsageSource.counted):
             output, tokens_in = record.usage.output_total, estimated_input(passage.facts.segments)
             self._stats.predicted += 1

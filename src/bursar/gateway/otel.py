@@ -185,7 +185,7 @@ class Instruments:
         """Note a call and its attempts."""
         for attempt in record.attempts:
             self._note_attempt(record, attempt, providers)
-        last, call = record.attempts[-1], record.call
+        last, call = record.last, record.call
         described = attempt_attributes(record, last, providers)
         served = {name: described[name] for name in ("gen_ai.operation.name", "gen_ai.provider.name")}
         served["gen_ai.request.model"] = call.model

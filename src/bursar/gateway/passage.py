@@ -100,6 +100,11 @@ class Passage:
         self.record: Record | None = None  # once it is settled
 
     @property
+    def is_deserted(self) -> bool:
+        """Tell whether nobody waits for the answer: who has sent an Idempotency-Key may come back for it."""
+        return self.client is not None and self.client.gone and not self.call.idempotency_key
+
+    @property
     def asks_first(self) -> bool:
         """Tell whether its route wants to know something before it chooses."""
         return self.routed is not None and self.routed.flow is not None

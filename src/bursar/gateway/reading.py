@@ -43,7 +43,7 @@ class Reader:
         response = outcome.response
         if response is None or response.status >= 300 or response.stream is not None:
             return False
-        if candidate.wire is not passage.wire or (passage.client is not None and passage.client.gone):
+        if candidate.wire is not passage.wire or passage.is_deserted:
             return False
         protocol = passage.call.protocol
         reads = reads_in(protocol, response.body)

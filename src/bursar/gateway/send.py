@@ -39,13 +39,14 @@ class Sender:
     async def send(self, passage: Passage, first: Outcome | None = None) -> tuple[Candidate, Outcome]:
         """Return the last candidate asked and how that went; those before are recorded on the way.
 
+        Once one was asked, no other is for a client that has left.
         `first` is how the attempt went that every flow begins with, where it was made already.
         """
         candidates = passage.plan.candidates
         flow = attempt_flow(candidates, passage.rules, passage.deadline_us)
         wish: Wish = next(flow)
         candidate, outcome = candidates[0], Outcome()
-        while True:
+        while not (outcome.started_us and passage.is_deserted):
             if isinstance(wish, Try):
                 timeouts = wish.candidate.timeouts
                 if outcome.started_us or passage.hurried:
@@ -62,6 +63,7 @@ class Sender:
                 wish = flow.send(answer)
             except StopIteration as end:
                 return end.value
+        return candidate, outcome
 
     async def attempt(self, passage: Passage, candidate: Candidate) -> Outcome:
         """Make one attempt in the time the call has left, once more where its connection had grown stale."""

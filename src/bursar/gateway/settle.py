@@ -1,6 +1,6 @@
 """Price what attempts consumed, and settle a call: post its cost, release the rest, write it down."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -80,6 +80,15 @@ class _Priced(msgspec.Struct, frozen=True, gc=False):
     source: UsageSource
     lines: tuple[Line, ...] = ()
     error: str = ""
+
+
+def _in_order(attempts: Sequence[Attempt]) -> tuple[tuple[Attempt, ...], int]:
+    """Return attempts in the order they began, and the place of the one that came last to hand: the call's end."""
+    if len(attempts) == 1:
+        return (attempts[0],), -1
+    ordered, last = tuple(sorted(attempts, key=lambda each: each.started_us)), attempts[-1]
+    place = next(place for place, each in enumerate(ordered) if each is last)
+    return ordered, place if place + 1 < len(ordered) else -1
 
 
 class Settler:
@@ -198,9 +207,9 @@ class Settler:
         call, status = passage.call, passage.status
         if status is CallStatus.ok and passage.client is not None and passage.client.gone:
             status = CallStatus.client_gone
-        attempts, payable = tuple(passage.attempts), passage.payable_account
+        (attempts, place), payable = _in_order(passage.attempts), passage.payable_account
         arms = {**passage.plan.arms, **passage.arms} if passage.plan.arms or passage.arms else {}
-        levers = tuple(arms.values()), passage.saved_nano, passage.unit, passage.sent
+        levers = tuple(arms.values()), passage.saved_nano, passage.unit, passage.sent, place
         ended = Ended(call, status, attempts, passage.held_nano, payable, *levers)
         settled = settle_call(passage.holding, ended, payables)
         record = settled.record

@@ -172,7 +172,7 @@ class Stats:
     def count(self, record: Record, traceparent: bytes = b"") -> None:
         """Count a settled call whose answer has left; `traceparent` says which trace it belongs to, if any."""
         call, attempts = record.call, record.attempts
-        last = attempts[-1]
+        last = record.last
         key = (call.protocol, call.stream, last.provider, last.model, record.status, last.status)
         series = self._series.get(key) or self._begin(key)
         series.count += 1
@@ -188,7 +188,7 @@ class Stats:
         if last.is_other:
             self._other_models[last.provider] = self._other_models.get(last.provider, 0) + 1
         if len(attempts) > 1:
-            self._count_earlier(attempts)
+            self._count_earlier((*(each for each in attempts if each is not last), last))
         if self.listener is not None:
             self.listener(record, traceparent)
 

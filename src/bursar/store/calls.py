@@ -10,7 +10,7 @@ from bursar.store.rows import bytea
 
 
 class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
-    """Be a row of `calls`, its columns in any order. Of a call with several attempts the last is in the columns."""
+    """Be a row of `calls`, its columns in any order. Of several attempts the one the call has ended with is in them."""
 
     tenant: int
     call_id: str
@@ -66,7 +66,7 @@ class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
 def call_row(settled: Settled, gateway: int) -> CallRow:
     """Return a finished call as a row."""
     record = settled.record
-    call, last, segments = record.call, record.attempts[-1], record.call.segments
+    call, last, segments = record.call, record.last, record.call.segments
     single = len(record.attempts) == 1
     usage = last.usage if single else record.usage
     return CallRow(
