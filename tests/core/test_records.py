@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from bursar.core.records import (
+    Assignment,
     Attempt,
     AttemptStatus,
     Call,
@@ -35,7 +36,8 @@ ANSWERED = Attempt(
     1_240,
 )
 CALL = Call(b"\x01" * 16, 1, "key", Protocol.anthropic_messages, "m", True, 9, Segments(1, 2, 3, 4, 5), tags={"k": "v"})
-RECORD = Record(CALL, CallStatus.ok, (FAILED, ANSWERED), 2_000, 1_234, 0, 1_500, 21, {"cache": "hold-out"})
+ARMS = (Assignment("cache", "holdout", "1", 100_000),)
+RECORD = Record(CALL, CallStatus.ok, (FAILED, ANSWERED), 2_000, 1_234, 0, 1_500, 21, ARMS)
 
 
 @pytest.mark.parametrize("codec", [msgspec.json, msgspec.msgpack])
@@ -54,6 +56,11 @@ def test_the_usage_of_a_call_is_that_of_all_its_attempts() -> None:
     twice = msgspec.structs.replace(RECORD, attempts=(ANSWERED, FAILED, ANSWERED))
     assert twice.usage == ANSWERED.usage.plus(ANSWERED.usage)
     assert twice.usage.unknown == {"dreams": 8}
+
+
+def test_a_call_ends_with_its_latest_attempt_unless_another_is_named() -> None:
+    assert RECORD.last is RECORD.attempts[1]
+    assert msgspec.structs.replace(RECORD, last_place=0).last is RECORD.attempts[0]
 
 
 def test_segments_add_up() -> None:
