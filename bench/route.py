@@ -94,9 +94,15 @@ def _adversarial() -> dict[str, list[str]]:
     letters = generator.integers(97, 123, (ADVERSARIAL_PROMPTS, size))
     points = generator.integers(0x21, 0x2FFF, (ADVERSARIAL_PROMPTS, size))
     gaps = np.where(np.arange(size) % 10 == 9, 32, letters)
+    ideographs = generator.integers(0x4E00, 0x9FFF, (ADVERSARIAL_PROMPTS, size))
+    digits = np.where(np.arange(size) % 10 == 9, 32, generator.integers(48, 58, (ADVERSARIAL_PROMPTS, size)))
+    plain = generator.integers(0x21, 0x7F, (ADVERSARIAL_PROMPTS, size))
     return {
         "words never seen": ["".join(map(chr, row)) for row in gaps.tolist()],
         "signs of all scripts": ["".join(map(chr, row)) for row in points.tolist()],
+        "ideographs": ["".join(map(chr, row)) for row in ideographs.tolist()],
+        "numbers": ["".join(map(chr, row)) for row in digits.tolist()],
+        "plain signs": ["".join(map(chr, row)) for row in plain.tolist()],
         "line ends": ["\n" * (size - place) for place in range(ADVERSARIAL_PROMPTS)],
         "lettered answers": ["A. \n" * (size // 4 - place) for place in range(ADVERSARIAL_PROMPTS)],
     }

@@ -85,7 +85,9 @@ def test_memory_is_bounded_in_words_and_in_their_length() -> None:
     for number in range(CACHED_CHUNKS_MAX + 5):
         cutter.numbers(f"x{number}")
 
-    assert len(cutter._chunks) == len(cutter._words) == 5
+    assert len(cutter._chunks) == len(cutter._words) == CACHED_CHUNKS_MAX
+    assert "x4" not in cutter._chunks
+    assert "x5" in cutter._chunks
 
 
 @given(st.text(st.characters(max_codepoint=127)))

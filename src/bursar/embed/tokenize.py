@@ -6,9 +6,10 @@ again and again. One thing differs: what Unicode calls a line or page break part
 
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 UNKNOWN: Final = "[UNK]"
 INSIDE: Final = "##"  # begins a piece that begins no word
@@ -31,7 +32,7 @@ class WordPiece:
     def __init__(self, vocabulary: Sequence[str]) -> None:
         numbered = {piece: number for number, piece in enumerate(vocabulary)}
         inner = {piece.removeprefix(INSIDE): number for piece, number in numbered.items() if piece.startswith(INSIDE)}
-        self._first, self._inner = _Pieces(numbered), _Pieces(inner)
+        self._first, self._inner = _pieces(numbered), _pieces(inner)
         self._unknown = (numbered[UNKNOWN],) if UNKNOWN in numbered else ()
         self._characters = _Characters()
         self._words = _Memory(self._cut)
@@ -51,10 +52,10 @@ class WordPiece:
         whole, parted = self._first.numbers, self._words
         for word in words:
             number = whole.get(word)
-            if number is None:
-                found += parted[word]
-            else:
+            if number is not None:
                 found.append(number)
+            else:
+                found += parted[word] if len(word) > 1 else self._unknown
         return tuple(found)
 
     def _cut(self, word: str) -> tuple[int, ...]:
@@ -62,48 +63,51 @@ class WordPiece:
         if len(word) > WORD_CHARACTERS_MAX:
             return self._unknown
         found: list[int] = []
-        pieces, rest = self._first, word
+        numbers, lengths = self._first
+        rest = word
         while rest:
-            for length in pieces.lengths(rest):
-                number = pieces.numbers.get(rest[:length])
+            for length in lengths.get(rest[:BEGINNING], _SHORTER):
+                number = numbers.get(rest[:length])
                 if number is not None:
                     found.append(number)
-                    pieces, rest = self._inner, rest[length:]
+                    rest = rest[length:]
                     break
             else:
                 return self._unknown
+            numbers, lengths = self._inner
         return tuple(found)
 
 
-class _Pieces:
-    """Hold pieces with their numbers, and by their first characters how long they can be."""
+class _Pieces(NamedTuple):
+    """Hold pieces with their numbers, and by their first characters how long they can be, the longest first."""
 
-    def __init__(self, numbers: dict[str, int]) -> None:
-        self.numbers = numbers
-        found: dict[str, set[int]] = {}
-        for piece in numbers:
-            if len(piece) >= BEGINNING:
-                found.setdefault(piece[:BEGINNING], set()).add(len(piece))
-        self._lengths = {beginning: (*sorted(each, reverse=True), *_SHORTER) for beginning, each in found.items()}
+    numbers: dict[str, int]
+    lengths: dict[str, tuple[int, ...]]
 
-    def lengths(self, word: str) -> tuple[int, ...]:
-        """Return how long a piece that begins a word can be, the longest first."""
-        return self._lengths.get(word[:BEGINNING], _SHORTER)
+
+def _pieces(numbers: dict[str, int]) -> _Pieces:
+    found: dict[str, set[int]] = {}
+    for piece in numbers:
+        if len(piece) >= BEGINNING:
+            found.setdefault(piece[:BEGINNING], set()).add(len(piece))
+    return _Pieces(numbers, {start: (*sorted(each, reverse=True), *_SHORTER) for start, each in found.items()})
 
 
 class _Memory(dict[str, tuple[int, ...]]):
-    """Remember what texts are cut into, up to so many of them; then begin anew."""
+    """Remember what texts are cut into, the last so many of them; to forget all at once would take milliseconds."""
 
     def __init__(self, cut: Callable[[str], tuple[int, ...]]) -> None:
         super().__init__()
         self._cut = cut
+        self._order = deque[str]()
 
     def __missing__(self, text: str) -> tuple[int, ...]:
         """Cut a text never seen."""
         pieces = self._cut(text)
         if len(text) <= CACHED_CHARACTERS_MAX:
             if len(self) >= CACHED_CHUNKS_MAX:
-                self.clear()
+                self.pop(self._order.popleft(), None)  # two threads may have cut the same text
+            self._order.append(text)
             self[text] = pieces
         return pieces
 
