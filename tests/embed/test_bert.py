@@ -84,6 +84,10 @@ def test_a_text_is_read_between_marks_and_cut_where_the_model_ends(bert: Bert) -
     assert len(bert.pieces("card " * 100)) == POSITIONS
 
 
+def test_the_whole_of_texts_is_the_text_of_their_lines(bert: Bert) -> None:
+    np.testing.assert_array_equal(bert.with_whole(["red", "blue"]), bert.vectors(["red", "blue", "red\nblue"]))
+
+
 def test_a_piece_alone_is_a_text_of_one_piece(bert: Bert) -> None:
     alone = bert.piece_vectors([PIECES.index("card")])[0]
 

@@ -83,6 +83,15 @@ def test_nothing_known_is_a_vector_of_nothing(shipped: StaticTable) -> None:
     assert not found.any()
 
 
+def test_the_whole_of_texts_is_what_they_are_when_joined(shipped: StaticTable) -> None:
+    texts = ["Which of these is a prime number?", "", "ninety-one", "the number 97 " * LONG_PIECES]
+
+    found = shipped.with_whole(texts)
+
+    np.testing.assert_array_equal(found[:-1], shipped.vectors(texts))
+    np.testing.assert_allclose(found[-1], shipped.vectors(["\n".join(texts)])[0], atol=1e-5)
+
+
 def test_no_texts_give_no_rows(shipped: StaticTable) -> None:
     assert shipped.vectors([]).shape == (0, shipped.dimensions)
 

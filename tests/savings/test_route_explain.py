@@ -3,7 +3,7 @@
 import pytest
 
 from bursar.embed import table
-from bursar.savings.route.explain import Explanation, explain, said
+from bursar.savings.route.explain import TREES, Explanation, explain, said
 from bursar.savings.route.features import effort, look
 from bursar.savings.route.learned import Learned
 from bursar.savings.route.policy import Policy
@@ -31,6 +31,17 @@ def test_what_makes_a_sum_a_sum_speaks_for_the_big_model(learned) -> None:
     assert {"numbers", "symbols"} & spoke.keys()
     for what in {"numbers", "symbols", '"compute"'} & spoke.keys():
         assert spoke[what][1] > spoke[what][0]
+
+
+def test_what_trees_add_is_one_part_of_the_sum(learned) -> None:
+    text = "Compute 71 * 13 + 5 = ?"
+    found = explained(learned, text)
+    parts = learned.predictor(Policy(name="x", models=("small", "big")), []).coefficients.parts(look(text))
+
+    (trees,) = (reason for reason in found.reasons if reason.what == TREES)
+    assert trees.adds == pytest.approx(parts.trees.tolist(), abs=1e-5)
+    assert trees.adds[1] - trees.adds[0] > 0.05
+    assert said(trees, found.models).startswith("figures and topic together, by trees: +")
 
 
 def test_reasons_are_said_in_words_strongest_first(learned) -> None:

@@ -15,7 +15,7 @@ from bursar.savings.route.choose import choose, prepare
 from bursar.savings.route.features import BUCKETS, EXCERPT_CHARS, NAMES, look
 from bursar.savings.route.labels import Label, Labels, labels_of, read_labels
 from bursar.savings.route.learned import Learned, load
-from bursar.savings.route.likeness import marked
+from bursar.savings.route.likeness import marked, see
 from bursar.savings.route.policy import Policy
 from bursar.savings.route.router import read_router, write_router
 from bursar.savings.route.train import About, Trained, train
@@ -81,8 +81,12 @@ def test_a_router_comes_back_from_its_file_as_it_was_and_holds_no_prompt(trained
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda held: held | {"version": 2}, "router.json: version 2, this Bursar reads 1; train it again"),
-        (lambda held: {"version": 1}, "router.json: a damaged router of 14 bytes (Object missing required field"),
+        (lambda held: held | {"version": 1}, "router.json: version 1, this Bursar reads 2; train it again"),
+        (lambda held: {"version": 2}, "router.json: a damaged router of 14 bytes (Object missing required field"),
+        (
+            lambda held: held | {"field_spread": 0},
+            "router.json: a damaged router of ",
+        ),
         (
             lambda held: held | {"models": ["small", "small"]},
             "router.json: a damaged router: models: expected two or more, each once",
@@ -105,6 +109,24 @@ def test_a_router_that_was_cut_short_is_called_damaged_with_its_size(trained) ->
 def test_a_router_of_another_embedder_is_refused(trained) -> None:
     with pytest.raises(ConfigError, match=r"trained on vectors of static-other, here are those of static-"):
         Learned(msgspec.structs.replace(trained.router, embedder="static-other"), EMBEDDER)
+
+
+def test_trees_that_ask_of_what_is_not_seen_are_refused(trained) -> None:
+    shape = trained.router.tree_columns.shape
+    strange = msgspec.structs.replace(trained.router, tree_columns=packed(np.full(shape, 2_000.0)))
+
+    with pytest.raises(ConfigError, match="trees ask of what is not seen in a text; train it again"):
+        Learned(strange, EMBEDDER)
+
+
+def test_one_text_is_expected_as_many_are(trained) -> None:
+    texts = ["Compute 12 * 34 = ?", "Which is prime?\nA. 91\nB. 97\nAnswer:", ""]
+    learned = Learned(trained.router, EMBEDDER)
+    predictor = learned.predictor(AUTO, [SMALL, BIG])
+
+    one = [predictor.chances(asked(text), [SMALL, BIG]) for text in texts]
+
+    np.testing.assert_allclose(learned.expected(see(texts, EMBEDDER)), one, atol=2e-4)
 
 
 def test_arrays_of_another_shape_or_without_numbers_are_refused() -> None:

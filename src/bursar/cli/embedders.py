@@ -112,6 +112,10 @@ class Remote:
             rows[places] = found
         return unit(rows)
 
+    def with_whole(self, texts: Sequence[str]) -> Floats:
+        """Return one row a text, and one of all of them joined by line ends."""
+        return self.vectors([*texts, "\n".join(texts)])
+
     def _asked(self, texts: list[str]) -> Floats:
         """Ask for texts' vectors, (texts, dimensions), again after a pause where the server is busy."""
         body = msgspec.json.encode({"model": self._model, "input": texts, "encoding_format": "float"})

@@ -84,6 +84,10 @@ class Bert:
             rows[places] = self._pooled(np.array([pieces[place] for place in places]))
         return unit(rows)
 
+    def with_whole(self, texts: Sequence[str]) -> Floats:
+        """Return one row a text, and one of all of them joined by line ends."""
+        return self.vectors([*texts, "\n".join(texts)])
+
     def piece_vectors(self, numbers: Sequence[int]) -> Floats:
         """Return a row a word piece read alone, between the marks of start and end, as long as it comes."""
         start, end = self._marks

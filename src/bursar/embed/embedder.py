@@ -26,6 +26,10 @@ class Embedder(Protocol):
         """Return one row a text, (texts, dimensions), of length 1, or 0 where a text holds nothing it knows."""
         ...
 
+    def with_whole(self, texts: Sequence[str]) -> Floats:
+        """Return the same, and a last row of all texts joined by line ends."""
+        ...
+
 
 def unit(rows: Floats) -> Floats:
     """Return rows brought to length 1; those of nothing but 0 stay so."""

@@ -116,10 +116,22 @@ class StaticTable:
 
     def vectors(self, texts: Sequence[str]) -> Floats:
         """Return one row a text, of length 1, or 0 where a text holds nothing the table knows."""
+        return self._bent(self._sums(texts))
+
+    def with_whole(self, texts: Sequence[str]) -> Floats:
+        """Return one row a text, and one of all of them joined by line ends: the sum of theirs, read no second time."""
+        sums = self._sums(texts)
+        return self._bent(np.concatenate([sums, sums.sum(axis=0, keepdims=True)]))
+
+    def _sums(self, texts: Sequence[str]) -> Floats:
         sums = np.zeros((len(texts), self.dimensions), np.float32)
         for place, text in enumerate(texts):
             self._sum(self.pieces(text), sums[place])
-        for start in range(0, len(texts), BENT_TEXTS):
+        return sums
+
+    def _bent(self, sums: Floats) -> Floats:
+        """Return sums through the layer, in place, and of length 1."""
+        for start in range(0, len(sums), BENT_TEXTS):
             part = sums[start : start + BENT_TEXTS]
             part[:] = unit(part)
             part[:] = unit(np.where(part.any(axis=1, keepdims=True), self._layer.bend(part), 0))

@@ -16,6 +16,8 @@ SHOWN: Final = 8
 NOTICED: Final = 0.5
 """Spreads from the mean from where on a figure is worth a word."""
 
+TREES: Final = "figures and topic together, by trees"
+
 
 class Reason(msgspec.Struct, frozen=True):
     """Hold what one thing in a text adds to the chance of each of a router's models, in the router's order.
@@ -41,17 +43,19 @@ def explain(text: str, predictor: LearnedPredictor) -> Explanation:
     """Explain a text's chances.
 
     A figure is set back to the labels' mean and what changes is its part; parts need not add up, since figures act
-    together. A word's part is its own weight; the topic's is all that the question's vector says.
+    together. A word's part is its own weight; the topic's is all that vectors of the question and of the whole text
+    say by likeness; trees, which ask of figures and topic together, are one part.
     """
     coefficients, seen = predictor.coefficients, look(text)
     parts = coefficients.parts(seen)
     figures = parts.measures
-    reasons = [Reason("the topic", _told(parts.topics - coefficients.usual_topic))]
+    usual = coefficients.by_topics.usual + coefficients.by_fields.usual
+    reasons = [Reason("the topic", _told(parts.topics + parts.fields - usual)), Reason(TREES, _told(parts.trees))]
     for place, name in enumerate(FIGURES):
         if abs(figures[place]) >= NOTICED:
             without = figures.copy()
             without[place] = 0.0
-            part = parts.figures - coefficients.by_figures(without)
+            part = parts.figures - coefficients.by_figures.of(without)
             reasons.append(Reason(name.replace("_", " "), _told(part), float(figures[place])))
     weight = 1 / max(1, len(seen.marks)) ** 0.5
     for words, mark in named_marks(seen.question):

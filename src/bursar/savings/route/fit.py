@@ -6,24 +6,32 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bursar.savings.route.likeness import FIGURE_WIDTH, TOPIC_WIDTH, Seen, alike, centres, standard
+from bursar.savings.route.likeness import (
+    COMPONENTS,
+    FIELD_WIDTH,
+    FIGURE_WIDTH,
+    TOPIC_WIDTH,
+    Seen,
+    alike,
+    centres,
+    standard,
+)
+from bursar.savings.route.trees import Trees, grow
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 LANDMARKS: Final = 300
 TOPICS: Final = 1_500
 FOLDS: Final = 5
-PARTS: Final = (0.15, 0.1, 0.3)
-"""How much figures, marks of words and topics may each explain, in variances of what is left unexplained."""
-STRENGTHS: Final = (0.15, 0.33, 0.75)
+PARTS: Final = (0.15, 0.1, 0.3, 0.1)
+"""How much figures, marks of words, topics and fields may each explain, in variances of what is left unexplained."""
+STRENGTHS: Final = (0.15, 0.45, 1.35, 4.0, 12.0)
 """What the parts are multiplied with; the mean of the fits is taken. On labels this noisy the best of several is chosen
 by luck, and the mean was as good as the best (docs/internals/lab.md)."""
 STRETCH_MIN: Final = 0.5
 STRETCH_MAX: Final = 2.0
-FACTORS: Final = (1.0, 4.0, 16.0)
-"""What strengths are multiplied with where labels bear it: the least that does as well as the best, but for chance."""
-SAMPLE_MAX: Final = 1_200
-"""Rows that the factor is chosen on."""
+TREE_SHARE: Final = 0.25
+"""What part of how models differ is told by trees."""
 _JITTER: Final = 1e-6
 
 
@@ -34,6 +42,9 @@ class Bases(msgspec.Struct, frozen=True):
     spreads: Floats
     landmarks: Floats
     topics: Floats
+    fields: Floats  # in spreads
+    field_spread: float
+    components: Floats  # directions in which vectors of whole texts spread most
 
     def figures(self, seen: Seen) -> Floats:
         """Return how alike the figures of rows are with each landmark."""
@@ -43,6 +54,18 @@ class Bases(msgspec.Struct, frozen=True):
     def of_topics(self, seen: Seen) -> Floats:
         """Return how alike the questions of rows are with each topic."""
         return alike(seen.vectors, self.topics, TOPIC_WIDTH)
+
+    def of_fields(self, seen: Seen) -> Floats:
+        """Return how alike the fields of rows are with each kept."""
+        return alike(seen.fields / self.field_spread, self.fields, FIELD_WIDTH)
+
+    def asked(self, seen: Seen) -> Floats:
+        """Return what trees ask of: figures, and where whole texts lie."""
+        return np.concatenate([seen.figures, seen.wholes @ self.components], axis=1)
+
+    def fields_with_themselves(self) -> Floats:
+        """Return how alike fields are with each other."""
+        return alike(self.fields, self.fields, FIELD_WIDTH)
 
     def figures_with_themselves(self) -> Floats:
         """Return how alike landmarks are with each other."""
@@ -57,11 +80,12 @@ class Fitted(msgspec.Struct, frozen=True):
     """Hold the weights of a fit, each (what, models), with what they belong to."""
 
     bases: Bases
-    factor: float
     landmark_weights: Floats
     topic_weights: Floats
+    field_weights: Floats
     mark_weights: Floats
     biases: Floats
+    trees: Trees
 
     def chances(self, seen: Seen) -> Floats:
         """Return what is expected of each model's answer, (rows, models), 0 to 1."""
@@ -69,7 +93,9 @@ class Fitted(msgspec.Struct, frozen=True):
             self.biases
             + self.bases.figures(seen) @ self.landmark_weights
             + self.bases.of_topics(seen) @ self.topic_weights
+            + self.bases.of_fields(seen) @ self.field_weights
             + seen.marks @ self.mark_weights
+            + self.trees.differences(self.bases.asked(seen))
         )
         return np.clip(raw, 0.0, 1.0)
 
@@ -78,11 +104,12 @@ def stretched(fitted: Fitted, means: Floats, stretch: float) -> Fitted:
     """Return a fit whose expectations lie so many times as far from each model's mean score."""
     return Fitted(
         fitted.bases,
-        fitted.factor,
         fitted.landmark_weights * stretch,
         fitted.topic_weights * stretch,
+        fitted.field_weights * stretch,
         fitted.mark_weights * stretch,
         means + stretch * (fitted.biases - means),
+        fitted.trees.times(stretch),
     )
 
 
@@ -97,54 +124,54 @@ def stretch_of(expected: Floats, scores: Floats) -> float:
 def fit(seen: Seen, scores: Floats, seed: int = 0) -> Fitted:
     """Fit what was seen to scores, (rows, models)."""
     bases = bases_of(seen, seed)
-    alikes = likeness(seen, bases)
-    factor = factor_of(alikes, scores, seed)
-    duals, biases = _ridges(alikes, scores, factor)
+    duals, biases = _ridges(likeness(seen, bases), scores)
+    duals, biases = _less_apart(duals), _less_apart(biases[None], scores.mean(axis=0))[0]
     return Fitted(
         bases,
-        factor,
         PARTS[0] * _through(bases.figures_with_themselves(), bases.figures(seen), duals),
         PARTS[2] * _through(bases.topics_with_themselves(), bases.of_topics(seen), duals),
+        PARTS[3] * _through(bases.fields_with_themselves(), bases.of_fields(seen), duals),
         PARTS[1] * (seen.marks.T @ duals),
         biases,
+        _grown(bases.asked(seen), scores, seed),
     )
+
+
+def _grown(asked: Floats, scores: Floats, seed: int) -> Trees:
+    """Grow trees that have their share in how models differ, around the mean difference."""
+    return grow(asked, _apart(scores - scores.mean(axis=0)), seed).times(TREE_SHARE)
+
+
+def _apart(values: Floats) -> Floats:
+    """Return how far each model's value is from the mean of all models', row by row."""
+    return values - values.mean(axis=1, keepdims=True)
+
+
+def _less_apart(values: Floats, around: Floats | float = 0.0) -> Floats:
+    """Leave room for trees in how models differ; what they have in common stays as it is."""
+    return values - TREE_SHARE * _apart(values - around)
 
 
 def crossed(seen: Seen, scores: Floats, fitted: Fitted, seed: int = 0, folds: int = FOLDS) -> Floats:
     """Return what a fit expects of each row that it was not given, (rows, models)."""
-    alikes = likeness(seen, fitted.bases)
-    return np.clip(_left_out(alikes, scores, _folds(len(seen), seed, folds), fitted.factor), 0.0, 1.0)
-
-
-def factor_of(alikes: Floats, scores: Floats, seed: int) -> float:
-    """Return the least factor whose misses of how models differ are within a standard error of the best one's."""
-    places = np.random.default_rng(seed).permutation(len(scores))[:SAMPLE_MAX]
-    sample, truth = alikes[np.ix_(places, places)], scores[places]
-    folds = _folds(len(places), seed, FOLDS)
-    misses = [_missed(_left_out(sample, truth, folds, factor), truth) for factor in FACTORS]
-    best = min(misses, key=lambda each: float(each.mean()))
-    for factor, each in zip(FACTORS, misses, strict=True):
-        worse = each - best
-        if worse.mean() <= worse.std() / len(worse) ** 0.5:
-            return factor
-    return FACTORS[-1]
-
-
-def _missed(expected: Floats, scores: Floats) -> Floats:
-    """Return for each row the mean square by which differences between models are missed."""
-    apart = expected - scores
-    return ((apart - apart.mean(axis=1, keepdims=True)) ** 2).mean(axis=1)
+    fold_of, asked = _folds(len(seen), seed, folds), fitted.bases.asked(seen)
+    expected = _left_out(likeness(seen, fitted.bases), scores, fold_of)
+    for fold in range(folds):
+        held = fold_of == fold
+        trees = _grown(asked[~held], scores[~held], seed)
+        expected[held] = _less_apart(expected[held], scores[~held].mean(axis=0)) + trees.differences(asked[held])
+    return np.clip(expected, 0.0, 1.0)
 
 
 def _folds(rows: int, seed: int, folds: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(np.arange(rows) % folds)
 
 
-def _left_out(alikes: Floats, scores: Floats, fold_of: npt.NDArray[np.int64], factor: float) -> Floats:
+def _left_out(alikes: Floats, scores: Floats, fold_of: npt.NDArray[np.int64]) -> Floats:
     expected = np.zeros_like(scores)
     for fold in range(int(fold_of.max()) + 1):
         held, kept = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-        duals, biases = _ridges(alikes[np.ix_(kept, kept)], scores[kept], factor)
+        duals, biases = _ridges(alikes[np.ix_(kept, kept)], scores[kept])
         expected[held] = alikes[np.ix_(held, kept)] @ duals + biases
     return expected
 
@@ -155,24 +182,43 @@ def bases_of(seen: Seen, seed: int) -> Bases:
     means = seen.figures.mean(axis=0)
     spreads = np.maximum(seen.figures.std(axis=0), 0.05)
     landmarks = centres(standard(seen.figures, means, spreads), LANDMARKS, generator)
-    return Bases(means, spreads, landmarks, centres(seen.vectors, TOPICS, generator))
+    away = seen.fields - seen.fields.mean(axis=0)
+    spread = max(float((away * away).sum(axis=1).mean()) ** 0.5, _JITTER)
+    return Bases(
+        means,
+        spreads,
+        landmarks,
+        centres(seen.vectors, TOPICS, generator),
+        centres(seen.fields / spread, TOPICS, generator),
+        spread,
+        _components(seen.wholes),
+    )
+
+
+def _components(vectors: Floats) -> Floats:
+    """Return the directions in which vectors spread most, (dimensions, components)."""
+    away = vectors - vectors.mean(axis=0)
+    directions = np.linalg.eigh(away.T @ away)[1][:, ::-1][:, :COMPONENTS]
+    # Rounded as a router's file keeps them, so that trees ask a text what they asked the labels.
+    return directions.astype(np.float16).astype(np.float64)
 
 
 def likeness(seen: Seen, bases: Bases) -> Floats:
     """Return how alike rows are with each other, (rows, rows), through the landmarks and topics that a router keeps."""
-    figures, topics, whole = bases.figures(seen), bases.of_topics(seen), np.eye(len(seen))
+    figures, topics, fields = bases.figures(seen), bases.of_topics(seen), bases.of_fields(seen)
+    whole = np.eye(len(seen))
     return (
         PARTS[0] * figures @ _through(bases.figures_with_themselves(), figures, whole)
         + PARTS[1] * np.asarray(seen.marks @ seen.marks.T, np.float64)
         + PARTS[2] * topics @ _through(bases.topics_with_themselves(), topics, whole)
+        + PARTS[3] * fields @ _through(bases.fields_with_themselves(), fields, whole)
     )
 
 
-def _ridges(alikes: Floats, scores: Floats, factor: float) -> tuple[Floats, Floats]:
+def _ridges(alikes: Floats, scores: Floats) -> tuple[Floats, Floats]:
     """Return the weights of rows and the bias, a model each: the mean of ridges of all strengths."""
-    strengths = [strength * factor for strength in STRENGTHS]
-    fits = [_ridge(strength * alikes, scores) for strength in strengths]
-    duals = sum(strength * each for strength, (each, _) in zip(strengths, fits, strict=True))
+    fits = [_ridge(strength * alikes, scores) for strength in STRENGTHS]
+    duals = sum(strength * each for strength, (each, _) in zip(STRENGTHS, fits, strict=True))
     return np.asarray(duals / len(fits)), np.mean([bias for _, bias in fits], axis=0)
 
 

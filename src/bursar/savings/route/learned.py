@@ -12,14 +12,28 @@ import numpy.typing as npt
 from bursar.core.errors import ConfigError
 from bursar.core.money import NANO_PER_USD
 from bursar.embed.embedder import Embedder
-from bursar.savings.route.arrays import unpacked
+from bursar.savings.route.arrays import Packed, unpacked
 from bursar.savings.route.choice import Asked, Option, Target
 from bursar.savings.route.features import BUCKETS, Look, look
-from bursar.savings.route.likeness import FIGURE_WIDTH, FIGURES, TOPIC_WIDTH, Seen, alike, marked, measured, standard
+from bursar.savings.route.fields import FIELDS
+from bursar.savings.route.fields import load as load_fields
+from bursar.savings.route.likeness import (
+    COMPONENTS,
+    FIELD_WIDTH,
+    FIGURE_WIDTH,
+    FIGURES,
+    TOPIC_WIDTH,
+    Likeness,
+    Seen,
+    marked,
+    measured,
+    standard,
+)
 from bursar.savings.route.policy import Policy
 from bursar.savings.route.predictor import Exchange
 from bursar.savings.route.promise import exchange as calibrated
 from bursar.savings.route.router import Router, read_router
+from bursar.savings.route.trees import DEPTH, LEAVES, TREES, Trees
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Placing: TypeAlias = Mapping[str, Floats]
@@ -36,12 +50,14 @@ class Parts(msgspec.Struct, frozen=True):
     measures: Floats
     figures: Floats
     topics: Floats
+    fields: Floats
     marks: Floats
+    trees: Floats
 
     @property
     def chances(self) -> Floats:
         """Return the sum as chances."""
-        return np.clip(self.biases + self.figures + self.topics + self.marks, 0.0, 1.0)
+        return np.clip(self.biases + self.figures + self.topics + self.fields + self.marks + self.trees, 0.0, 1.0)
 
 
 class Coefficients:
@@ -54,52 +70,51 @@ class Coefficients:
                 "train it again with `bursar route train`"
             )
         models, figures = len(router.models), len(FIGURES)
-        landmarks, topics = router.landmarks.shape[0], router.topics.shape[0]
         self.means = unpacked(router.means, (figures,), "means")
         self.spreads = unpacked(router.spreads, (figures,), "spreads")
-        self.landmarks = unpacked(router.landmarks, (landmarks, figures), "landmarks")
-        self.topics = unpacked(router.topics, (topics, embedder.dimensions), "topics").astype(np.float32)
-        self.landmark_weights = unpacked(router.landmark_weights, (landmarks, models), "landmark weights")
-        self.topic_weights = unpacked(router.topic_weights, (topics, models), "topic weights")
         self.mark_weights = unpacked(router.mark_weights, (BUCKETS, models), "mark weights")
         self.biases = unpacked(router.biases, (models,), "biases")
+        self.by_figures = _likeness(
+            router.landmarks, router.landmark_weights, (figures, models), FIGURE_WIDTH / figures, "landmarks"
+        )
+        self.by_topics = _likeness(
+            router.topics, router.topic_weights, (embedder.dimensions, models), TOPIC_WIDTH, "topics"
+        )
+        self.by_fields = _likeness(router.fields, router.field_weights, (FIELDS, models), FIELD_WIDTH, "fields")
+        self._field_spread = router.field_spread
+        self._components = unpacked(router.components, (embedder.dimensions, COMPONENTS), "components")
+        self._trees = _trees(router)
         self._embedder = embedder
-        self._landmark_squares = (self.landmarks**2).sum(axis=1)
-        self._topic_squares = (self.topics**2).sum(axis=1)
-
-    @property
-    def usual_topic(self) -> Floats:
-        """Return what the topics say of themselves on average."""
-        distances = self._topic_squares[:, None] + self._topic_squares - 2 * self.topics @ self.topics.T
-        return (np.exp(-TOPIC_WIDTH * np.maximum(distances, 0)) @ self.topic_weights).mean(axis=0)
 
     def parts(self, seen: Look) -> Parts:
         """Return what each kind of evidence says of a text."""
         buckets, signs = marked(seen.marks)
-        measures, question = measured(seen, self._embedder)
-        figures = standard(measures, self.means, self.spreads)
-        vector = question.astype(np.float32)
-        distances = self._topic_squares + float(vector @ vector) - 2 * (self.topics @ vector)
-        likeness = np.exp(-TOPIC_WIDTH * np.maximum(distances, 0)).astype(np.float64)
+        found = measured(seen, self._embedder)
+        figures = standard(found.figures, self.means, self.spreads)
+        lies = load_fields().located(found.whole, self._embedder.name) / self._field_spread
+        asked = np.concatenate([found.figures, found.whole @ self._components])
         return Parts(
             self.biases,
             figures,
-            self.by_figures(figures),
-            likeness @ self.topic_weights,
+            self.by_figures.of(figures),
+            self.by_topics.of(found.question),
+            self.by_fields.of(lies),
             signs @ self.mark_weights[buckets],
+            self._trees.differences(asked[None])[0],
         )
 
     def many(self, seen: Seen) -> Floats:
         """Return the chances of many texts at once, (rows, models)."""
-        figures = alike(standard(seen.figures, self.means, self.spreads), self.landmarks, FIGURE_WIDTH / len(FIGURES))
-        topics = alike(seen.vectors, self.topics.astype(np.float64), TOPIC_WIDTH)
-        raw = self.biases + figures @ self.landmark_weights + topics @ self.topic_weights
-        return np.clip(raw + seen.marks @ self.mark_weights, 0.0, 1.0)
-
-    def by_figures(self, figures: Floats) -> Floats:
-        """Return what standardised figures say."""
-        distances = self._landmark_squares + figures @ figures - 2 * (self.landmarks @ figures)
-        return np.exp(-FIGURE_WIDTH / len(figures) * np.maximum(distances, 0)) @ self.landmark_weights
+        asked = np.concatenate([seen.figures, seen.wholes @ self._components], axis=1)
+        raw = (
+            self.biases
+            + self.by_figures.of_many(standard(seen.figures, self.means, self.spreads))
+            + self.by_topics.of_many(seen.vectors)
+            + self.by_fields.of_many(seen.fields / self._field_spread)
+            + seen.marks @ self.mark_weights
+            + self._trees.differences(asked)
+        )
+        return np.clip(raw, 0.0, 1.0)
 
 
 class LearnedPredictor:
@@ -165,6 +180,25 @@ class Learned:
 def load() -> Router:
     """Read the router that ships with the package."""
     return read_router((files("bursar.savings.route") / "data" / "router.json").read_bytes(), "the router that ships")
+
+
+def _likeness(kept: Packed, weights: Packed, shape: tuple[int, int], width: float, what: str) -> Likeness:
+    """Unpack rows and their weights; `shape` is how wide each row of either is."""
+    rows = kept.shape[0]
+    return Likeness(
+        unpacked(kept, (rows, shape[0]), what), unpacked(weights, (rows, shape[1]), f"{what}' weights"), width
+    )
+
+
+def _trees(router: Router) -> Trees:
+    columns = unpacked(router.tree_columns, (TREES, DEPTH), "trees").astype(np.int64)
+    if columns.min() < 0 or columns.max() >= len(FIGURES) + COMPONENTS:
+        raise ConfigError("the router's trees ask of what is not seen in a text; train it again")
+    return Trees(
+        columns,
+        unpacked(router.tree_thresholds, (TREES, DEPTH), "trees' thresholds"),
+        unpacked(router.tree_values, (TREES, LEAVES, len(router.models)), "trees' values"),
+    )
 
 
 def _placed_by_rates(options: Sequence[Option]) -> dict[str, float]:

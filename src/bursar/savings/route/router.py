@@ -1,13 +1,13 @@
 """Hold a trained router as a file does: coefficients, what they were checked on, and a card that says so in words."""
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from bursar.core.errors import ConfigError
 from bursar.savings.route.arrays import Packed
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the file and of what is seen in a text: a router of another is refused."""
 
 
@@ -38,8 +38,9 @@ class Held(msgspec.Struct, frozen=True):
 class Router(msgspec.Struct, frozen=True, kw_only=True):
     """Hold coefficients. `placed` tells that its models are strengths, weak to strong, and not models by name.
 
-    A chance is the bias, plus the likeness of a text's figures to each landmark, of its question's vector to each topic
-    and the marks of its words, each times a weight a model.
+    A chance is the bias, plus the likeness of a text's figures to each landmark, of its question's vector to each
+    topic, of where the whole of it lies to each field and the marks of its words, each times a weight a model, and
+    what trees say of how models differ.
     """
 
     version: int
@@ -52,6 +53,13 @@ class Router(msgspec.Struct, frozen=True, kw_only=True):
     landmark_weights: Packed  # (landmarks, models)
     topics: Packed  # (topics, dimensions)
     topic_weights: Packed
+    fields: Packed  # (fields, directions), in spreads
+    field_weights: Packed
+    field_spread: Annotated[float, msgspec.Meta(gt=0)]
+    components: Packed  # (dimensions, components)
+    tree_columns: Packed  # (trees, depth)
+    tree_thresholds: Packed
+    tree_values: Packed  # (trees, leaves, models)
     mark_weights: Packed  # (buckets, models)
     biases: Packed
     tokens: dict[str, float]  # how long each model's answers were on average; empty where nobody counted
