@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from bursar.core.errors import ConfigError
 from bursar.embed.embedder import Embedder, unit
 from bursar.embed.table import (
+    FEW_TEXTS,
     LONG_PIECES,
     Layer,
     Provenance,
@@ -74,6 +75,7 @@ def test_order_and_company_of_texts_change_no_vector(shipped: StaticTable) -> No
     assert np.array_equal(together, shipped.vectors(texts))
     assert np.abs(together[::-1] - shipped.vectors(texts[::-1])).max() < 1e-6
     assert np.abs(together[2] - shipped.vectors(["Where is my card?"])[0]).max() < 1e-6
+    assert np.abs(together - shipped.vectors(texts * FEW_TEXTS)[: len(texts)]).max() < 1e-6
 
 
 def test_nothing_known_is_a_vector_of_nothing(shipped: StaticTable) -> None:
