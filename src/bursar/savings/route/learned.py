@@ -99,7 +99,7 @@ class Coefficients:
             self.by_figures.of(figures),
             self.by_topics.of(found.question),
             self.by_fields.of(lies),
-            signs @ self.mark_weights[buckets],
+            signs @ self.mark_weights.take(buckets, axis=0),
             self._trees.differences(asked[None])[0],
         )
 
