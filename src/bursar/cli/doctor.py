@@ -220,4 +220,4 @@ def _probe(name: str, provider: Provider) -> Awaitable[Probe]:
         secret = provider.secret(name)
     except ConfigError:  # told before
         secret = ""
-    return probe(provider.kind, provider.base_url, secret)
+    return probe(provider.kind, provider.base_url, secret, key_header=provider.key_header)

@@ -20,7 +20,9 @@ _HEAD_BYTES_MAX: Final = 64 * 1024
 _KEY_HEADERS: Final = {"anthropic": "x-api-key: {}", "gemini": "x-goog-api-key: {}"}
 
 
-async def probe(kind: str, base_url: str, secret: str, context: ssl.SSLContext | None = None) -> Probe:
+async def probe(
+    kind: str, base_url: str, secret: str, context: ssl.SSLContext | None = None, *, key_header: str = ""
+) -> Probe:
     """Look the provider's name up, connect, agree on TLS and ask. What fails is named by its step, and no more."""
     parts = urlsplit(base_url)
     host, secure = parts.hostname or "", parts.scheme == "https"
@@ -37,7 +39,7 @@ async def probe(kind: str, base_url: str, secret: str, context: ssl.SSLContext |
             await _in_time(writer.start_tls(context or ssl.create_default_context(), server_hostname=host))
             found.tls_ms, began = _since(began), time.monotonic()
         step = "answer"
-        writer.write(_request(kind, parts.netloc, parts.path.rstrip("/"), secret))
+        writer.write(_request(kind, parts.netloc, parts.path.rstrip("/"), _key_line(kind, key_header, secret)))
         _read_head(await _in_time(reader.readuntil(b"\r\n\r\n")), found)
         found.answer_ms = _since(began)
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
@@ -57,7 +59,12 @@ async def _in_time(work: Awaitable[T]) -> T:
     return await asyncio.wait_for(work, STEP_S)
 
 
-def _request(kind: str, netloc: str, path: str, secret: str) -> bytes:
+def _key_line(kind: str, key_header: str, secret: str) -> str:
+    usual = _KEY_HEADERS.get(kind, "authorization: Bearer {}")
+    return (f"{key_header}: {{}}" if key_header else usual).format(secret) if secret else ""
+
+
+def _request(kind: str, netloc: str, path: str, key_line: str) -> bytes:
     lines = [
         f"GET {path}/models HTTP/1.1",
         f"host: {netloc.rpartition('@')[2]}",
@@ -67,8 +74,8 @@ def _request(kind: str, netloc: str, path: str, secret: str) -> bytes:
     ]
     if kind == "anthropic":
         lines.append("anthropic-version: 2023-06-01")
-    if secret:
-        lines.append(_KEY_HEADERS.get(kind, "authorization: Bearer {}").format(secret))
+    if key_line:
+        lines.append(key_line)
     return "\r\n".join([*lines, "", ""]).encode()
 
 

@@ -132,9 +132,9 @@ class Calls:
         stats.under_way += 1
         if not held:
             return self.finish(passage, send, self._ask_and_answer(passage, quote, send))
-        connection = (
-            None if passage.hurried or passage.asks_first else passage.plan.candidates[0].upstream.pool.take_idle()
-        )
+        upstream = passage.plan.candidates[0].upstream
+        waits = passage.hurried or passage.asks_first or upstream.signer is not None
+        connection = None if waits else upstream.pool.take_idle()
         if connection is None:
             return self.finish(passage, send, self.answer(passage, send))
         StraightCall(self, passage, client, send).begin(connection)

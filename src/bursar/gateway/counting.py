@@ -137,6 +137,8 @@ class Counting:
 async def _ask(candidate: Candidate, question: _MessagesCount | _GeminiCount, forwarded: bytes) -> Response | None:
     """Ask a provider; None when it does not count, for whatever reason that is not the prompt's."""
     upstream = candidate.upstream
+    if upstream.signer is not None or upstream.dialect is not None:  # it counts elsewhere, or not at all
+        return None
     path, body = question.request(candidate.model)
     head = upstream.head_to(path, question.protocol, candidate.model)
     head += b"%bcontent-length: %d\r\n\r\n" % (forwarded, len(body))

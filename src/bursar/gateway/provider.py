@@ -1,5 +1,6 @@
 """Read the `[providers.NAME]` tables of bursar.toml: where a provider is, how it is reached, what it speaks."""
 
+import re
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -10,9 +11,11 @@ from bursar.gateway.tables import convert, is_here, near_text, read_secret
 from bursar.wires.protocols import WIRES
 
 Kind = Literal["openai", "anthropic", "gemini", "sandbox"]
+Auth = Literal["key", "aws", "google"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 
+_HEADER: Final = re.compile(r"[A-Za-z0-9-]+")
 _PROTOCOLS: Final = tuple(protocol.name for protocol in WIRES)
 
 
@@ -29,13 +32,22 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     protocols: tuple[str, ...] = ()  # those it speaks, where they are not the kind's usual ones
     cap_field: str = ""  # the field an output cap is written to, where it is not the kind's usual one
     drop_fields: tuple[str, ...] = ()  # of a body, that it refuses
+    set_fields: dict[str, Any] = {}  # of a body, that it demands
+    paths: dict[str, str] = {}  # by protocol, where they are not the protocol's own; with {model}
+    stream_paths: dict[str, str] = {}  # the same for streams, where those go elsewhere
+    auth: Auth = "key"  # what its requests are signed by
+    key_header: str = ""  # the header its key stands in, where it is not the protocol's usual one
+    region: str = ""  # of AWS, which requests are signed for
+    service: str = ""  # of AWS, likewise
     connections_max: Count = 1_000
     connect_s: Seconds = 10.0
     first_byte_s: Seconds = 600.0
     idle_s: Seconds = 120.0
 
     def secret(self, name: str) -> str:
-        """Read the provider's key. Raises `ConfigError` when its place is empty."""
+        """Read the provider's key; empty where none is sent. Raises `ConfigError` when its place is empty."""
+        if self.auth != "key":
+            return ""
         return read_secret(f"providers.{name}.api_key", self.api_key_env, self.api_key_file) or self.api_key
 
     def __repr__(self) -> str:
@@ -53,7 +65,24 @@ def read_provider(name: str, value: Any) -> Provider:
             f"{where}.api_key: a key in this file is for tests with a provider on this machine: name an "
             "environment variable in api_key_env, or a file in api_key_file"
         )
-    for protocol in provider.protocols:
-        if protocol not in _PROTOCOLS:
-            raise ConfigError(f"{where}.protocols: no protocol {protocol!r}{near_text(protocol, _PROTOCOLS)}")
+    for setting in ("protocols", "paths", "stream_paths"):
+        for protocol in getattr(provider, setting):
+            if protocol not in _PROTOCOLS:
+                raise ConfigError(f"{where}.{setting}: no protocol {protocol!r}{near_text(protocol, _PROTOCOLS)}")
+    _check_auth(provider, where)
     return provider
+
+
+def _check_auth(provider: Provider, where: str) -> None:
+    """Check that what requests are signed by is whole. Raises `ConfigError`."""
+    if provider.auth == "aws":
+        for setting in ("region", "service"):
+            if not getattr(provider, setting):
+                example = {"region": "us-east-1", "service": "bedrock"}[setting]
+                raise ConfigError(f'{where}.{setting}: expected one of AWS, such as "{example}", for auth = "aws"')
+    if provider.auth != "key" and (provider.api_key or provider.api_key_env or provider.key_header):
+        raise ConfigError(
+            f'{where}.auth: no key is sent where requests are signed by {provider.auth}: auth = "key" sends one'
+        )
+    if provider.key_header and not _HEADER.fullmatch(provider.key_header):
+        raise ConfigError(f'{where}.key_header: expected the name of a header, such as "api-key"')

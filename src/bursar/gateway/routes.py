@@ -13,6 +13,7 @@ from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
 from bursar.gateway.provider import Provider
 from bursar.gateway.rules import USUAL, Rules, rules_of
+from bursar.gateway.signing import signer_of
 from bursar.gateway.telemetry import PROVIDER_NAMES
 from bursar.prices.book import Book
 from bursar.prices.near import near_names
@@ -51,6 +52,8 @@ class Upstream:
         self.healths: dict[str, Health] = {}
         self.cap_field = provider.cap_field or ("max_completion_tokens" if openai else "max_tokens")
         self.dialect = dialect_of(provider)
+        self.signer = signer_of(name, provider)
+        self._key_header = provider.key_header
         secret = provider.secret(name)
         self._headers = {protocol: self._header_lines(protocol, secret) for protocol in _spoken(provider, base_url)}
 
@@ -75,7 +78,10 @@ class Upstream:
 
     def head(self, wire: Wire, model: str, *, stream: bool) -> bytes:
         """Return the first lines of requests for a model. Raises `NotFound` for a name that no address can hold."""
-        return self.head_to(wire.path(model, stream=stream), wire.protocol, model)
+        path = (
+            wire.path(model, stream=stream) if self.dialect is None else self.dialect.path(wire, model, stream=stream)
+        )
+        return self.head_to(path, wire.protocol, model)
 
     def head_to(self, path: str, protocol: Protocol, model: str) -> bytes:
         """Return the first lines of requests to a path below this provider's address."""
@@ -92,7 +98,8 @@ class Upstream:
             "user-agent: bursar",
         ]
         if secret:
-            lines.append(_KEY_HEADERS.get(protocol, "authorization: Bearer ") + secret)
+            usual = _KEY_HEADERS.get(protocol, "authorization: Bearer ")
+            lines.append((f"{self._key_header}: " if self._key_header else usual) + secret)
         if any(character in line for line in lines for character in "\r\n\0"):
             raise ConfigError(f"providers.{self.name}: its key or address holds a line break")
         return "".join(f"{line}\r\n" for line in lines).encode()

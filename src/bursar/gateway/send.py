@@ -80,8 +80,11 @@ class Sender:
         candidate, started_us = wish.candidate, self._clock_us()
         try:
             pool = candidate.upstream.pool
+            head, body = request_of(passage, candidate)
+            if candidate.upstream.signer is not None:
+                head = await candidate.upstream.signer.sign(head, body, timeouts.connect_s)
             connection = (None if wish.fresh else pool.take_idle()) or await pool.open(timeouts.connect_s)
-            outcome = Outcome(await connection.exchange(request_of(passage, candidate), timeouts))
+            outcome = Outcome(await connection.exchange((head, body), timeouts))
         except UpstreamFault as fault:
             outcome = Outcome(None, fault.again())
         outcome.started_us, outcome.answered_us = started_us, self._clock_us()
