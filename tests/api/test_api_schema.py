@@ -16,6 +16,7 @@ ROUTES = (
     "/api/calls",
     "/api/calls/{call_id}",
     "/api/savings",
+    "/api/routes",
     "/api/statement",
     "/api/budgets",
     "/api/keys",

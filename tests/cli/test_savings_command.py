@@ -1,5 +1,6 @@
 """What levers have saved is printed with its interval, its quality and what counts in neither arm."""
 
+import msgspec
 import pytest
 from inline_snapshot import snapshot
 
@@ -46,3 +47,31 @@ def test_a_difference_that_cannot_be_told_says_how_many_it_takes() -> None:
 def test_a_share_of_nothing_is_left_out(holdout: list[float]) -> None:
     (line, *_) = lines_of(savings_view(report(sample_of([4e6] * 60), sample_of(holdout))), 0.9)
     assert "%" not in line.replace("90% confidence", "").replace("10 %", "")
+
+
+@pytest.mark.parametrize(
+    ("treatment", "holdout", "verdict"),
+    [
+        ([4e6, 6e6], [9e6, 11e6], "saves 50.0%"),
+        ([9e6, 11e6], [4e6, 6e6], "costs 100.0% more"),
+        ([4e6, 6e6], [4e6, 6e6], "no difference in cost that could not be chance"),
+    ],
+)
+def test_a_verdict_says_in_words_what_the_difference_is(
+    treatment: list[float], holdout: list[float], verdict: str
+) -> None:
+    assert savings_view(report(sample_of(treatment * 30), sample_of(holdout * 20))).verdict == verdict
+
+
+def test_a_verdict_tells_what_got_worse_with_a_saving() -> None:
+    found = report(sample_of([4e6, 6e6] * 30), sample_of([9e6, 11e6] * 20))
+    worse = difference(sample_of([0.5, 0.7] * 30), sample_of([0.1, 0.3] * 20))
+    assert savings_view(msgspec.structs.replace(found, measures={"failed": worse})).verdict == (
+        "saves 50.0%; more failed calls"
+    )
+
+
+def test_a_verdict_on_few_units_says_how_many_it_takes() -> None:
+    assert savings_view(report(sample_of([4e6] * 60), sample_of([9e6] * 12))).verdict == (
+        "nothing can be told yet: 60 in treatment of about 30 needed, 12 held out of about 30"
+    )

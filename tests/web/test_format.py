@@ -2,7 +2,7 @@
 
 import pytest
 
-from bursar.web.format import breakable, count, milliseconds, share, usd
+from bursar.web.format import breakable, count, each, milliseconds, place, share, usd
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,15 @@ def test_a_share_of_nothing_is_nothing() -> None:
 @pytest.mark.parametrize(("duration", "shown"), [(None, ""), (0.4, "0 ms"), (999.4, "999 ms"), (1_449.0, "1.4 s")])
 def test_a_duration_is_written_in_its_unit(duration: float | None, shown: str) -> None:
     assert milliseconds(duration) == shown
+
+
+def test_a_unit_of_none_costs_nothing_that_can_be_told() -> None:
+    assert (each("3.00", 2), each("0.00", 4), each("3.00", 0)) == ("$1.5000", "$0.00", "")
+
+
+@pytest.mark.parametrize(("less", "shown"), [(-3.0, 0.0), (-1.0, 0.0), (0.0, 50.0), (0.5, 75.0), (1.0, 100.0)])
+def test_a_saving_has_its_place_between_double_and_nothing(less: float, shown: float) -> None:
+    assert place(less) == shown
 
 
 def test_a_name_may_break_after_a_slash_and_is_no_markup() -> None:

@@ -20,6 +20,7 @@ from bursar.api.answers import ConflictException, now_us, refuse, unreadable
 from bursar.api.changes import CHANGES
 from bursar.api.outcomes import tell_outcome
 from bursar.api.own_key import bearer, key_of
+from bursar.api.routes import routes
 from bursar.api.savings import SavingsView, savings_view
 from bursar.api.views import (
     BudgetView,
@@ -203,6 +204,7 @@ HANDLERS: Final = [
     call,
     statement,
     savings,
+    routes,
     budgets,
     alerts,
     keys,

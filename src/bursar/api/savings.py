@@ -66,6 +66,7 @@ class SavingsView(msgspec.Struct, frozen=True):
     """Be what is known of one lever in one experiment, which holds out `share_ppm` units in a million.
 
     `left_out_units` were in both arms, explored, or sent to a cheaper model by a budget, and count in neither.
+    `verdict` says in words what the differences come to.
     """
 
     lever: str
@@ -76,6 +77,7 @@ class SavingsView(msgspec.Struct, frozen=True):
     left_out_units: int
     cost: CostView
     quality: dict[str, MeasureView]
+    verdict: str
 
 
 _SHOWN: Final = {"short": "outcomes short of good", "failed": "failed calls", "again": "calls of several attempts"}
@@ -86,7 +88,24 @@ def savings_view(report: LeverReport) -> SavingsView:
     quality = {_SHOWN[name]: _measure(found) for name, found in report.measures.items()}
     experiment = report.lever, report.experiment, report.share_ppm
     arms = _arm(report.treatment), _arm(report.holdout)
-    return SavingsView(*experiment, *arms, report.left_out_units, _cost(report.cost), quality)
+    verdict = _verdict(report.cost, quality)
+    return SavingsView(*experiment, *arms, report.left_out_units, _cost(report.cost), quality, verdict)
+
+
+def _verdict(cost: Difference | TooFew, quality: dict[str, MeasureView]) -> str:
+    """Say in words what is known: of the cost first, then of what has got worse or better with it."""
+    if isinstance(cost, TooFew):
+        treatment = f"{cost.treatment_units:,} in treatment of about {cost.treatment_needed:,} needed"
+        return f"nothing can be told yet: {treatment}, {cost.holdout_units:,} held out of about {cost.holdout_needed:,}"
+    if not cost.less.excludes_zero:
+        first = "no difference in cost that could not be chance"
+    else:
+        share = f" {abs(cost.share.value):.1%}" if cost.share is not None else ""
+        first = f"saves{share}" if cost.less.low > 0 else f"costs{share} more"
+    told = {name: each.less for name, each in quality.items() if each.less is not None}
+    worse = [f"more {name}" for name, less in told.items() if less.high < 0]
+    better = [f"fewer {name}" for name, less in told.items() if less.low > 0]
+    return "; ".join((first, *worse, *better))
 
 
 def _arm(totals: ArmTotals) -> ArmView:

@@ -25,6 +25,7 @@ _WIRES: Final = {wire.route: wire for wire in WIRES.values() if wire not in PATH
 _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
 GEMINI_CALLS: Final = (f":{WHOLE_METHOD}", f":{STREAM_METHOD}")
 _CONTROL_PLANE: Final = ("/api/", "/static/")
+_PAGES: Final = frozenset(("/", "/savings"))
 _NO_CALL: Final = bytes(16)
 READY: Final = "ready"
 
@@ -80,7 +81,7 @@ class App:
             await self._counting.serve(scope, receive, send)
         elif method == "POST" and path.endswith(METHOD) and (target := _target(path)):
             await self._counting.serve(scope, receive, send, target)
-        elif path == "/" or path.startswith(_CONTROL_PLANE):
+        elif path in _PAGES or path.startswith(_CONTROL_PLANE):
             await self._proxy(scope, receive, send)
         else:
             raise NotFound(f"no route {method} {path}: {way_on(path)}", code="no_route")

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.datastructures import State
@@ -17,10 +17,15 @@ import bursar
 from bursar.api.admission import Admission, admit
 from bursar.api.answers import now_us
 from bursar.api.handlers import HANDLERS
+from bursar.api.routes import read_routes
+from bursar.api.savings import savings_view
 from bursar.api.views import read_overview
 from bursar.core.records import CallStatus
+from bursar.core.times import DAY_US
+from bursar.savings.proof import percent_text
 from bursar.store.database import Pool, borrow, open_pool
-from bursar.web.format import breakable, count, milliseconds, share, usd
+from bursar.store.savings import savings as read_savings
+from bursar.web.format import breakable, count, each, milliseconds, place, share, usd
 from bursar.web.pages import Pages
 
 _HERE: Final = Path(__file__).parent
@@ -34,11 +39,33 @@ _SECURITY_HEADERS: Final = {
 }
 
 
+SAVINGS_DAYS: Final = 30
+_LIVE_MS: Final = 2_000
+_SLOW_MS: Final = 30_000  # what is read of many days
+_FILTERS: Final = {
+    "usd": usd,
+    "count": count,
+    "share": share,
+    "ms": milliseconds,
+    "breakable": breakable,
+    "each": each,
+    "place": place,
+    "percent": percent_text,
+}
+
+
+class _Page(NamedTuple):
+    """Describe a page: its changing part, its title, the same as JSON, and how often it is brought up to date."""
+
+    content: str
+    title: str
+    json: str
+    every_ms: int
+
+
 def control_plane(database_url: str) -> Litestar:
     """Return the control plane's application."""
-    pages = Pages(
-        _HERE / "templates", {"usd": usd, "count": count, "share": share, "ms": milliseconds, "breakable": breakable}
-    )
+    pages = Pages(_HERE / "templates", _FILTERS)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -58,14 +85,25 @@ def control_plane(database_url: str) -> Litestar:
         """Show the front page; only its changing part when the script asks for it."""
         async with borrow(pool) as connection:
             overview = await read_overview(connection, now_us())
-        name = "overview.html" if request.headers.get("x-fragment") else "page.html"
-        text = pages.render(name, overview=overview, version=bursar.__version__, ok=CallStatus.ok.name)
-        return Response(text, media_type=MediaType.HTML, headers=_SECURITY_HEADERS)
+        page = _Page("overview.html", "Bursar", "/api/overview", _LIVE_MS)
+        return _respond(pages, request, page, overview=overview, ok=CallStatus.ok.name)
+
+    @get("/savings", include_in_schema=False, media_type=MediaType.HTML)
+    async def savings_page(request: Request[Any, Any, Any], pool: Pool) -> Response[str]:
+        """Show what levers save and what routes choose; only the changing part when the script asks for it."""
+        now = now_us()
+        from_us = now - SAVINGS_DAYS * DAY_US
+        async with borrow(pool) as connection:
+            found = [savings_view(report) for report in await read_savings(connection, from_us, now)]
+            routing = await read_routes(connection, from_us, now)
+        page = _Page("savings.html", "Savings · Bursar", "/api/savings", _SLOW_MS)
+        return _respond(pages, request, page, savings=found, routing=routing, days=SAVINGS_DAYS)
 
     return Litestar(
         route_handlers=[
             *HANDLERS,
             front_page,
+            savings_page,
             create_static_files_router("/static", [_HERE / "static"], include_in_schema=False),
         ],
         dependencies={"pool": Provide(the_pool, sync_to_thread=False)},
@@ -81,3 +119,10 @@ def control_plane(database_url: str) -> Litestar:
         signature_types=[Pool],
         logging_config=None,
     )
+
+
+def _respond(pages: Pages, request: Request[Any, Any, Any], page: _Page, **values: Any) -> Response[str]:
+    """Render a page; only its changing part when the script asks for it."""
+    name = page.content if request.headers.get("x-fragment") else "page.html"
+    text = pages.render(name, path=request.url.path, version=bursar.__version__, **page._asdict(), **values)
+    return Response(text, media_type=MediaType.HTML, headers=_SECURITY_HEADERS)

@@ -36,6 +36,16 @@ def share(part: str, whole: str) -> float:
     return float(round(100 * Decimal(part) / total, 2)) if total else 0.0
 
 
+def each(text: str, units: int) -> str:
+    """Write what one unit costs on average; empty where there is none."""
+    return usd(str(Decimal(text) / units)) if units else ""
+
+
+def place(share_less: float) -> float:
+    """Return where a saving stands between double the cost, 0, and nothing spent, 100, for the edges of a bar."""
+    return round(50 * (1 + min(max(share_less, -1.0), 1.0)), 2)
+
+
 def milliseconds(duration: float | None) -> str:
     """Write a duration: 12 ms, 1.4 s."""
     if duration is None:

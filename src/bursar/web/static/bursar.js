@@ -1,30 +1,29 @@
-// Bring the overview up to date every two seconds while somebody looks at it.
+// Bring the page up to date while somebody looks at it, as often as it says.
 "use strict";
-const EVERY_MS = 2000;
-const overview = document.getElementById("overview");
+const content = document.getElementById("content");
 const pulse = document.getElementById("pulse");
-let last = overview.innerHTML;
+let last = content.innerHTML;
 
 function callIds() {
-  return new Set([...overview.querySelectorAll("tr[data-id]")].map((row) => row.dataset.id));
+  return new Set([...content.querySelectorAll("tr[data-id]")].map((row) => row.dataset.id));
 }
 
 async function refresh() {
   if (document.hidden) return;
   try {
-    const response = await fetch("/", { headers: { "x-fragment": "1" }, cache: "no-store" });
+    const response = await fetch(location.pathname, { headers: { "x-fragment": "1" }, cache: "no-store" });
     if (!response.ok) throw new Error(String(response.status));
     const text = await response.text();
     pulse.classList.remove("lost");
     pulse.textContent = "live";
     if (text === last) return;
     const known = callIds();
-    const held = overview.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    overview.innerHTML = last = text;
+    const held = content.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    content.innerHTML = last = text;
     // Whoever goes through the page by keyboard stays where they are.
-    if (held) overview.querySelector(`a[href="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
+    if (held) content.querySelector(`a[href="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
     if (known.size === 0) return;
-    for (const row of overview.querySelectorAll("tr[data-id]")) {
+    for (const row of content.querySelectorAll("tr[data-id]")) {
       if (!known.has(row.dataset.id)) row.classList.add("new");
     }
   } catch {
@@ -33,5 +32,5 @@ async function refresh() {
   }
 }
 
-setInterval(refresh, EVERY_MS);
+setInterval(refresh, Number(content.dataset.everyMs));
 document.addEventListener("visibilitychange", refresh);
