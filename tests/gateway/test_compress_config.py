@@ -24,11 +24,12 @@ def test_the_table_and_the_models_are_read() -> None:
         "bytes_min": 100,
         "holdout_percent": 0.5,
         "experiment": "spring",
+        "embedder": "static",
     }
     config = parse_config(SIM | {"compress": table})
     by_eight = Setting(Mode.contextual, 8.0, read_more=True)
     assert config.compress == Compress(
-        Setting(Mode.lossless), {"legal team": OFF}, {"auto": by_eight}, 100, 5_000, "spring"
+        Setting(Mode.lossless), {"legal team": OFF}, {"auto": by_eight}, 100, 5_000, "spring", "static"
     )
     assert config.models["big"].compress == Setting(Mode.contextual, 4.0)
     assert config.models["small"].compress is None
@@ -60,6 +61,8 @@ def test_every_mistake_names_its_setting() -> None:
         "nothing to read": mistake({"default": {"ratio": 1, "read_more": True}}),
         "hold-out": mistake({"holdout_percent": 95}),
         "size": mistake({"bytes_min": 0}),
+        "vectors": mistake({"embedder": "table"}),
+        "instructions": mistake({"default": {"ratio": 4, "system": 2}}),
     } == snapshot(
         {
             "no table": "compress: Expected `object`, got `int`",
@@ -74,6 +77,10 @@ def test_every_mistake_names_its_setting() -> None:
             ),
             "hold-out": "compress.holdout_percent: Expected `float` <= 90.0",
             "size": "compress.bytes_min: Expected `int` >= 1",
+            "vectors": "compress.embedder: expected words or static, got 'table'",
+            "instructions": (
+                'compress.default: system: expected "lossless" or "off": its words are instructions, and none is cut'
+            ),
         }
     )
     with pytest.raises(ConfigError, match=r"^models\.small\.compress: expected \"off\", "):

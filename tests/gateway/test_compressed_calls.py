@@ -374,7 +374,7 @@ import bursar.gateway.worker
 from bursar.gateway.compressing import compressing_of
 from bursar.gateway.config import read_config
 from bursar.gateway.stats import Stats
-assert compressing_of(read_config(None), Stats()) is None
+assert compressing_of(read_config(None), Stats(), None) is None
 print([name for name in sys.modules if name.partition(".")[0] == "numpy"])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

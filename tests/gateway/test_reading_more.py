@@ -114,9 +114,9 @@ def secret(reading: LocalBursar) -> str:
     return reading.create_key("reader", "100.00")
 
 
-def post(local: LocalBursar, secret: str, body: dict[str, Any]) -> Answer:
+def post(local: LocalBursar, secret: str, body: dict[str, Any], **headers: str) -> Answer:
     path = "/v1/messages" if "max_tokens" in body else "/v1/chat/completions"
-    named = {"authorization": f"Bearer {secret}", "content_type": "application/json"}
+    named = {"authorization": f"Bearer {secret}", "content_type": "application/json"} | headers
     return fetch(local, "POST", path, json.dumps(body).encode(), **named)
 
 
@@ -232,13 +232,80 @@ def test_what_cannot_be_gone_on_with_offers_nothing(
     assert len(sent) < len(TOWNS) / 2
 
 
-def test_a_budget_for_one_ask_is_not_overspent(reading: LocalBursar, secret: str, provider: ScriptedProvider) -> None:
+def held_for(local: LocalBursar, secret: str, provider: ScriptedProvider, *answers: bytes, **headers: str) -> int:
+    """Return what a call that is answered so comes to hold."""
+    provider.say_in_turn(GPT, *answers)
+    return row_of(local, post(local, secret, chat_body(), **headers))["held_nano"]
+
+
+def test_one_ask_more_is_held_for_before_reading_is_offered(
+    reading: LocalBursar, secret: str, provider: ScriptedProvider
+) -> None:
+    one = held_for(reading, secret, provider, chat_says(text="Hm."), x_bursar_compress="4")
+    two = held_for(reading, secret, provider, chat_says(text="Hm."))
+    assert two > 2 * one + len(TOWNS) // 4 * 2_000  # the whole result at 2 USD a million, at least
+    read = held_for(reading, secret, provider, chat_says(READ), chat_says(text="Hm."))
+    assert read > two
+
+
+def test_a_budget_for_one_ask_is_offered_nothing_to_read(
+    reading: LocalBursar, secret: str, provider: ScriptedProvider
+) -> None:
+    two = held_for(reading, secret, provider, chat_says(text="Hm."))
+    limit = f"{two * 0.6 / 1e9:.9f}"
+    poor = reading.create_key("poor reader", limit)
+    for who, headers in ((poor, {}), (secret, {"x_bursar_max_cost_usd": limit})):
+        provider.say_in_turn(GPT, chat_says(text="Person77"))
+        answer = post(reading, who, chat_body(), **headers)
+        assert answer.json()["choices"][0]["message"]["content"] == "Person77"
+        (sent,) = asked_of(provider, 1)
+        assert sent["tools"] == chat_body()["tools"]
+        shortened = sent["messages"][2]["content"]
+        assert "Person77" in shortened
+        assert len(shortened) < len(TOWNS) / 3
+        assert "bursar_read" not in shortened
+        row = row_of(reading, answer)
+        assert row["held_nano"] < two * 0.6
+        assert json.loads(row["lever_notes"]) == [
+            "the rest of results is not offered: the budget has no room for one more ask"
+        ]
+
+
+def test_the_last_ask_there_is_room_for_offers_no_more(
+    reading: LocalBursar, secret: str, provider: ScriptedProvider
+) -> None:
+    two = held_for(reading, secret, provider, chat_says(text="Hm."))
+    poor = reading.create_key("reads once", f"{two / 1e9:.9f}")
     provider.say_in_turn(GPT, chat_says(READ), chat_says(text="Person77"))
-    held = row_of(reading, post(reading, secret, chat_body()))["held_nano"]
-    provider.say_in_turn(GPT, chat_says(READ), chat_says(text="Person77"))
-    poor = reading.create_key("poor reader", f"{held * 0.6 / 1e9:.9f}")
     answer = post(reading, poor, chat_body())
-    assert len(provider.turns.pop(GPT)) == 1
+    assert answer.json()["choices"][0]["message"]["content"] == "Person77"
+    offered = [b"bursar_read" in json.dumps(body["tools"]).encode() for body in asked_of(provider, 2)]
+    assert offered == [True, False]
+    row = row_of(reading, answer)
+    assert (len(json.loads(row["attempts"])), row["overage_nano"]) == (2, 0)
+    assert row["cost_nano"] == 2 * 2_160_000
+    assert row["held_nano"] <= two
+
+
+def test_a_model_that_reads_more_at_once_than_is_held_for_is_told_so(
+    reading: LocalBursar, secret: str, provider: ScriptedProvider
+) -> None:
+    def body() -> dict[str, Any]:
+        asked = chat_body()
+        asked["messages"][1]["tool_calls"] += [
+            {"id": f"c{n}", "type": "function", "function": {"name": "towns", "arguments": "{}"}} for n in range(2, 9)
+        ]
+        asked["messages"] += [
+            {"role": "tool", "tool_call_id": f"c{n}", "content": TOWNS.replace("Town", f"City{n}x")}
+            for n in range(2, 9)
+        ]
+        return asked
+
+    provider.say_in_turn(GPT, chat_says(text="Hm."))
+    two = row_of(reading, post(reading, secret, body()))["held_nano"]
+    poor = reading.create_key("reads all", f"{two / 1e9:.9f}")
+    provider.say_in_turn(GPT, chat_says(*(("bursar_read", {"result": f"c{n}"}) for n in range(1, 9))))
+    answer = post(reading, poor, body())
     assert (answer.status, answer.json()["error"]["code"]) == (402, "no_room_to_read")
     row = row_of(reading, answer)
     made, skipped = json.loads(row["attempts"])

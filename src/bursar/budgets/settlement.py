@@ -49,6 +49,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     unit: bytes = b""
     sent: Segments | None = None
     last_place: int = -1
+    notes: tuple[str, ...] = ()
 
 
 def settle_call(holding: Holding, ended: Ended, payables: Mapping[tuple[int, str], int]) -> Settled:
@@ -59,7 +60,7 @@ def settle_call(holding: Holding, ended: Ended, payables: Mapping[tuple[int, str
     paid = lease.settle(call.call_id, cost)
     at_us = attempts[-1].ended_us
     overage, without_levers = cost - paid, cost + ended.saved_nano
-    levers = ended.arms, ended.unit, ended.sent, ended.last_place
+    levers = ended.arms, ended.unit, ended.sent, ended.last_place, ended.notes
     record = Record(call, ended.status, attempts, ended.held_nano, cost, overage, without_levers, at_us, *levers)
     grant = lease.grant
     return Settled(

@@ -104,6 +104,7 @@ def _about(call: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "time", f"{call['duration_ms']:,} ms{first}"
     yield "prompt", _counts(call["prompt_bytes"], " bytes")
     yield "sent", f"compressed: {_counts(call['sent_bytes'], ' bytes')}" if call["sent_bytes"] else ""
+    yield "levers", "; ".join(call["lever_notes"])
     yield "usage", _counts(call["usage"])
     yield "not known", _counts(call["unknown_usage"])
     yield "outcomes", ", ".join(f"{each['kind']} {each['value']:g}" for each in call["outcomes"])

@@ -207,6 +207,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def last(self) -> Attempt:
         """Return the attempt the call has ended with: its answer, or how the last try for one failed."""
         return self.attempts[self.last_place]
+    notes: tuple[str, ...] = ()  # what levers have to say of what they did, or left; no text of a prompt
 
     @property
     def usage(self) -> Usage:

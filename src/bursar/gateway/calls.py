@@ -230,7 +230,6 @@ class Calls:
         """Plan, hold, attempt, settle and answer."""
         setting = self._compression(passage, key, headers)
         if setting is not None and self.compressing is not None:
-            setting = msgspec.structs.replace(setting, read_more=setting.read_more and self._may_read(passage))
             await self.compressing.compress(passage, setting, headers.target)
         quote = self._plan(passage, key, headers)
         if self._may_begin(passage, quote):
@@ -240,7 +239,7 @@ class Calls:
 
     def _may_begin(self, passage: Passage, quote: Quote) -> bool:
         """Hold for a call, if nobody has to be asked whether it may be made. Raises `NoMoney` for a frozen budget."""
-        asks = passage.facts.recalls or self._is_watched(passage)
+        asks = passage.facts.recalls or passage.whole or self._is_watched(passage)
         return not asks and self.holds.try_hold(passage, quote)
 
     async def _ask_and_answer(self, passage: Passage, quote: Quote, send: Send) -> None:
@@ -252,9 +251,18 @@ class Calls:
             await self._recall.check(passage.call, passage.facts.recalls)
         if self._is_watched(passage):
             await self._guard.check(passage)
-        if not self.holds.try_hold(passage, quote):
+        if not await self._hold_to_read(passage, quote) and not self.holds.try_hold(passage, quote):
             await self.holds.hold(passage, quote)
         await self.answer(passage, send)
+
+    async def _hold_to_read(self, passage: Passage, quote: Quote) -> bool:
+        """Hold for a call whose model may read what was left out, one more ask included; else it is offered nothing."""
+        if not passage.whole:
+            return False
+        held = await self.holds.hold_to_read(passage, quote)
+        if not held and self.compressing is not None:
+            await self.compressing.withdraw(passage)
+        return held
 
     @staticmethod
     def _is_watched(passage: Passage) -> bool:
@@ -324,14 +332,6 @@ class Calls:
         if asked is not None and asked.mode is not Mode.off:
             raise not_here()
         return None
-
-    def _may_read(self, passage: Passage) -> bool:
-        """Tell whether a call can be gone on with, for what a model wants to read: no stream, in its own protocol."""
-        facts, protocol = passage.facts, passage.call.protocol
-        if facts.stream or facts.model in self._routes.policies:
-            return False
-        candidates = self._routes.find(facts.model, protocol)
-        return not passage.is_foreign_to(candidates) and not candidates[0].rules.fallbacks
 
     def _plan(self, passage: Passage, key: Key, headers: CallHeaders) -> Quote:
         """Plan a call and quote the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""

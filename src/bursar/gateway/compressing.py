@@ -8,14 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 
 from bursar.core.errors import BadRequest
 from bursar.core.records import Assignment, Segments
+from bursar.gateway.cached import weigh_for
 from bursar.gateway.config import Compress, Config
 from bursar.gateway.passage import Passage
+from bursar.gateway.routes import Routes
 from bursar.gateway.stats import Stats
-from bursar.savings.compress.conversation import Squeezed, Stages, compress_body
+from bursar.savings.compress.conversation import Squeezed, Stages, Weigh, compress_body
 from bursar.savings.compress.lossless import ALL, lossless
 from bursar.savings.compress.restoring import Means
 from bursar.savings.compress.setting import Mode, Setting
@@ -37,9 +40,6 @@ WAITING_MAX: Final = 16
 WAIT_S_MAX: Final = 1.0
 """How long a call waits for its turn to be compressed; then it is sent as it came."""
 
-CONTEXTUAL_BYTES_MAX: Final = 1_000_000
-"""A larger body is compressed without loss only: ranking its sentences would keep others waiting too long."""
-
 _REFERS: Final = frozenset((Means.repeat,))
 _MEANS: Final = ALL - _REFERS - {Means.blob}  # what is kept out a model could not ask for
 
@@ -47,13 +47,14 @@ _MEANS: Final = ALL - _REFERS - {Means.blob}  # what is kept out a model could n
 class Compressing:
     """Be the lever, by one configuration."""
 
-    def __init__(self, config: Config, stats: Stats) -> None:
+    def __init__(self, config: Config, stats: Stats, routes: Routes) -> None:
         self._table = config.compress or Compress()
         own = {name: model.compress for name, model in config.models.items() if model.compress is not None}
         self._models = own | self._table.routes
         self._stats = stats
+        self._routes = routes
         self._waiting = 0
-        self._stages = _load()
+        self._stages = stages_of(self._table.embedder)
         # One thread: more would take the processor from the calls that wait for nothing.
         self._thread = ThreadPoolExecutor(1, "compress")
 
@@ -74,21 +75,51 @@ class Compressing:
         passage.arms[LEVER] = Assignment(LEVER, which, table.experiment, table.holdout_ppm)
         if which is Arm.holdout:
             return
-        if len(body) > CONTEXTUAL_BYTES_MAX and setting.mode is Mode.contextual:
-            setting = Setting(Mode.lossless)
-        work = partial(compress_body, call.protocol, body, setting, self._stages)
+        if setting.read_more and not self._may_read(passage):
+            setting = msgspec.structs.replace(setting, read_more=False)
+        await self._squeeze(passage, body, setting, target)
+
+    async def withdraw(self, passage: Passage) -> None:
+        """Compress a call once more so that its model is offered nothing to read: no budget covers that."""
+        passage.notes = ("the rest of results is not offered: the budget has no room for one more ask",)
+        setting = msgspec.structs.replace(passage.setting, read_more=False)
+        await self._squeeze(passage, passage.whole, setting, "")
+
+    async def _squeeze(self, passage: Passage, body: bytes, setting: Setting, target: str) -> None:
+        """Put a compressed body in the place of a call's own; whatever goes wrong with that leaves it as it is."""
+        call = passage.call
         try:
+            weigh = self._weigh(passage) if setting.condenses else None
+            work = partial(compress_body, call.protocol, body, setting, self._stages, weigh)
             found = work() if len(body) <= INLINE_BYTES_MAX else await self._aside(work)
             facts = passage.wire.facts(found.body, target)
         except Exception as error:  # noqa: BLE001 - whatever it is, the call is sent as it came
             self._stats.compress_failed += 1
             log.warning("compress.failed", call=call.call_id.hex(), error=type(error).__name__)
+            passage.notes = (*passage.notes, f"its compression failed with {type(error).__name__}")
             return
+        passage.notes = (*passage.notes, *found.told)
         if found.body is not body:
+            self._stats.compressed += passage.sent is None
+            self._stats.compressed_bytes += len(passage.body) - len(found.body)
             passage.body, passage.facts, passage.sent = found.body, facts, facts.segments
-            passage.whole = body if found.may_read else b""
-            self._stats.compressed += 1
-            self._stats.compressed_bytes += len(body) - len(found.body)
+            passage.whole, passage.setting = body if found.may_read else b"", setting
+
+    def _may_read(self, passage: Passage) -> bool:
+        """Tell whether a call can be gone on with, for what a model wants to read: no stream, in its own protocol."""
+        facts, protocol = passage.facts, passage.call.protocol
+        if facts.stream or facts.model in self._routes.policies:
+            return False
+        candidates = self._routes.find(facts.model, protocol)
+        return not passage.is_foreign_to(candidates) and not candidates[0].rules.fallbacks
+
+    def _weigh(self, passage: Passage) -> Weigh:
+        """Return what weighs a change by the prices of all targets the call may go to, or a later one like it."""
+        facts, protocol = passage.facts, passage.call.protocol
+        policy = self._routes.policies.get(facts.model)
+        models = (facts.model,) if policy is None else policy.models
+        candidates = [each for model in models for each in self._routes.find(model, protocol)]
+        return weigh_for(candidates, facts.traits, passage.call.opened_us)
 
     async def _aside(self, work: "partial[Squeezed]") -> Squeezed:
         """Do work beside the loop, after what waits for it already.
@@ -114,9 +145,9 @@ class Compressing:
         self._thread.shutdown(wait=False)
 
 
-def compressing_of(config: Config, stats: Stats) -> Compressing | None:
+def compressing_of(config: Config, stats: Stats, routes: Routes) -> Compressing | None:
     """Return the lever; None where nothing in a configuration has to do with it."""
-    return Compressing(config, stats) if config.compresses else None
+    return Compressing(config, stats, routes) if config.compresses else None
 
 
 def not_here() -> BadRequest:
@@ -133,10 +164,13 @@ def removed_tokens(given: Segments, sent: Segments) -> int:
     return tokens_from_bytes(max(0, given.total - sent.total))
 
 
-def _load() -> Stages:
-    # What ranks sentences needs NumPy, which no worker loads without a use for it.
+def stages_of(embedder: str) -> Stages:
+    """Return what prompts are compressed by; `embedder` is of whose vectors, `words` for none."""
+    # What ranks sentences needs NumPy, which no worker loads without a use for it; so does the table of vectors.
+    from bursar.embed.table import load
     from bursar.savings.compress.compress import compress, estimate
 
+    shorten = partial(compress, embedder=load() if embedder == "static" else None)
     return Stages(
-        lambda parts: lossless(parts, estimate, _MEANS), lambda parts: lossless(parts, estimate, _REFERS), compress
+        lambda parts: lossless(parts, estimate, _MEANS), lambda parts: lossless(parts, estimate, _REFERS), shorten
     )

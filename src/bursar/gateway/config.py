@@ -26,6 +26,7 @@ Indeterminate = Literal["hold", "estimate"]
 OnDisconnect = Literal["drain", "cancel"]
 PreviousResponses = Literal["own", "any"]
 Balance = Literal["order", "least_loaded", "affinity"]
+Vectors = Literal["words", "static"]
 Retries: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=10)]
 
 
@@ -108,6 +109,7 @@ class Compress(msgspec.Struct, frozen=True):
     bytes_min: int = 8_000  # a smaller body is left as it is
     holdout_ppm: int = 100_000  # of runs and conversations, to measure the saving by
     experiment: str = "1"  # another name divides them anew
+    embedder: Vectors = "words"
 
 
 class CompressTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -119,6 +121,7 @@ class CompressTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     bytes_min: Count = 8_000
     holdout_percent: Annotated[float, msgspec.Meta(ge=0, le=90)] = 10.0
     experiment: str = "1"
+    embedder: Vectors = "words"
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -259,6 +262,7 @@ def _compress(value: Any, routes: dict[str, Policy]) -> Compress:
         read.bytes_min,
         round(read.holdout_percent * 10_000),
         read.experiment,
+        read.embedder,
     )
 
 

@@ -8,7 +8,7 @@ import msgspec
 from bursar.budgets.budget import overdraft_line
 from bursar.budgets.predict import TOKENS_MAX, OutputPredictor
 from bursar.budgets.tree import Claim, Exhausted, Holds
-from bursar.core.errors import BadRequest, NoMoney, Unmetered
+from bursar.core.errors import BadRequest, NoMoney, TooMany, Unmetered
 from bursar.core.money import Money
 from bursar.core.records import Attempt, Record, UsageSource
 from bursar.gateway.books import GatewayBooks
@@ -21,6 +21,8 @@ from bursar.gateway.stats import Stats
 from bursar.ledger.chart import Unit
 from bursar.store.reports import Length
 from bursar.tokens.estimate import tokens_from_bytes
+from bursar.wires.parts import Kind
+from bursar.wires.prompt import read_parts
 
 _PERCENT: Final = 100
 
@@ -68,6 +70,22 @@ class HoldPolicy:
                 await self._hold_cheaper(passage, quote, refusal)
             else:
                 raise
+
+    async def hold_to_read(self, passage: Passage, quote: Quote) -> bool:
+        """Hold for a call and one more ask behind it, with what its model may read; tell whether there is room."""
+        claim, further = passage.claim, read_quote(passage)
+        both = quote.cost() + further.cost()
+        if claim.frozen or (passage.most_nano is not None and both > passage.most_nano):
+            return False
+        quote = quote.with_another(further)
+        wish = _strict(claim, quote) if claim.holds is Holds.strict else self._expected(passage, quote)
+        if self._books.try_hold(passage, wish):
+            return True
+        try:
+            await self._books.hold(passage, wish)
+        except (NoMoney, TooMany):
+            return False
+        return True
 
     def raised(self, passage: Passage, quote: Quote, spent: Sequence[Attempt]) -> Wish:
         """Return what a call is to hold for a quote beside what attempts have spent, in the budgets it holds in."""
@@ -168,6 +186,22 @@ def quote_cap(quote: Quote, at_most_nano: Money) -> int:
     if at_most_nano <= base:
         return 0
     return (at_most_nano - base) * quote.output_tokens // (full - base)
+
+
+def read_quote(passage: Passage) -> Quote:
+    """Quote one more ask: what was sent, the answer that asks to read, and the longest result there is to read."""
+    facts, parts = passage.facts, read_parts(passage.call.protocol, passage.whole)
+    sizes: dict[str, int] = {}
+    for part in parts:
+        if part.kind is Kind.retrieved and part.call_id:
+            sizes[part.call_id] = sizes.get(part.call_id, 0) + len(part.text.encode(errors="replace"))
+    longer = facts.text_bytes + passage.plan.output_cap + max(sizes.values(), default=0) + _READ_BYTES
+    asked = msgspec.structs.replace(facts, text_bytes=longer)
+    return quote_plan(asked, passage.plan, passage.call.opened_us, passage.forwarded)
+
+
+_READ_BYTES: Final = 1_000
+"""What stands around a result that is read, and around the answer that asks for it."""
 
 
 def _strict(claim: Claim, quote: Quote) -> Wish:

@@ -12,6 +12,7 @@ from bursar.gateway.plan import Plan
 from bursar.gateway.routed import Routed
 from bursar.gateway.routes import Candidate
 from bursar.gateway.rules import USUAL
+from bursar.savings.compress.setting import OFF
 from bursar.store.keys import Key
 from bursar.wires.wire import Facts, Wire
 
@@ -44,6 +45,7 @@ class Passage:
         "hurried",
         "key",
         "most_nano",
+        "notes",
         "out",
         "payable_account",
         "plan",
@@ -54,6 +56,7 @@ class Passage:
         "saved_nano",
         "segment",
         "sent",
+        "setting",
         "status",
         "traceparent",
         "translated",
@@ -85,7 +88,9 @@ class Passage:
         self.arms: dict[str, Assignment] = {}  # of the levers that take part
         self.unit = b""  # what the arms divide: a digest of its run or conversation
         self.sent: Segments | None = None  # the size of the prompt, where it was compressed
+        self.notes: tuple[str, ...] = ()  # what levers have to say of it
         self.whole = b""  # the body as it came, where the model may read what was left out of it
+        self.setting = OFF  # how far it was compressed
         self.reads = 0  # how often it was asked again, having read
         self.saved_nano: Money = 0  # by levers, estimated: what the call would have cost more without them
         self.asked: Candidate | None = None  # now, where it is not the plan's first

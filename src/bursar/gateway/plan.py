@@ -80,6 +80,12 @@ class Quote:
             return ceiling.cost(bound, output) + self._besides_nano
         return max((ceiling.cost(bound, output) for ceiling, bound in costs), default=0) + self._besides_nano
 
+    def with_another(self, other: "Quote") -> "Quote":
+        """Return what it costs with another call behind it, at the most that one can."""
+        both = Quote(self._costs, self.output_tokens)
+        both.add(self._besides_nano + other.cost(), other.input_tokens + other.output_tokens)
+        return both
+
     def add(self, cost_nano: Money, tokens: int) -> None:
         """Add what is asked besides the call itself: what that can cost, and of how many tokens it is."""
         self._besides_nano += cost_nano

@@ -3,12 +3,13 @@
 Each ask is an attempt of the one call: held for before it is made, charged and recorded.
 """
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from bursar.core.errors import BadRequest, NoMoney, Refusal, UpstreamFailed
-from bursar.core.records import AttemptStatus
+from bursar.core.records import Attempt, AttemptStatus
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.passage import Passage
@@ -45,28 +46,35 @@ class Reader:
             return False
         if candidate.wire is not passage.wire or passage.is_deserted:
             return False
-        protocol = passage.call.protocol
-        reads = reads_in(protocol, response.body)
+        reads = reads_in(passage.call.protocol, response.body)
         if not reads:
             return False
-        saved_nano, body, facts, plan = passage.saved_nano, passage.body, passage.facts, passage.plan
+        before = passage.body, passage.facts, passage.plan, passage.saved_nano
         try:
             answer = candidate.wire.answer(response.body)
             found = {each.call_id: whole_of(passage, each.result) for each in reads}
-            passage.body = go_on(protocol, body, response.body, found, last=last)
-            passage.facts = candidate.wire.facts(passage.body)
+            going_on = partial(go_on, passage.call.protocol, passage.body, response.body, found)
+            bodies = (going_on(last=True),) if last else (going_on(), going_on(last=True))
+            attempt = self._books.settler.price_answer(passage, candidate, outcome, answer)
+            covered = await self._cover(passage, candidate, attempt, bodies)
         except (BadAnswer, BadRequest):
-            passage.body, passage.facts = body, facts
-            return False
-        passage.plan = msgspec.structs.replace(plan, candidates=(candidate,))
-        attempt = self._books.settler.price_answer(passage, candidate, outcome, answer)
-        if not await self._sender.cover(passage, (candidate,), attempt):
-            passage.body, passage.facts, passage.plan, passage.saved_nano = body, facts, plan, saved_nano
+            attempt, covered = None, False
+        if attempt is None or not covered:
+            passage.body, passage.facts, passage.plan, passage.saved_nano = before
             return False
         passage.attempts.append(attempt)
         passage.asked, passage.hurried = candidate, True
         passage.reads += 1
         return True
+
+    async def _cover(self, passage: Passage, candidate: Candidate, attempt: Attempt, bodies: tuple[bytes, ...]) -> bool:
+        """Hold for the next ask; it offers to read more only where one more behind it is held for as well."""
+        passage.plan = msgspec.structs.replace(passage.plan, candidates=(candidate,))
+        for body in bodies:
+            passage.body, passage.facts = body, candidate.wire.facts(body)
+            if body is not bodies[-1] and await self._sender.cover_two(passage, candidate, attempt):
+                return True
+        return await self._sender.cover(passage, (candidate,), attempt)
 
 
 def whole_of(passage: Passage, result: str) -> str:

@@ -15,9 +15,9 @@ from bursar.gateway.attempt import Cover, Fallback, Outcome, Pause, Try, Wish, a
 from bursar.gateway.balance import arrange, note_outcome
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.connection import Timeouts, UpstreamFault
-from bursar.gateway.holding import HoldPolicy
+from bursar.gateway.holding import HoldPolicy, read_quote
 from bursar.gateway.passage import Passage
-from bursar.gateway.plan import check_max_cost, quote_plan
+from bursar.gateway.plan import Quote, check_max_cost, quote_plan
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.translation import translate_call
 
@@ -143,21 +143,37 @@ class Sender:
 
         `pending` is an attempt that is not among the call's own yet; `side` a question asked beside the call.
         """
-        call, books, asked = passage.call, self._books, side or passage
-        more = () if pending is None else (pending,)
-        spent = (*passage.attempts, *more)
+        asked = side or passage
         try:
             plan = msgspec.structs.replace(asked.plan, candidates=candidates)
-            quote = quote_plan(asked.facts, plan, call.opened_us, asked.forwarded, asked.facts_for)
-            if passage.most_nano is not None:
-                check_max_cost(passage.most_nano, quote.cost() + sum(attempt.cost_nano for attempt in spent))
-            for candidate in candidates:
-                await books.payable(call.tenant, candidate.upstream.name)
-            await books.raise_hold(passage, self._holds.raised(passage, quote, spent), candidates[0], more)
+            quote = quote_plan(asked.facts, plan, passage.call.opened_us, asked.forwarded, asked.facts_for)
+            await self._raise(passage, quote, candidates, pending)
         except Refusal as refusal:
-            self._skip(passage, call.model, refusal, candidates[0])
+            self._skip(passage, passage.call.model, refusal, candidates[0])
             return False
         return True
+
+    async def cover_two(self, passage: Passage, candidate: Candidate, pending: Attempt) -> bool:
+        """Hold what the call's next ask can cost with another to read behind it; tell whether that was possible."""
+        plan, call = passage.plan, passage.call
+        try:
+            quote = quote_plan(passage.facts, plan, call.opened_us, passage.forwarded, passage.facts_for)
+            await self._raise(passage, quote.with_another(read_quote(passage)), (candidate,), pending)
+        except Refusal:
+            return False
+        return True
+
+    async def _raise(
+        self, passage: Passage, quote: Quote, candidates: Sequence[Candidate], pending: Attempt | None
+    ) -> None:
+        """Raise what a call holds to a quote beside what was spent. Raises `Refusal`."""
+        books, more = self._books, () if pending is None else (pending,)
+        spent = (*passage.attempts, *more)
+        if passage.most_nano is not None:
+            check_max_cost(passage.most_nano, quote.cost() + sum(attempt.cost_nano for attempt in spent))
+        for candidate in candidates:
+            await books.payable(passage.call.tenant, candidate.upstream.name)
+        await books.raise_hold(passage, self._holds.raised(passage, quote, spent), candidates[0], more)
 
     def _skip(self, passage: Passage, model: str, refusal: Refusal, candidate: Candidate | None = None) -> None:
         """Record a candidate that is not asked, and why."""

@@ -209,7 +209,7 @@ class Settler:
             status = CallStatus.client_gone
         (attempts, place), payable = _in_order(passage.attempts), passage.payable_account
         arms = {**passage.plan.arms, **passage.arms} if passage.plan.arms or passage.arms else {}
-        levers = tuple(arms.values()), passage.saved_nano, passage.unit, passage.sent, place
+        levers = tuple(arms.values()), passage.saved_nano, passage.unit, passage.sent, place, passage.notes
         ended = Ended(call, status, attempts, passage.held_nano, payable, *levers)
         settled = settle_call(passage.holding, ended, payables)
         record = settled.record

@@ -156,7 +156,7 @@ class Worker:
         self._keys = Keys(self._control, self._books.purses.changed)
         ids = IdSource(secrets.randbits(47))
         calls = Calls(self._config.gateway, self._keys, self._routes, self._books, ids, self._stats)
-        calls.compressing = compressing_of(self._config, self._stats)
+        calls.compressing = compressing_of(self._config, self._stats, self._routes)
         self._watched = Watch(self._routes, self._books, self._journal, self._spool, self._stats)
         self._stats.watch(self._watched.read)
         self._exporter = self._begin_export(calls)
@@ -262,7 +262,7 @@ class Worker:
         self._calls.take_settings(self._config.gateway, routing)
         if self._calls.compressing is not None:
             self._calls.compressing.end()
-        self._calls.compressing = compressing_of(self._config, self._stats)
+        self._calls.compressing = compressing_of(self._config, self._stats, self._routes)
         prices, volumes = [price for price in config.prices if price not in old.prices], self._books.settler.volumes
         self._watch(self._control.run(lambda connection: volumes.load(connection, prices, clock_us())), forever=False)
         log.info("config.reloaded", at_next_start=later)

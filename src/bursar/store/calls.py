@@ -61,6 +61,7 @@ class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
     route: Any = None
     unit: str | None = None
     sent_bytes: Any = None
+    lever_notes: Any = None
 
 
 def call_row(settled: Settled, gateway: int) -> CallRow:
@@ -119,4 +120,5 @@ def call_row(settled: Settled, gateway: int) -> CallRow:
         call.route,
         bytea(record.unit) if record.unit else None,
         msgspec.structs.asdict(record.sent) if record.sent is not None else None,
+        record.notes or None,
     )

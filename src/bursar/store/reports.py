@@ -140,6 +140,7 @@ async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
         "counterfactual_usd": nano_to_usd(row["counterfactual_nano"]),
         "arms": msgspec.json.decode(row["arms"]) if row["arms"] else [],
         "sent_bytes": msgspec.json.decode(row["sent_bytes"]) if row["sent_bytes"] else None,
+        "lever_notes": msgspec.json.decode(row["lever_notes"]) if row["lever_notes"] else [],
         "prompt_bytes": {part: row[f"{part}_bytes"] for part in ("system", "tools", "history", "retrieved", "user")},
         "attempts": [await _attempt(connection, attempt) for attempt in attempts],
     }

@@ -14,6 +14,10 @@ from bursar.core.money import Money, div_half_even
 from bursar.prices.price import RateCard
 from bursar.prices.units import MILLION
 
+MARGIN_PERCENT: Final = 5
+"""What a change is to save at least, of what the prompts would cost without it."""
+
+_PERCENT: Final = 100
 _WRITES: Final = {300: "cache_write_5m_tokens", 3_600: "cache_write_1h_tokens"}
 
 
@@ -86,6 +90,11 @@ def worth_changing(change: Change, rates: CacheRates, calls: int) -> Verdict:
     pays_after = 0 if lost < 0 else lost // gained + 1 if gained > 0 else None
     kept_nano, changed_nano = div_half_even(kept, MILLION), div_half_even(changed, MILLION)
     return Verdict(changed < kept, kept_nano, changed_nano, kept_nano - changed_nano, pays_after)
+
+
+def pays(verdict: Verdict) -> bool:
+    """Tell whether a change saves enough to be made: what is expected of a conversation may not come."""
+    return verdict.saved_nano * _PERCENT >= verdict.kept_nano * MARGIN_PERCENT
 
 
 def _call(tokens: int, held: int, rates: CacheRates) -> int:
