@@ -202,12 +202,12 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     unit: bytes = b""  # a digest of what the arms divide: the call's run or conversation; empty without arms
     sent: Segments | None = None  # the size of the prompt that was sent, where it was compressed
     last_place: int = -1  # of the attempt the call has ended with, where that is not the latest
+    notes: tuple[str, ...] = ()  # what levers have to say of what they did, or left; no text of a prompt
 
     @property
     def last(self) -> Attempt:
         """Return the attempt the call has ended with: its answer, or how the last try for one failed."""
         return self.attempts[self.last_place]
-    notes: tuple[str, ...] = ()  # what levers have to say of what they did, or left; no text of a prompt
 
     @property
     def usage(self) -> Usage:
