@@ -1,5 +1,6 @@
 """Run a Bursar with routes, for the tests of what they do."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -159,3 +160,20 @@ def served(local: LocalBursar, secret: str, text: str = "hi", **options: Any) ->
     answer = ask(local, secret, f"[[output=10]] {text}", **{"model": "auto"} | options)
     assert answer.status == 200, answer.body
     return answer.headers["x-bursar-model"]
+
+
+def wait_for(local: LocalBursar, text: str, *values: Any) -> list[dict[str, Any]]:
+    """Ask the database until it has something."""
+    deadline = time.monotonic() + 30
+    while not (found := local.query(text, *values)):
+        assert time.monotonic() < deadline, local.last_words()
+        time.sleep(0.05)
+    return found
+
+
+def wait_ready(local: LocalBursar) -> None:
+    """Wait until calls are served again."""
+    deadline = time.monotonic() + 30
+    while not local.ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -11,7 +11,7 @@ from typing import Any
 from bench.harness import LocalBursar
 from bursar.core.money import usd_to_nano
 from tests.asking import Answer, ask
-from tests.gateway.routed_house import call_of
+from tests.gateway.routed_house import call_of, wait_for, wait_ready
 
 _numbers = itertools.count(1)
 CAP = 1_000
@@ -143,19 +143,8 @@ def test_a_crash_charges_the_cheaper_model_that_was_asked(routed: LocalBursar) -
     assert (row["model"], row["served_model"]) == ("dear", "gpt-4o-mini")
     assert row["cost_nano"] == row["held_nano"] < 3_000_000
     assert '"cheaper"' in row["route"]
-    deadline = time.monotonic() + 30
-    while not routed.ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_ready(routed)
     assert routed.audit().findings == []
-
-
-def wait_for(local: LocalBursar, text: str, *values: Any) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 30
-    while not (found := local.query(text, *values)):
-        assert time.monotonic() < deadline, local.last_words()
-        time.sleep(0.05)
-    return found
 
 
 def test_a_held_out_call_that_a_budget_made_cheaper_is_in_neither_arm(routed: LocalBursar) -> None:

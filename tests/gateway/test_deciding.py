@@ -14,7 +14,7 @@ from bench.harness import LocalBursar
 from bursar.core.records import CallStatus
 from tests.asking import Answer, ask
 from tests.gateway.conftest import ScriptedProvider
-from tests.gateway.routed_house import call_of
+from tests.gateway.routed_house import call_of, wait_for, wait_ready
 
 GRADER, DRAFT = "gpt-4.1-nano", "gpt-5-nano"
 GONE, FAILED = CallStatus.client_gone, CallStatus.failed
@@ -244,18 +244,3 @@ def test_a_crash_between_the_two_attempts_settles_what_was_spent(
     assert row["cost_nano"] == row["held_nano"]
     wait_ready(routed)
     assert routed.audit().findings == []
-
-
-def wait_for(local: LocalBursar, text: str, *values: Any) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 30
-    while not (found := local.query(text, *values)):
-        assert time.monotonic() < deadline, local.last_words()
-        time.sleep(0.05)
-    return found
-
-
-def wait_ready(local: LocalBursar) -> None:
-    deadline = time.monotonic() + 30
-    while not local.ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -8,6 +8,7 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+from google import genai
 from inline_snapshot import snapshot
 
 from bench.harness import LocalBursar
@@ -220,6 +221,16 @@ def test_openais_client_asks_a_route(routed: LocalBursar, key: str) -> None:
         streamed = client.responses.create(model="auto", input="[[output=7]] hi", max_output_tokens=50, stream=True)
         done = [event for event in streamed if event.type == "response.completed"]
         assert done[0].response.model == "gpt-4o-mini"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_geminis_client_asks_a_route(routed: LocalBursar, key: str, stream: bool) -> None:
+    with genai.Client(api_key=key, http_options={"base_url": routed.url}) as client:
+        ask_model = client.models.generate_content_stream if stream else client.models.generate_content
+        answer = ask_model(model="auto", contents="[[output=12]] hi")
+        parts: list[Any] = list(answer) if stream else [answer]
+    assert "".join(part.text or "" for part in parts)
+    assert parts[-1].usage_metadata.candidates_token_count == 12
 
 
 def test_anthropics_client_asks_a_route(routed: LocalBursar, key: str) -> None:

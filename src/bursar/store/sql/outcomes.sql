@@ -31,25 +31,29 @@ limit $4;
 select max(seq) from outcomes;
 
 -- name: routed
--- What the latest outcomes say of answers whose quality a router had expected, oldest first. A call counts once, by what was
+-- What the latest outcomes say of answers whose quality a router had expected, oldest first: $2 of them, found among five
+-- times as many, so that what is read is bounded, and repeats push others out only beyond that. A call counts once, by what was
 -- said of it last; so does a run for each of its models, however many calls it has: they share its end. An answer that took
 -- several attempts may be another model's. Of what is said of a model, a key says at most as much as all others together,
 -- beyond what each may: $3.
-with told as (
+with recent as materialized (
+    select * from outcomes where tenant = $1 order by seq desc limit 5 * $2
+),
+told as (
     (
         select distinct on (outcomes.call_id) outcomes.seq, outcomes.key_id, route ->> 'policy' as policy,
             route ->> 'model' as model, (route ->> 'chance_ppm')::float8 as chance_ppm, value_ppm
-        from outcomes join calls on calls.tenant = outcomes.tenant and calls.call_id = outcomes.call_id
-        where outcomes.tenant = $1 and route ? 'chance_ppm' and calls.attempts is null
+        from recent as outcomes join calls on calls.tenant = outcomes.tenant and calls.call_id = outcomes.call_id
+        where route ? 'chance_ppm' and calls.attempts is null
         order by outcomes.call_id, outcomes.seq desc
     )
     union all
     (
         select distinct on (outcomes.key_id, outcomes.run, 3, 4) outcomes.seq, outcomes.key_id, route ->> 'policy',
             route ->> 'model', avg((route ->> 'chance_ppm')::float8), value_ppm
-        from outcomes join calls
+        from recent as outcomes join calls
             on calls.tenant = outcomes.tenant and calls.run = outcomes.run and calls.key_id = outcomes.key_id
-        where outcomes.tenant = $1 and outcomes.call_id is null and route ? 'chance_ppm' and calls.attempts is null
+        where outcomes.call_id is null and route ? 'chance_ppm' and calls.attempts is null
         group by outcomes.seq, outcomes.key_id, outcomes.run, 3, 4, value_ppm
         order by outcomes.key_id, outcomes.run, 3, 4, outcomes.seq desc
     )
