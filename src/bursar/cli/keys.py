@@ -23,6 +23,12 @@ Route = Literal[
     "/v1/completions",
     "/v1/embeddings",
     "/v1/moderations",
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/images/variations",
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
 ]
 
 app = App(name="keys", help="Create, list, rotate and revoke virtual keys.")

@@ -93,10 +93,11 @@ class Upstream:
     def _header_lines(self, protocol: Protocol, secret: str) -> bytes:
         lines = [
             f"host: {self.pool.host_header.decode()}",
-            "content-type: application/json",
             "accept-encoding: identity",
             "user-agent: bursar",
         ]
+        if not WIRES[protocol].multipart:  # how a form is parted is its own
+            lines.append("content-type: application/json")
         if secret:
             usual = _KEY_HEADERS.get(protocol, "authorization: Bearer ")
             lines.append((f"{self._key_header}: " if self._key_header else usual) + secret)

@@ -20,6 +20,7 @@ from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Quote, check_max_cost, quote_plan
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.translation import translate_call
+from bursar.wires.form import boundary_of
 
 log = structlog.get_logger()
 
@@ -190,4 +191,7 @@ def request_of(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
     body = wire.upstream_body(passage.body_for(candidate), facts, candidate.model, passage.plan.output_cap, cap_field)
     if candidate.upstream.dialect is not None:
         body = candidate.upstream.dialect.body(body)
-    return candidate.head(stream=passage.facts.stream, extra=passage.headers_for(wire), body_len=len(body)), body
+    extra = passage.headers_for(wire)
+    if wire.multipart:
+        extra += b'content-type: multipart/form-data; boundary="%b"\r\n' % boundary_of(body)
+    return candidate.head(stream=passage.facts.stream, extra=extra, body_len=len(body)), body

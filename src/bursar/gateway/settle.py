@@ -105,6 +105,8 @@ class Settler:
     def price_answer(self, passage: Passage, candidate: Candidate, outcome: Outcome, answer: Answer) -> Attempt:
         """Price an attempt that was answered, whole or in part."""
         facts, usage, source = passage.facts_for(candidate), answer.usage, UsageSource.provider
+        if usage is None and not candidate.wire.estimates:
+            return self._price_untold(passage, candidate, outcome, answer)
         if usage is None or not answer.whole or not answer.final:
             usage, source = counted_usage(facts, answer), UsageSource.counted
         card = candidate.card(passage.call.opened_us, answer.service_tier or facts.service_tier, facts.speed)
@@ -135,6 +137,28 @@ class Settler:
             "" if answer.model == candidate.model else answer.model[:MODEL_CHARS_MAX],
             answer.model != candidate.model and candidate.is_other(answer.model),
             self.kept.note(passage.call.key_id, answer.kept) if answer.kept else (),
+        )
+
+    def _price_untold(self, passage: Passage, candidate: Candidate, outcome: Outcome, answer: Answer) -> Attempt:
+        """Price what came without a word of usage: by what the request itself says of it, else as what is unknown."""
+        facts, attempt = passage.facts_for(candidate), outcome.attempt(candidate)
+        if not answer.whole:
+            attempt = msgspec.structs.replace(attempt, status=AttemptStatus.cut)
+        card = candidate.card(passage.call.opened_us)
+        known = {leaf: count for leaf, count in facts.counts if leaf in card.rates}
+        if not known:
+            note = answer.note or "the provider did not say what was used"
+            return self.price_unknown(passage, candidate, msgspec.structs.replace(attempt, error=note))
+        usage = Usage(other=known)
+        priced = self._price(passage, candidate, card, usage, UsageSource.counted)
+        return msgspec.structs.replace(
+            attempt,
+            usage=usage,
+            usage_source=priced.source,
+            price_id=card.price_id,
+            lines=priced.lines,
+            cost_nano=priced.cost_nano,
+            error=priced.error or answer.note,
         )
 
     def price_unknown(self, passage: Passage, candidate: Candidate, attempt: Attempt) -> Attempt:

@@ -18,6 +18,7 @@ from bursar.gateway.headers import returned_headers
 from bursar.gateway.passage import Passage
 from bursar.gateway.routes import Candidate
 from bursar.gateway.translation import stream_translator
+from bursar.wires.openai_audio import Sound
 from bursar.wires.sse import EventSplitter, EventTooLarge, comment_bytes, is_whole
 from bursar.wires.wire import BadAnswer, Seen
 
@@ -25,6 +26,10 @@ LEFT: Final = "the client left, and the stream was ended"
 NO_END: Final = "it has no end"
 
 _NOTHING_YET: Final = {"type": "http.response.body", "body": b"", "more_body": True}
+
+
+class CutSound(Exception):
+    """Say that sound ended early: its client's connection is cut, for sound has no place to say so."""
 
 
 class StreamPassage:
@@ -44,6 +49,7 @@ class StreamPassage:
         self._books = books
         self._reader = candidate.wire.reader()
         self._translator = stream_translator(passage, candidate)
+        self._sound = self._translator if isinstance(self._translator, Sound) else None
         self._hides_usage = not passage.facts.wants_usage
         self._record: Record | None = None
         self._splitter = EventSplitter()
@@ -58,6 +64,8 @@ class StreamPassage:
         """Pass the stream on, and settle it."""
         assert response.stream is not None
         headers = returned_headers(response.headers) + own_headers
+        if self._sound is not None:
+            headers = [(b"content-type", self._sound.content_type), *(h for h in headers if h[0] != b"content-type")]
         await self._out.send({"type": "http.response.start", "status": response.status, "headers": headers})
         self._watch_client(response.stream)
         try:
@@ -72,6 +80,8 @@ class StreamPassage:
             if self._translator is not None:
                 fault = fault or self._untranslated or no_end
                 rest = b"" if fault else self._translator.end()  # one that is not whole must not pass for one that is
+            if fault and self._sound is not None:
+                raise CutSound(fault)
             if fault:
                 rest += self._error_event("the provider's answer ended early: " + fault, "upstream_cut")
             self._put(rest)
@@ -79,7 +89,8 @@ class StreamPassage:
             response.stream.abort()
             self._put(self._error_event(refusal.message, refusal.code))
         assert self._record is not None
-        self._out.put(self._comment(self._record) if self._wire.comments else b"", more=False)
+        comments = self._wire.comments and self._sound is None
+        self._out.put(self._comment(self._record) if comments else b"", more=False)
 
     def _watch_client(self, stream: Connection) -> None:
         """Have the provider's stream end with the client, where the rules say so."""

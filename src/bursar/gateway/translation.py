@@ -10,6 +10,7 @@ from bursar.gateway.connection import Response
 from bursar.gateway.passage import Passage, Translated
 from bursar.gateway.routes import Candidate
 from bursar.wires.neutral import Sending, Telling
+from bursar.wires.openai_audio import OPENAI_SPEECH, Sound
 from bursar.wires.translate import StreamTranslator, translate_answer, translate_request
 from bursar.wires.translate_errors import translate_error
 from bursar.wires.wire import BadAnswer
@@ -53,8 +54,10 @@ def translate_response(passage: Passage, candidate: Candidate, response: Respons
     return None
 
 
-def stream_translator(passage: Passage, candidate: Candidate) -> StreamTranslator | None:
+def stream_translator(passage: Passage, candidate: Candidate) -> StreamTranslator | Sound | None:
     """Return what puts a provider's stream into the client's protocol; None where it passes as it comes."""
+    if passage.wire is OPENAI_SPEECH:
+        return OPENAI_SPEECH.bare(passage.body, passage.facts)
     if candidate.wire is passage.wire:
         return None
     return StreamTranslator(candidate.wire.protocol, passage.call.protocol, telling(passage))

@@ -12,6 +12,7 @@ from bursar.core.errors import BadRequest, NotFound, Refusal, TooMany, Unavailab
 from bursar.core.records import Protocol
 from bursar.core.usage import Usage
 from bursar.sandbox.gemini import content_answer, content_chunks, count_answer, forced_tool, read_contents
+from bursar.sandbox.media import fields_of, image_answer, speech_answer, transcription_answer
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
 from bursar.sandbox.prompt import Prompt, read_chat, read_completion, read_messages, read_responses
 from bursar.sandbox.responses import response_answer, response_events
@@ -46,6 +47,11 @@ MODELS: Final = (
     "text-embedding-3-small",
     "text-embedding-3-large",
     "omni-moderation-latest",
+    "gpt-image-2",
+    "gpt-4o-mini-tts",
+    "tts-1",
+    "gpt-4o-transcribe",
+    "whisper-1",
 )
 _READERS: Final = {
     Protocol.openai_chat: read_chat,
@@ -69,6 +75,14 @@ _STREAMED: Final = {
     Protocol.openai_completions: completion_chunks,
 }
 _PLAIN: Final = {Protocol.openai_embeddings: embedding_answer, Protocol.openai_moderations: moderation_answer}
+_MEDIA: Final = {
+    Protocol.openai_images: image_answer,
+    Protocol.openai_image_edits: image_answer,
+    Protocol.openai_image_variations: image_answer,
+    Protocol.openai_speech: speech_answer,
+    Protocol.openai_transcriptions: transcription_answer,
+    Protocol.openai_translations: transcription_answer,
+}
 _BY_ROUTE: Final = {wire.route.removeprefix("/v1"): wire for wire in WIRES.values() if wire not in PATH_WIRES}
 _ANSWERS: Final = (*_BY_ROUTE, ":generateContent", ":streamGenerateContent")
 _COUNTS: Final = ("/messages/count_tokens", ":countTokens")
@@ -119,6 +133,9 @@ class Sandbox:
 
     async def _answer(self, wire: Wire, body: bytes, target: str, send: Send) -> None:
         facts = wire.facts(body, target)
+        if wire.protocol in _MEDIA:
+            await self._media(wire, facts, body, send)
+            return
         request = msgspec.json.decode(body)
         if wire.protocol in _PLAIN:
             await self._plain(wire, facts, request, send)
@@ -147,6 +164,24 @@ class Sandbox:
             await self._stream(wire, turn, send)
         else:
             await self._whole(wire, turn, send)
+
+    async def _media(self, wire: Wire, facts: Facts, body: bytes, send: Send) -> None:
+        """Answer with an image, sound, or what was heard."""
+        self.requests += 1
+        fields, _ = fields_of(body)
+        said = str(fields.get("prompt", fields.get("input", "")))
+        play = play_for(body[-256:], said, None, facts.model)
+        await self._fault_before(play)
+        made = _MEDIA[wire.protocol](wire.protocol, body, play)
+        self.bill.setdefault(facts.model, Counter()).update(made.usage.leaves())
+        streamed = bool(made.events) and facts.stream
+        kind = b"text/event-stream" if streamed else made.content_type
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        for number, event in enumerate(made.events if streamed else (made.body,)):
+            if play.direction.fault == "cut" and number >= play.direction.after:
+                raise Cut
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _plain(self, wire: Wire, facts: Facts, request: dict[str, Any], send: Send) -> None:
         """Answer what is no turn of a model."""

@@ -238,6 +238,8 @@ class AnthropicMessages:
     protocol: ClassVar = Protocol.anthropic_messages
     route: ClassVar = "/v1/messages"
     meters: ClassVar = TEXT_METERS
+    estimates: ClassVar = True
+    multipart: ClassVar = False
     comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002

@@ -201,6 +201,8 @@ class Gemini:
     protocol: ClassVar = Protocol.gemini
     route: ClassVar = "/v1beta/models"
     meters: ClassVar = TEXT_METERS
+    estimates: ClassVar = True
+    multipart: ClassVar = False
     comments: ClassVar = False  # Google's own client takes every line of a stream but `data:` for an error
 
     def path(self, model: str, *, stream: bool) -> str:

@@ -311,6 +311,8 @@ class OpenAIChat:
     protocol: ClassVar = Protocol.openai_chat
     route: ClassVar = "/v1/chat/completions"
     meters: ClassVar = TEXT_METERS
+    estimates: ClassVar = True
+    multipart: ClassVar = False
     comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002

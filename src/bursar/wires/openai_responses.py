@@ -288,6 +288,8 @@ class OpenAIResponses:
     protocol: ClassVar = Protocol.openai_responses
     route: ClassVar = "/v1/responses"
     meters: ClassVar = TEXT_METERS
+    estimates: ClassVar = True
+    multipart: ClassVar = False
     comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002

@@ -5,8 +5,9 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from bursar.core.errors import BadRequest, Refusal
-from bursar.core.records import Protocol
+from bursar.core.records import Meters, Protocol
 from bursar.core.usage import Usage
+from bursar.wires.form import read_form
 from bursar.wires.openai_chat import OPENAI_CHAT, ChatReader, answer_of
 from bursar.wires.wire import (
     ABSENT,
@@ -34,6 +35,9 @@ class PlainWire:
 
     protocol: ClassVar[Protocol]
     route: ClassVar[str]
+    meters: ClassVar[Meters]
+    estimates: ClassVar = True
+    multipart: ClassVar = False
     comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002
@@ -67,6 +71,17 @@ class PlainWire:
     def usage_report(self, usage: Usage) -> UsageReport:
         """Write usage as it is reported where nothing is written."""
         return {"prompt_tokens": usage.input_total, "total_tokens": usage.input_total}
+
+
+class FormWire(PlainWire):
+    """Be a protocol whose requests are forms with files."""
+
+    estimates: ClassVar = False
+    multipart: ClassVar = True
+
+    def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:  # noqa: ARG002
+        """Return the form to send: the client's, with the model as decided."""
+        return body if model == facts.model else read_form(body).with_fields({"model": model})
 
 
 def read_request(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:

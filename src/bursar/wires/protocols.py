@@ -6,9 +6,11 @@ from typing import Final
 from bursar.core.records import Protocol
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI
+from bursar.wires.openai_audio import OPENAI_SPEECH, OPENAI_TRANSCRIPTIONS, OPENAI_TRANSLATIONS
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.openai_completions import OPENAI_COMPLETIONS
 from bursar.wires.openai_embeddings import OPENAI_EMBEDDINGS
+from bursar.wires.openai_images import OPENAI_IMAGE_EDITS, OPENAI_IMAGE_VARIATIONS, OPENAI_IMAGES
 from bursar.wires.openai_moderations import OPENAI_MODERATIONS
 from bursar.wires.openai_responses import OPENAI_RESPONSES
 from bursar.wires.wire import Wire
@@ -20,7 +22,20 @@ TEXT_WIRES: Final[Mapping[Protocol, Wire]] = {
 
 WIRES: Final[Mapping[Protocol, Wire]] = {
     **TEXT_WIRES,
-    **{wire.protocol: wire for wire in (OPENAI_COMPLETIONS, OPENAI_EMBEDDINGS, OPENAI_MODERATIONS)},
+    **{
+        wire.protocol: wire
+        for wire in (
+            OPENAI_COMPLETIONS,
+            OPENAI_EMBEDDINGS,
+            OPENAI_MODERATIONS,
+            OPENAI_IMAGES,
+            OPENAI_IMAGE_EDITS,
+            OPENAI_IMAGE_VARIATIONS,
+            OPENAI_SPEECH,
+            OPENAI_TRANSCRIPTIONS,
+            OPENAI_TRANSLATIONS,
+        )
+    },
 }
 
 ROUTES: Final = tuple(dict.fromkeys(wire.route for wire in WIRES.values()))

@@ -113,6 +113,8 @@ class Wire(Protocol):
     protocol: ClassVar[records.Protocol]
     route: ClassVar[str]  # where clients call it, or, of Gemini's, the beginning of that
     meters: ClassVar[Meters]
+    estimates: ClassVar[bool]  # whether usage that is not reported can be estimated by the size of what was sent
+    multipart: ClassVar[bool]  # whether requests are forms, else they are JSON
     comments: ClassVar[bool]  # whether its clients pass over the comments of a stream
 
     def facts(self, body: bytes, target: str = "") -> Facts:

@@ -1,0 +1,115 @@
+"""Read a request that is a form with files, as images and recordings are sent in; write it again with another value."""
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+import msgspec
+
+from bursar.core.errors import BadRequest
+
+PARTS_MAX: Final = 100
+BOUNDARY_BYTES_MAX: Final = 200
+
+# By name: a package of the same name may lie beside it, hand over to it, and hide its types.
+_multipart: Any = import_module("multipart")
+_ERRORS: Final[tuple[type[Exception], ...]] = (_multipart.MultipartError, UnicodeError)
+_HOW: Final = "send it as the official clients do"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Hold one part of a form: a field, or with a file's name a file."""
+
+    name: str
+    data: bytes
+    file_name: str | None = None
+    content_type: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Form(msgspec.Struct, frozen=True):
+    """Hold a form as it came."""
+
+    boundary: bytes
+    parts: tuple[Part, ...]
+
+    def field(self, name: str, default: str | None = None) -> str:
+        """Return a field's value, which stands in the form once. Raises `BadRequest` naming it."""
+        found = [part for part in self.parts if part.name == name and part.file_name is None]
+        if not found:
+            if default is None:
+                raise BadRequest(f"expected a field `{name}` in the form", param=name)
+            return default
+        if len(found) > 1:
+            raise BadRequest(f"`{name}` stands in the form {len(found)} times", param=name)
+        try:
+            return found[0].data.decode()
+        except UnicodeDecodeError:
+            raise BadRequest(f"expected text in UTF-8 in `{name}`", param=name) from None
+
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        """Return a field's value as an integer. Raises `BadRequest` naming the field and its bounds."""
+        text = self.field(name, "").strip()
+        if not text:
+            return default
+        if not (text.isascii() and text.isdecimal() and least <= int(text[:10]) <= most):
+            raise BadRequest(f"expected an integer from {least} to {most} in `{name}`", param=name)
+        return int(text)
+
+    def files(self, *names: str) -> list[Part]:
+        """Return the files under some names; `image[]` is `image`, as lists are spelled in forms."""
+        return [part for part in self.parts if part.file_name is not None and part.name.removesuffix("[]") in names]
+
+    def with_fields(self, changes: Mapping[str, str]) -> bytes:
+        """Write the form with other values of some fields; those it did not have come last."""
+        marker = b"--" + self.boundary + b"\r\n"
+        pieces: list[bytes] = []
+        for part in self.parts:
+            changed = part.file_name is None and part.name in changes
+            pieces += marker, _head(part), changes[part.name].encode() if changed else part.data, b"\r\n"
+        known = {part.name for part in self.parts if part.file_name is None}
+        for name in changes.keys() - known:
+            pieces += marker, _disposition(name), changes[name].encode(), b"\r\n"
+        return b"".join((*pieces, b"--", self.boundary, b"--\r\n"))
+
+
+def boundary_of(body: bytes) -> bytes:
+    """Return what parts a form, as its first line says. Raises `BadRequest` where there is none."""
+    line, found, _ = body[: BOUNDARY_BYTES_MAX + 4].partition(b"\r\n")
+    if not found or not line.startswith(b"--") or len(line) < 3 or not line.isascii():
+        raise BadRequest(f"expected multipart/form-data: {_HOW}")
+    return line[2:]
+
+
+def read_form(body: bytes) -> Form:
+    """Read a form. Raises `BadRequest` when it is none, or ends early."""
+    boundary = boundary_of(body)
+    try:
+        with _multipart.PushMultipartParser(boundary, max_segment_count=PARTS_MAX) as parser:
+            parts = _parts((*parser.parse(body), *parser.parse(b"")))
+    except _ERRORS as error:
+        raise BadRequest(f"the form cannot be read: {error}; {_HOW}") from None
+    return Form(boundary, parts)
+
+
+def _parts(events: Iterable[Any]) -> tuple[Part, ...]:
+    """Put the parser's events together: of each part its head, its content in pieces, and None."""
+    parts: list[Part] = []
+    pieces: list[bytes] = []
+    for event in events:
+        if event is None:
+            parts[-1] = msgspec.structs.replace(parts[-1], data=b"".join(pieces))
+        elif isinstance(event, bytes | bytearray):
+            pieces.append(bytes(event))
+        else:
+            pieces = []
+            parts.append(Part(event.name or "", b"", event.filename, event.content_type or "", tuple(event.headerlist)))
+    return tuple(parts)
+
+
+def _head(part: Part) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in part.headers).encode() + b"\r\n"
+
+
+def _disposition(name: str) -> bytes:
+    return f'Content-Disposition: form-data; name="{name}"\r\n\r\n'.encode()
