@@ -11,6 +11,7 @@ from bursar.cli.findings import (
     judge_dates,
     judge_disk,
     judge_gateways,
+    judge_key_names,
     judge_prices,
     judge_probe,
     judge_schema,
@@ -54,6 +55,15 @@ def test_prices_are_old_after_thirty_days_and_those_of_tomorrow_say_that_the_clo
 def test_a_databases_clock_may_be_a_second_off_and_not_five(skew_us: int, state: State, word: str) -> None:
     finding = judge_skew(skew_us)
     assert (finding.state, word in finding.text) == (state, True)
+
+
+def test_a_name_that_no_key_has_is_told_with_the_nearest() -> None:
+    wrong, right = judge_key_names(["legal team", "leagl"], ["legal", "legal team"]), judge_key_names(["a"], ["a", "b"])
+    assert wrong is not None
+    assert right is not None
+    assert (wrong.state, wrong.text) == (WARN, "no key is named 'leagl'; near: legal")
+    assert (right.state, right.text) == (OK, "each of 1 names is a key's")
+    assert judge_key_names([], ["a"]) is None
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from bursar.cli.findings import (
     judge_dates,
     judge_disk,
     judge_gateways,
+    judge_key_names,
     judge_prices,
     judge_probe,
     judge_schema,
@@ -39,6 +40,7 @@ from bursar.prices.book import Book, with_prices
 from bursar.store.database import Connection, connect, database_url
 from bursar.store.gateways import all_gateways, leases_set_aside
 from bursar.store.health import health
+from bursar.store.keys import all_keys
 from bursar.store.postgres import DataFolder
 
 _COLOURS: Final = {State.ok: "green", State.warn: "yellow", State.fail: "red"}
@@ -87,7 +89,7 @@ async def _examine(path: Path | None, folder: DataFolder) -> list[Finding]:
         findings.append(Finding("configuration", State.ok, text))
         findings += _secrets(config)
         findings += await _prices(config)
-    findings += [each async for each in _database(folder)]
+    findings += [each async for each in _database(folder, config)]
     findings.append(_disk(folder))
     if config is not None:
         findings += await _providers(config)
@@ -145,7 +147,7 @@ def _without_key(provider: Provider) -> Provider:
     return msgspec.structs.replace(provider, api_key="", api_key_env="", api_key_file="")
 
 
-async def _database(folder: DataFolder) -> AsyncIterator[Finding]:
+async def _database(folder: DataFolder, config: Config | None) -> AsyncIterator[Finding]:
     """Look at the database, if it runs, and at who serves it."""
     url, own = database_url(folder.url)
     try:
@@ -158,7 +160,7 @@ async def _database(folder: DataFolder) -> AsyncIterator[Finding]:
             yield Finding("database", State.fail, str(error), "look at BURSAR_DATABASE_URL, and at the server")
         return
     try:
-        async for finding in _of_database(connection):
+        async for finding in _of_database(connection, config):
             yield finding
     except BursarError as error:
         yield Finding("database", State.fail, str(error), "look at the server's log")
@@ -166,7 +168,7 @@ async def _database(folder: DataFolder) -> AsyncIterator[Finding]:
         await connection.close()
 
 
-async def _of_database(connection: Connection) -> AsyncIterator[Finding]:
+async def _of_database(connection: Connection, config: Config | None) -> AsyncIterator[Finding]:
     before_us, began = now_us(), time.monotonic()
     found = await health(connection)
     if found is None:
@@ -183,6 +185,9 @@ async def _of_database(connection: Connection) -> AsyncIterator[Finding]:
     skew_us = found.clock_us - before_us - half_us
     yield judge_skew(0 if abs(skew_us) <= half_us else skew_us)
     yield judge_sums(found.sums)
+    named = tuple(config.compress.keys) if config is not None and config.compress is not None else ()
+    if named and (names := judge_key_names(named, [key.name for key in await all_keys(connection)])):
+        yield names
     for finding in judge_gateways([each async for each in _gateways(connection)]):
         yield finding
 

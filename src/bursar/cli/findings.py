@@ -8,6 +8,7 @@ import msgspec
 
 from bursar.core.money import nano_to_usd
 from bursar.core.times import DAY_US, SECOND_US, moment_from_text
+from bursar.prices.near import near_names
 
 PRICE_DAYS_MAX: Final = 30
 SKEW_WARN_US: Final = SECOND_US
@@ -83,6 +84,19 @@ def judge_skew(skew_us: int) -> Finding:
     if abs(skew_us) < SKEW_WARN_US:
         return Finding("clock", State.ok, text)
     return Finding("clock", State.fail if abs(skew_us) >= SKEW_FAIL_US else State.warn, text, remedy)
+
+
+def judge_key_names(named: Sequence[str], keys: Sequence[str]) -> Finding | None:
+    """Judge the names that `compress.keys` gives: of a key that is not there, it says nothing. None without names."""
+    if not named:
+        return None
+    unknown = [name for name in named if name not in keys]
+    if not unknown:
+        return Finding("compress.keys", State.ok, f"each of {len(named)} names is a key's")
+    near = near_names(unknown[0], list(keys))
+    hint = f"; near: {', '.join(near)}" if near else ""
+    text = f"no key is named {unknown[0]!r}{hint}"
+    return Finding("compress.keys", State.warn, text, "correct the name, or make the key: `bursar keys create --name`")
 
 
 def judge_disk(path: str, free_bytes: int, spool_bytes: int) -> Finding:
