@@ -11,7 +11,8 @@ _BLOB: Final = re.compile(
     r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*;base64,(?P<data>[A-Za-z0-9+/]{96,}={0,2})"
     r"|(?<![\w+/=.-])(?P<bare>(?:[A-Za-z0-9+/]{60,}\n)+[A-Za-z0-9+/]+={0,2}|[A-Za-z0-9+/]{256,}={0,2})(?![\w+/=.-])"
 )
-_LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/]{60}")
+_RUN_MIN: Final = 60
+_LONG_RUN: Final = re.compile(rf"[A-Za-z0-9+/]{{{_RUN_MIN}}}")
 _SIGNATURES: Final = {
     "iVBORw0KGgo": "image/png",
     "/9j/": "image/jpeg",
@@ -93,7 +94,10 @@ class Blobs:
 
 def may_hold(text: str, start: int, end: int) -> bool:
     """Tell whether there may be anything to keep out between `start` and `end`."""
-    return _LONG_RUN.search(text, start, end) is not None
+    at = start
+    while end - at >= _RUN_MIN and (blank := text.rfind(" ", at, at + _RUN_MIN)) >= 0:  # prose has one in each stretch
+        at = blank + 1
+    return end - at >= _RUN_MIN and _LONG_RUN.search(text, at, end) is not None
 
 
 def put_back(text: str, known: Mapping[str, str]) -> str:

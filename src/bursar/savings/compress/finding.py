@@ -133,6 +133,8 @@ def _next(text: str, at: int, end: int) -> int | None:
     """Find the next bracket that begins a line, or follows a colon, and may begin a value."""
     for match in _BRACKET.finditer(text, at, end):
         begin = match.start()
+        if begin > 1 and text[begin - 1] == " " and text[begin - 2].isalnum():
+            continue  # in running prose
         before = text[max(0, begin - _INDENT_MAX) : begin]
         seen = INVISIBLE.sub("", before)
         bare = seen.rstrip(" \t")

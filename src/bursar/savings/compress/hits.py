@@ -1,20 +1,16 @@
 """Find the words of a question in sentences and titles, in one pass over all their words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from bursar.savings.compress.words import Flag, Question, known, words_of
+from bursar.savings.compress.words import PREFIX, Flag, Question, codes, read, words_of
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
-
-PREFIX: Final = 5
-"""Letters by which two words that differ in form may still be one: direct, director, direction."""
-
 
 class Words(NamedTuple):
     """Hold the words of texts in a row: the text each is in, which of the question's it is, and of what kind.
@@ -33,25 +29,27 @@ class Words(NamedTuple):
 
 def read_words(texts: Sequence[str], question: Question) -> Words:
     """Read the words of all texts."""
-    found = [*words_of("\n".join(text.replace("\n", " ") for text in texts)), "\n"]
-    terms = {term: number for number, term in enumerate(question.terms)}
-    places = {each: number for number, each in reversed(list(enumerate(question.stems)))}
-    nearly = {term[:PREFIX]: number for term, number in terms.items() if len(term) >= PREFIX}
-    distinct = list(dict.fromkeys(found))
-    numbers = {word: number for number, word in enumerate(distinct)}
-    kinds = [known(word) for word in distinct]
-    columns = (
-        [terms.get(stem, -1) for stem, _ in kinds],
-        [places.get(stem, -1) for stem, _ in kinds],
-        [nearly.get(stem[:PREFIX], -1) for stem, _ in kinds],
-        [flags for _, flags in kinds],
-    )
-    which = np.fromiter(map(numbers.__getitem__, found), np.int64, len(found))
-    breaks = which == numbers["\n"]
+    every = read([*words_of("\n".join([text.replace("\n", " ") for text in texts])), "\n"])
+    breaks = (every.flags & int(Flag.line_end)) > 0
     first = np.concatenate([[True], breaks[:-1]])
-    words = which[~breaks]
-    term, place, near, flags = (np.array(column, np.int64)[words] for column in columns)
-    return Words(np.cumsum(breaks)[~breaks], term, place, near, flags, first[~breaks])
+    inside = ~breaks
+    places = {each: number for number, each in reversed(list(enumerate(question.stems)))}
+    terms = {term: number for number, term in enumerate(question.terms)}
+    nearly = {term[:PREFIX]: number for term, number in terms.items() if len(term) >= PREFIX}
+    return Words(
+        np.cumsum(breaks)[inside],
+        *(_numbers(column[inside], known) for column, known in ((every.stem, terms), (every.stem, places), (every.prefix, nearly))),
+        every.flags[inside],
+        first[inside],
+    )
+
+
+def _numbers(column: Ints, known: Mapping[str, int]) -> Ints:
+    """Return for each word the number it has among those that are known, -1 for any other."""
+    found = np.full(len(column), -1, np.int64)
+    for code, number in zip(codes(list(known)).tolist(), known.values(), strict=True):
+        found[column == code] = number
+    return found
 
 
 def table(rows: Ints, columns: Ints, shape: tuple[int, int]) -> Floats:

@@ -21,7 +21,7 @@ from bursar.savings.compress.json_text import Value, read_whole, write
 from bursar.savings.compress.prompt import Compressed, Removal
 from bursar.savings.compress.repeats import CHARACTERS_MIN, Said, is_reference
 from bursar.savings.compress.restoring import Means, inverse, undone
-from bursar.savings.compress.spacing import meaning, spaces
+from bursar.savings.compress.spacing import keeps_meaning, spaces
 from bursar.savings.compress.table import table
 from bursar.wires.parts import Kind, Part
 
@@ -30,7 +30,6 @@ Count: TypeAlias = Callable[[str], int]
 ALL: Final = frozenset(Means)
 _MAY_REFER: Final = frozenset([Kind.history, Kind.retrieved])
 _PARAGRAPH: Final = re.compile(r"[^\n]+(?:\n(?![ \t]*\r?\n)[^\n]+)*")
-_HALF: Final = re.compile("[\ud800-\udfff]")
 
 
 def lossless(parts: Sequence[Part], count: Count, means: frozenset[Means] = ALL) -> Compressed:
@@ -70,7 +69,7 @@ class _Stage:
         self.blobs.leave_out(part.text)
         tokens = self.count(part.text)
         kept_out = len(self.blobs.handles)
-        left = part.protected or _HALF.search(part.text) or is_reference(part.text) or is_changed(part.text)
+        left = part.protected or not _is_whole(part.text) or is_reference(part.text) or is_changed(part.text)
         stuff = [] if left else list(pieces(part.text))
         done = self._done(part.text, tokens, list(self._removals(number, part, stuff)))
         if not done.removals:
@@ -162,9 +161,9 @@ class _Stage:
         """Take white space that says nothing out of prose."""
         found = self._kept_out(number, text, piece)
         if Means.spacing in self.means:
-            edits = [Removal(number, *edit, Means.spacing) for edit in spaces(text, piece.start, piece.end)]
-            if meaning(text[piece.start : piece.end]) == meaning(_sent(text, edits, piece.start, piece.end)):
-                return _apart([*found, *edits])
+            edits = list(spaces(text, piece.start, piece.end))
+            if keeps_meaning(text, piece.start, piece.end, edits):
+                return _apart([*found, *(Removal(number, *edit, Means.spacing) for edit in edits)])
         return found
 
     def _paragraphs(
@@ -189,6 +188,15 @@ class _Stage:
             return []
         found = self.blobs.find(text, piece.start, piece.end, number)
         return [Removal(number, start, end, mention, Means.blob) for start, end, mention in found]
+
+
+def _is_whole(text: str) -> bool:
+    """Tell whether a text has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _remembering(count: Count) -> Count:
