@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from bursar.savings.compress.choose import Cost, choose
+from bursar.savings.compress.choose import Cost, choose, queue
 from bursar.savings.compress.compress import compress, estimate
 from bursar.savings.compress.prompt import Budget
 from bursar.savings.compress.sentences import cut
@@ -202,5 +202,5 @@ def test_choosing_among_very_many_passages_takes_little_work() -> None:
     """Each of 40,000 passages opens its own head, which a heap built anew each time would never end."""
     size = 40_000
     cost = Cost([3] * size, [number // 2 for number in range(size)], [1] * (size // 2), [1] * (size // 2))
-    kept = choose(np.linspace(-3, 3, size), cost, 10**9)
+    kept = choose(queue(np.linspace(-3, 3, size), cost), 10**9)
     assert kept == list(range(size))

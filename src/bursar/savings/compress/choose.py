@@ -2,7 +2,7 @@
 
 from bisect import bisect
 from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,31 +22,47 @@ class Cost(NamedTuple):
     signs: Sequence[int]
 
 
-def choose(log_odds: Floats, cost: Cost, tokens: int) -> list[int]:
-    """Return the sentences that are kept within so many tokens, ascending: the best for what they take go first."""
-    promise: list[float] = (1 / (1 + np.exp(-log_odds))).tolist()
+class Queue(NamedTuple):
+    """Hold sentences best first, each with the head it pays, and how good each is that pays for itself alone."""
+
+    cost: Cost
+    waiting: list[tuple[float, int, int]]
+    alone: list[float]
+    members: list[list[int]]  # of each passage
+
+
+def queue(log_odds: Floats, cost: Cost) -> Queue:
+    """Put sentences in order by what they promise for what they take."""
+    promise = -1 / (1 + np.exp(-log_odds))
+    sentences, heads = np.array(cost.sentences, float), np.array(cost.heads, np.int64)[list(cost.passage)]
+    paying = promise / np.maximum(sentences + heads, 1) ** THRIFT
+    alone = promise / np.maximum(sentences, 1) ** THRIFT
     members: list[list[int]] = [[] for _ in cost.heads]
     for sentence, passage in enumerate(cost.passage):
         members[passage].append(sentence)
+    waiting = sorted(zip(paying.tolist(), range(len(paying)), heads.tolist(), strict=True))
+    return Queue(cost, waiting, alone.tolist(), members)
 
-    def entry(sentence: int, head: int) -> tuple[float, int, int]:
-        return -promise[sentence] / max(cost.sentences[sentence] + head, 1) ** THRIFT, sentence, head
 
-    waiting = [entry(sentence, cost.heads[passage]) for sentence, passage in enumerate(cost.passage)]
-    heapify(waiting)
+def choose(ranked: Queue, tokens: int) -> list[int]:
+    """Return the sentences that are kept within so many tokens, ascending: the best for what they take go first."""
+    cost, waiting = ranked.cost, ranked.waiting.copy()  # in order, and so a heap
     kept: list[list[int]] = [[] for _ in cost.heads]
     held: set[int] = set()
     while waiting:
         _, sentence, head = heappop(waiting)
         passage = cost.passage[sentence]
-        takes = cost.sentences[sentence] + head + _gaps(kept[passage], sentence) * cost.signs[passage]
-        if sentence in held or (head and kept[passage]) or takes > tokens:
+        beside = kept[passage]
+        takes = cost.sentences[sentence] + head
+        if beside:
+            takes += _gaps(beside, sentence) * cost.signs[passage]
+        if sentence in held or (head and beside) or takes > tokens:
             continue
-        if head and len(members[passage]) > 1:  # its neighbours no longer pay for the head
-            for each in members[passage]:
-                heappush(waiting, entry(each, 0))
+        if head and len(ranked.members[passage]) > 1:  # its neighbours no longer pay for the head
+            for each in ranked.members[passage]:
+                heappush(waiting, (ranked.alone[each], each, 0))
         held.add(sentence)
-        kept[passage].insert(bisect(kept[passage], sentence), sentence)
+        beside.insert(bisect(beside, sentence), sentence)
         tokens -= takes
     return sorted(held)
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from bursar.savings.compress.binding import bound
-from bursar.savings.compress.choose import Cost, choose
+from bursar.savings.compress.choose import Cost, choose, queue
 from bursar.savings.compress.evidence import Floats, Text
 from bursar.savings.compress.headings import sections
 from bursar.savings.compress.hits import Ints
@@ -118,9 +118,11 @@ def _shorten(parts: Sequence[Part], texts: dict[int, str], opened: _Open, tokens
     least = allowed = room = tokens - _left(texts, _finished(parts, best), count)
     firsts = np.flatnonzero(np.diff(opened.groups, prepend=-1))
     promise = np.maximum.reduceat(opened.log_odds, firsts) if len(firsts) else opened.log_odds
+    ranked = queue(promise, opened.cost)
     for _ in range(ROUNDS_MAX):
-        chosen = np.isin(opened.groups, choose(promise, opened.cost, allowed))
-        found = _cuts(parts, units, np.flatnonzero(chosen).tolist())
+        chosen = np.zeros(len(firsts), bool)
+        chosen[choose(ranked, allowed)] = True
+        found = _cuts(parts, units, np.flatnonzero(chosen[opened.groups]).tolist())
         spare = tokens - _left(texts, _finished(parts, found), count)
         if 0 <= spare < least:
             best, least = found, spare

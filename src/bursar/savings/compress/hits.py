@@ -1,16 +1,17 @@
 """Find the words of a question in sentences and titles, in one pass over all their words."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from bursar.savings.compress.words import PREFIX, Flag, Question, codes, read, words_of
+from bursar.savings.compress.words import PREFIX, Flag, Question, codes, read
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
+
 
 class Words(NamedTuple):
     """Hold the words of texts in a row: the text each is in, which of the question's it is, and of what kind.
@@ -29,16 +30,19 @@ class Words(NamedTuple):
 
 def read_words(texts: Sequence[str], question: Question) -> Words:
     """Read the words of all texts."""
-    every = read([*words_of("\n".join([text.replace("\n", " ") for text in texts])), "\n"])
+    every = read("\n".join([*(text.replace("\n", " ") for text in texts), ""]))
     breaks = (every.flags & int(Flag.line_end)) > 0
     first = np.concatenate([[True], breaks[:-1]])
     inside = ~breaks
     places = {each: number for number, each in reversed(list(enumerate(question.stems)))}
     terms = {term: number for number, term in enumerate(question.terms)}
     nearly = {term[:PREFIX]: number for term, number in terms.items() if len(term) >= PREFIX}
+    stems = every.stem[inside]
     return Words(
-        np.cumsum(breaks)[inside],
-        *(_numbers(column[inside], known) for column, known in ((every.stem, terms), (every.stem, places), (every.prefix, nearly))),
+        np.cumsum(breaks, dtype=np.int64)[inside],
+        _numbers(stems, terms),
+        _numbers(stems, places),
+        _numbers(every.prefix[inside], nearly),
         every.flags[inside],
         first[inside],
     )

@@ -10,9 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bursar.embed.embedder import Embedder
+from bursar.embed.embedder import Floats as Vectors
 from bursar.savings.compress.coverage import coverage
 from bursar.savings.compress.evidence import Floats, Likeness, Text, evidence
+from bursar.savings.compress.hits import Bools, Ints
 from bursar.savings.compress.words import Question
+
+ROWS_AT_ONCE: Final = 4_096  # what a long text takes stays within 20 MB
 
 UNKNOWN: Final = "*"
 """Under which the table holds the rarity of words it does not have."""
@@ -21,18 +25,24 @@ UNKNOWN: Final = "*"
 class Trees(NamedTuple):
     """Hold trees that ask one question a level: column and threshold by tree and level, values by tree and leaf."""
 
-    columns: npt.NDArray[np.int64]
+    columns: Ints
     thresholds: npt.NDArray[np.float32]
     values: Floats
     bias: float
 
     def score(self, rows: Floats) -> Floats:
         """Return the log odds of each row, the sum over all trees."""
-        bits = rows.astype(np.float32)[:, self.columns] > self.thresholds
-        leaf = np.zeros(bits.shape[:2], np.int64)
-        for level in range(bits.shape[2]):
-            leaf = leaf * 2 + bits[:, :, level]
-        return self.bias + self.values[np.arange(len(self.values)), leaf].sum(axis=1)
+        held = range(0, len(rows), ROWS_AT_ONCE)
+        return np.concatenate([np.zeros(0), *(self._score(rows[start : start + ROWS_AT_ONCE]) for start in held)])
+
+    def _score(self, rows: Floats) -> Floats:
+        """Go down all trees for all rows a level at a time."""
+        values = np.ascontiguousarray(rows.T, np.float32)
+        leaf: Ints = np.zeros((len(self.columns), len(rows)), np.int64)
+        for level in range(self.columns.shape[1]):
+            above: Bools = values[self.columns[:, level]] > self.thresholds[:, level, None]
+            leaf = leaf * 2 + above
+        return self.bias + self.values[np.arange(len(self.values))[:, None], leaf].sum(axis=0)
 
 
 class Ranker(NamedTuple):
@@ -57,22 +67,22 @@ def rarities(known: Mapping[str, float], question: Question) -> Floats:
 
 def likeness_of(text: Text, asked: str, embedder: Embedder) -> Likeness:
     """Return how near sentences, passages and titles are to what is asked. A passage is its sentences and its title."""
-    vectors = embedder.vectors([asked, *text.sentences, *text.titles]).astype(float)
+    vectors = embedder.vectors([asked, *text.sentences, *text.titles])
     question, sentences, titles = vectors[0], vectors[1 : len(text.sentences) + 1], vectors[len(text.sentences) + 1 :]
     starts = np.flatnonzero(np.diff(text.passage, prepend=-1))
     passages = titles.copy()
     passages[text.passage[starts]] += np.add.reduceat(sentences, starts, axis=0)
     return Likeness(
-        sentences @ question,
+        (sentences @ question).astype(float),
         _cosines(sentences + titles[text.passage], question),
         _cosines(passages, question),
-        titles @ question,
+        (titles @ question).astype(float),
     )
 
 
-def _cosines(rows: Floats, question: Floats) -> Floats:
-    lengths = np.linalg.norm(rows, axis=1)
-    return (rows @ question) / np.where(lengths > 0, lengths, 1)
+def _cosines(rows: Vectors, question: Vectors) -> Floats:
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return ((rows @ question) / np.where(lengths > 0, lengths, 1)).astype(float)
 
 
 @lru_cache(maxsize=1)

@@ -24,13 +24,16 @@ _BEGINS: Final = (
     r"A-Z0-9\u00c0-\u024f\u0391-\u03a9\u0400-\u042f\u0531-\u0556"
     r"\u05d0-\u10ff\u1100-\u1cff\u2d80-\u2dff\u3005-\ud7ff\uf900-\ufdff\ufe70-\ufefc"  # letters without case
 )
+_STOPS: Final = r"[.!?\u2026]"
+_STOPS_UNSPACED: Final = r"[\u3002\uff01\uff1f\uff61\u0964\u0965\u06d4\u061f\u1362\u104b\u17d4]"  # no space behind them
 _STOP: Final = re.compile(
-    rf"[.!?\u2026]{_CLOSERS}(?:\s+(?={_OPENERS}[{_BEGINS}])|\s*\n\s*)"
-    r"|[\u3002\uff01\uff1f\uff61\u0964\u0965\u06d4\u061f\u1362\u104b\u17d4]"  # these need no space behind them
-    r"[\"'\u201d\u2019)\]\u300d\u300f\uff09]*\s*"
-    rf"|(?<=[{_UNSPACED}])[ \u200b]+(?=[{_UNSPACED}])"
-    r"|\n(?=[ \t]*(?:[-*\u2022] |\||\d+[.)] ))"  # items of a list, rows of a table
+    rf"[{_STOPS[1:-1]}{_STOPS_UNSPACED[1:-1]}\n]"  # one set first: the search for it is fast
+    rf"(?:(?<={_STOPS}){_CLOSERS}(?:\s+(?={_OPENERS}[{_BEGINS}])|\s*\n\s*)"
+    rf"|(?<={_STOPS_UNSPACED})[\"'\u201d\u2019)\]\u300d\u300f\uff09]*\s*"
+    r"|(?<=\n)(?=[ \t]*(?:[-*\u2022] |\||\d+[.)] )))"  # items of a list, rows of a table
 )
+_STOP_OR_BLANK: Final = re.compile(rf"{_STOP.pattern}|(?<=[{_UNSPACED}])[ \u200b]+(?=[{_UNSPACED}])")
+_BLANKS: Final = re.compile(rf"[{_UNSPACED}][ \u200b]")
 _CLAUSE_CHARACTERS_MIN: Final = 40
 _LINES: Final = re.compile(r"\n")
 _LINES_MIN: Final = 4
@@ -41,6 +44,7 @@ _NO_STOP: Final = re.compile(
     r"|Sgt|Capt|Rev|Hon|approx|ca?|cf|al|e\.g|i\.e|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.$"
     rf"|[{_UNSPACED}]\.$"
 )
+_SHORT_MAX: Final = 6  # letters of the longest of them
 _BREAK: Final = re.compile(r"[\s>,;\u3001\uff0c](?=\S)")
 
 
@@ -83,7 +87,8 @@ def _sentences(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
     A full stop behind an abbreviation or an initial ends none.
     """
-    stops = _LINES if is_lines(text[start:end]) else _STOP
+    blanks = not text.isascii() and _BLANKS.search(text, start, end)
+    stops = _LINES if is_lines(text[start:end]) else _STOP_OR_BLANK if blanks else _STOP
     found: list[tuple[int, int]] = []
     at = start
     for match in stops.finditer(text, start, end):
@@ -99,15 +104,22 @@ def _ends(text: str, start: int, stop: re.Match[str]) -> bool:
     """Tell whether a sentence ends at a stop: not behind an abbreviation, nor at a blank after few letters."""
     if stop[0][0] in " \u200b":
         return stop.start() - start >= _CLAUSE_CHARACTERS_MIN
-    return _NO_STOP.search(text, max(start, stop.start() - 12), stop.start() + 1) is None
+    at = stop.start()
+    dot = at if text[at] == "." else at - 1  # of a line, the stop is its end
+    before = text[max(start, dot - _SHORT_MAX - 1) : dot]
+    if dot < start or text[dot] != "." or (len(before) > _SHORT_MAX and before.isascii() and before.isalpha()):
+        return True
+    return _NO_STOP.search(text, max(start, at - 12), at + 1) is None
 
 
 def is_lines(text: str, least: int = _LINES_MIN) -> bool:
     """Tell whether a passage is a log, a list or rows: lines of which few go on in the next, as wrapped prose does."""
     lines = text.strip().split("\n")
+    if len(lines) < least:
+        return False
     width = max(map(len, lines))
     going_on = sum(_goes_on(line, following, width) for line, following in pairwise(lines))
-    return len(lines) >= least and going_on * 4 < len(lines)
+    return going_on * 4 < len(lines)
 
 
 def _goes_on(line: str, following: str, width: int) -> bool:

@@ -22,6 +22,14 @@ _RUN: Final = re.compile(f"[{_UNSPACED}]{{3,}}")
 TERMS_MAX: Final = 48
 """Distinct words of a question that are looked for: of a long one, the last."""
 
+_CHARACTERS: Final = bytes(
+    each if each > 127 or chr(each).isalnum() or chr(each) in "'\n" else 32 for each in range(256)
+)
+"""What becomes of each byte before words are cut: signs of ASCII are no part of any."""
+
+_CHUNKS_MAX: Final = 50_000  # a language has no more words than that in use
+_CHUNK_BYTES_MAX: Final = 60  # what is longer hardly comes again
+
 PREFIX: Final = 5
 """Letters by which two words that differ in form may still be one: direct, director, direction."""
 
@@ -157,9 +165,10 @@ class Known(NamedTuple):
     flags: Codes
 
 
-def read(words: Sequence[str]) -> Known:
-    """Return what is known of words, a row each."""
-    columns = np.frombuffer(b"".join(map(_row, words)), np.int64).reshape(-1, 3).T
+def read(text: str) -> Known:
+    """Return what is known of a text's words and line ends in order, a row each."""
+    chunks = text.encode(errors="surrogatepass").translate(_CHARACTERS).replace(b"\n", b" \n ").split(b" ")
+    columns = np.frombuffer(b"".join(map(_chunks().__getitem__, chunks)), np.int64).reshape(-1, 3).T
     return Known(columns[0], columns[1], columns[2])
 
 
@@ -168,9 +177,25 @@ def codes(stems: Sequence[str]) -> Codes:
     return np.frombuffer(b"".join(map(_code, stems)), np.int64)
 
 
-@lru_cache(maxsize=50_000)  # a language has no more words than that in use
+class _Chunks(dict[bytes, bytes]):
+    """Remember what stands between two signs of ASCII with the rows of its words, as bytes that can be joined."""
+
+    def __missing__(self, chunk: bytes) -> bytes:
+        """Read a chunk never seen."""
+        rows = b"".join(map(_row, words_of(chunk.decode(errors="surrogatepass"))))
+        if len(chunk) <= _CHUNK_BYTES_MAX:
+            if len(self) >= _CHUNKS_MAX:
+                self.clear()
+            self[chunk] = rows
+        return rows
+
+
+@lru_cache(maxsize=1)
+def _chunks() -> _Chunks:
+    return _Chunks()
+
+
 def _row(word: str) -> bytes:
-    """Return a word's row as bytes, so that those of many words are one array at once."""
     found, flags = known(word)
     return _code(found) + _code(found[:PREFIX]) + flags.to_bytes(8, byteorder)
 
