@@ -22,8 +22,8 @@ DATE: Final = "2026-11-22"
 NAMES: Final = ("o200k_base", "voyage3_base", "cl100k_base")
 RANK_MAX: Final = 60_000
 FIRST: Final = 8_000  # those a vocabulary must have for its words to be cut at all
-HAN_MAX: Final = 8_000
-_HAN_ABSENT_RANK: Final = 40_000
+HAN_MAX: Final = 10_000
+_HAN_ABSENT_RANK: Final = 10_000
 
 Ranks = Mapping[bytes, int]
 
@@ -69,9 +69,7 @@ def _common_han(vocabularies: Sequence[Ranks]) -> list[bytes]:
         for place, piece in enumerate(sorted(filter(_is_han, ranks), key=ranks.__getitem__)):
             places.setdefault(piece, []).append(place)
     count, absent = len(vocabularies), log1p(_HAN_ABSENT_RANK)
-    score = {
-        piece: (sum(map(log1p, found)) + (count - len(found)) * absent) / count for piece, found in places.items()
-    }
+    score = {piece: (sum(map(log1p, found)) + (count - len(found)) * absent) / count for piece, found in places.items()}
     order = sorted(score, key=lambda piece: (score[piece], piece))
     return [piece for place, piece in enumerate(order) if place < HAN_MAX or len(piece) <= 3]
 

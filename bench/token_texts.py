@@ -3,9 +3,9 @@
     apt-get download debian-handbook     (Debian 12; dpkg -x it into a folder, and name it by --texts)
 
 English are XQuAD's articles, NQ's questions with a passage, and GSM8K's tests; code is Python's own library, the
-JavaScript of npm's own dependencies, as the Node.js package brings it, and Python's C headers; JSON is what the data sets hold as such;
-Chinese are this system's message catalogues, and the chapters of Debian's handbook where a folder has them. A
-document's name decides its part, so no text chosen or calibrated on is of a document that is measured.
+JavaScript of npm's own dependencies, as the Node.js package brings it, and Python's C headers; JSON is what the data
+sets hold as such; Chinese are this system's message catalogues, and the chapters of Debian's handbook where a folder
+has them. A document's name decides its part, so no text chosen or calibrated on is of a document that is measured.
 """
 
 import gettext

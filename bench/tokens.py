@@ -52,7 +52,11 @@ def main() -> None:
         raise SystemExit(f"bench.tokens misses {', '.join(missing)}: name the folder with --data")
     documents = gather(options.data, Path(options.texts) if options.texts else None)
     documents = {kind: found for kind, found in documents.items() if found}
-    show("tokens", choose(documents, options.seed) if options.choose else measure(documents, options.seed), as_json=options.json)
+    show(
+        "tokens",
+        choose(documents, options.seed) if options.choose else measure(documents, options.seed),
+        as_json=options.json,
+    )
 
 
 def measure(documents: dict[str, list[Document]], seed: int) -> list[Figure]:
@@ -78,7 +82,13 @@ def measure(documents: dict[str, list[Document]], seed: int) -> list[Figure]:
     return [
         Figure("tokens.estimate_error_pct", worst, "%", {}, f"the worst median of {kinds}; after {meter.calls} calls"),
         *figures,
-        Figure("tokens.estimate_covered_pct", round(100 * within, 1), "%", {}, f"within ±{meter.error_pct:.1f} %, told for 90"),
+        Figure(
+            "tokens.estimate_covered_pct",
+            round(100 * within, 1),
+            "%",
+            {},
+            f"within ±{meter.error_pct:.1f} %, told for 90",
+        ),
     ]
 
 
@@ -109,8 +119,8 @@ def samples(documents: dict[str, list[Document]], part: str, reader: Reader, cou
     """Return calls of one text each, as many of each kind."""
     found: list[Sample] = []
     for kind in documents:
-        for text in cut(documents[kind], part, CALLS // len(documents), seed):
-            found.append(Sample(reader.call([text]), count(text)))
+        texts = cut(documents[kind], part, CALLS // len(documents), seed)
+        found += [Sample(reader.call([text]), count(text)) for text in texts]
     return found
 
 
@@ -128,13 +138,19 @@ def vocabulary(name: str, ranks: Ranks) -> Count:
         return counter(name)
     import tiktoken  # what mistral-common counts with; not a dependency of its own
 
-    words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
     encoding = tiktoken.Encoding(name, pat_str=words, mergeable_ranks=dict(ranks), special_tokens={})
     return lambda text: len(encoding.encode_ordinary(text))
 
 
 def _pct(estimates: Sequence[float], texts: Sequence[str], count: Count) -> float:
-    return round(median(100 * abs(found - (truth := count(text))) / truth for found, text in zip(estimates, texts, strict=True)), 1)
+    return round(
+        median(100 * abs(found - (truth := count(text))) / truth for found, text in zip(estimates, texts, strict=True)),
+        1,
+    )
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ from bursar.gateway.heads import Headers, Known
 from bursar.gateway.holding import HoldPolicy
 from bursar.gateway.idempotency import Idempotency
 from bursar.gateway.identify import Keys, check_address, check_reader, check_scope
+from bursar.gateway.metering import Metering
 from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, quote_plan
 from bursar.gateway.reading import Reader, shown, unread
@@ -98,6 +99,7 @@ class Calls:
         self._recall = Recall(books.control, books.settler.kept)
         self.stats = stats
         self.compressing: Compressing | None = None  # where there is such a lever
+        self.metering = Metering(books.control, books.clock_us)
         self.propagates = False  # whether providers are told which trace a call belongs to
         self.is_strict = books.strict
 
@@ -315,6 +317,7 @@ class Calls:
         if record is not None:
             self.stats.count(record, passage.traceparent)
             self.holds.learn(passage, record)
+            self.metering.take(passage, record)
             if record.status in _ANSWERED:
                 self._guard.answered(passage)
 

@@ -1,11 +1,12 @@
 """Count the tokens of a prompt: free at the providers, so nothing is held, charged or written down."""
 
+import contextlib
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
-from bursar.core.errors import NotFound, TooMany, UpstreamFailed
+from bursar.core.errors import BooksError, NotFound, TooMany, UpstreamFailed
 from bursar.core.records import Protocol
 from bursar.gateway.asgi import JSON, Receive, Scope, Send, body_of, send_whole
 from bursar.gateway.calls import Calls
@@ -41,7 +42,7 @@ class _MessagesCount:
     answer_field = "input_tokens"
 
     def __init__(self, body: bytes) -> None:
-        self._body = body
+        self._body = self.prompt = body
         try:
             self.model = _named.decode(body).model
         except UNREADABLE as error:
@@ -70,6 +71,11 @@ class _GeminiCount:
             self._inner = None if self._request is None else read_fields(self._request)
         except UNREADABLE as error:
             raise bad_request(error) from None
+
+    @property
+    def prompt(self) -> bytes:
+        """Return the body whose texts are to be counted."""
+        return write_fields(self._fields if self._inner is None else self._inner)
 
     def facts(self) -> Facts:
         """Read the prompt to be counted."""
@@ -113,25 +119,37 @@ class Counting:
             stats.under_way -= 1
 
     async def _answer(self, question: _MessagesCount | _GeminiCount, forwarded: bytes, send: Send) -> None:
-        candidate = self._speaker(question.model, question.protocol)
+        found = self._candidates(question.model, question.protocol)
+        speakers = (candidate for candidate in found if candidate.wire.protocol is question.protocol)
+        candidate = next(speakers, None)
         response = await _ask(candidate, question, forwarded) if candidate is not None else None
         if candidate is None or response is None:
-            body = msgspec.json.encode({question.answer_field: estimated_input(question.facts().segments)})
-            await send_whole(send, 200, [JSON, _ESTIMATED], body)
+            await self._estimate(question, candidate or next(iter(found), None), send)
             return
         await send_whole(send, response.status, [*returned_headers(response.headers), candidate.header], response.body)
 
-    def _speaker(self, model: str, protocol: Protocol) -> Candidate | None:
-        """Return the first of a model's candidates that speaks a protocol. Raises `NotFound` for an unknown model."""
+    async def _estimate(self, question: _MessagesCount | _GeminiCount, of: Candidate | None, send: Send) -> None:
+        """Answer by what was learned of the model, with the error nine of ten such answers keep; else by size."""
+        found = None
+        if of is not None:
+            target = f"{of.upstream.name}/{of.model}"
+            with contextlib.suppress(BooksError):  # away: then by size
+                found = await self._calls.metering.estimate(target, question.protocol, question.prompt)
+        tokens = estimated_input(question.facts().segments) if found is None else found.tokens
+        error = [] if found is None else [(b"x-bursar-estimate-error-pct", b"%.1f" % found.error_pct)]
+        body = msgspec.json.encode({question.answer_field: tokens})
+        await send_whole(send, 200, [JSON, _ESTIMATED, *error], body)
+
+    def _candidates(self, model: str, protocol: Protocol) -> tuple[Candidate, ...]:
+        """Return a model's candidates; none where they cannot be told. Raises `NotFound` for an unknown model."""
         if model in self._routes.policies:  # which of its models it would be depends on more than the prompt
-            return None
+            return ()
         try:
-            found = self._routes.find(model, protocol)
+            return self._routes.find(model, protocol)
         except NotFound as error:
             if error.code != "wrong_protocol":
                 raise
-            return None
-        return next((candidate for candidate in found if candidate.wire.protocol is protocol), None)
+            return ()
 
 
 async def _ask(candidate: Candidate, question: _MessagesCount | _GeminiCount, forwarded: bytes) -> Response | None:

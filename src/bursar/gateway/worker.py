@@ -180,6 +180,7 @@ class Worker:
             self._read_keys(),
             self._be_seen(),
             self._learning.run(),
+            calls.metering.run(),
         ):
             self._watch(work)
         await self._serve(app)

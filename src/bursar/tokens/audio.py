@@ -31,7 +31,9 @@ _RULES: Final = (
 def audio_tokens(model: str, milliseconds: int) -> Counted:
     """Count the tokens of so much sound. Raises `ConfigError` for a model without a published rate, or no length."""
     if not 0 < milliseconds <= SECONDS_MAX * _MILLI:
-        raise ConfigError(f"length: expected more than 0 and up to {SECONDS_MAX:,} seconds, got {milliseconds / _MILLI:g}")
+        raise ConfigError(
+            f"length: expected more than 0 and up to {SECONDS_MAX:,} seconds, got {milliseconds / _MILLI:g}"
+        )
     own = model.lower().rpartition("/")[2]
     for pattern, rate, filled_s, source in _RULES:
         if pattern.match(own):

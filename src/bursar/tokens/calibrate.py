@@ -29,7 +29,7 @@ _NOISE: Final = 1.0  # variance of a count, in tokens for each token
 _NOISE_SQUARED: Final = 0.0005  # and in tokens² for each token²: what is the same share of any size
 _ROUNDS: Final = 4
 _SCALE_MIN: Final = 0.01
-_HUBER: Final = 2.0
+_HUBER: Final = 4.0
 
 _PRIOR: Final = tuple(0.0 if name in NOT_TOKENS else 1.0 for name in FEATURES)
 _FRAME: Final = (PLACES["call"], PLACES["texts"])
@@ -45,7 +45,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """Hold an estimate: of ten such texts, nine are within `error_pct` of it. `calls` is how many it was learned from."""
+    """Hold an estimate, learned from so many `calls`: nine of ten such texts are within `error_pct` of it."""
 
     tokens: int
     error_pct: float
@@ -99,9 +99,13 @@ def _fit(samples: Sequence[Sample], trust: Sequence[float]) -> tuple[list[float]
     normal = [[0.0] * size for _ in range(size)]
     aim = [0.0] * size
     sparse = [[(place, float(count)) for place, count in enumerate(each.counts) if count] for each in samples]
-    left = [each.tokens - sum(_PRIOR[place] * count for place, count in row) for each, row in zip(samples, sparse, strict=True)]
+    left = [
+        each.tokens - sum(_PRIOR[place] * count for place, count in row)
+        for each, row in zip(samples, sparse, strict=True)
+    ]
     weighing = [
-        share / (_NOISE * each.tokens + _NOISE_SQUARED * each.tokens**2) for each, share in zip(samples, trust, strict=True)
+        share / (_NOISE * each.tokens + _NOISE_SQUARED * each.tokens**2)
+        for each, share in zip(samples, trust, strict=True)
     ]
     for row, missing, weigh in zip(sparse, left, weighing, strict=True):
         for place, count in row:

@@ -23,7 +23,10 @@ ENCODINGS: Final = (DEFAULT, "cl100k_base")
 _TEKKEN_FILE: Final = "tekken_240911.json"
 _MODELS: Final = (
     (DEFAULT, re.compile(r"(?:ft:)?(?:gpt-(?:4o|4\.1|4\.5|5|oss)|chatgpt-4o|o[134])(?:[-.:].*)?")),
-    ("cl100k_base", re.compile(r"(?:ft:)?(?:gpt-(?:4|3\.5|35)|text-embedding-(?:ada-002|3-(?:small|large)))(?:[-:].*)?")),
+    (
+        "cl100k_base",
+        re.compile(r"(?:ft:)?(?:gpt-(?:4|3\.5|35)|text-embedding-(?:ada-002|3-(?:small|large)))(?:[-:].*)?"),
+    ),
     (
         TEKKEN,
         re.compile(

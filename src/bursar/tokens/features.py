@@ -115,9 +115,7 @@ class Reader:
         rank = self._pieces.words.get(encoded)
         if rank is not None:
             return _counted(**{f"{'word' if is_word else 'mark'}_{bisect_right(WORD_BANDS, rank)}": 1})
-        cut = sum(
-            self._pieces.cut(encoded[at : at + _CUT_BYTES_MAX]) for at in range(0, len(encoded), _CUT_BYTES_MAX)
-        )
+        cut = sum(self._pieces.cut(encoded[at : at + _CUT_BYTES_MAX]) for at in range(0, len(encoded), _CUT_BYTES_MAX))
         if not is_word:
             return _counted(mark_pieces=cut, marks_foreign=0 if piece.isascii() else 1)
         return _counted(word_pieces=cut, words_cut=1) if piece.isascii() else _counted(foreign_pieces=cut)

@@ -1,6 +1,6 @@
 """Count the tokens of an image by the rule its model's provider has published; a model without one is an error.
 
-OpenAI, "Images and vision" (developers.openai.com, read 2026-11-22): tiles of 512 pixels, or patches of 32 with a factor.
+OpenAI, "Images and vision" (developers.openai.com, read 2026-11-22): tiles of 512 pixels, or patches of 32.
 Anthropic, "Vision" (platform.claude.com, read 2026-11-22): patches of 28 pixels, in two tiers of resolution.
 Google, "Image understanding" and "Media resolution" (ai.google.dev, read 2026-11-22): tiles of 258 tokens up to Gemini
 2.5, one budget an image from Gemini 3. Mistral: patches as mistral-common 1.13 and its open weights' own settings have
@@ -46,7 +46,7 @@ _MISTRAL_URL: Final = "https://github.com/mistralai/mistral-common"
 
 
 def image_tokens(model: str, width_px: int, height_px: int, detail: Detail = Detail.high) -> Counted:
-    """Count the tokens of an image. Raises `ConfigError` for a model whose rule is not known, or sizes that are none."""
+    """Count the tokens of an image. Raises `ConfigError` for a model without a rule, and for no size."""
     for name, pixels in (("width", width_px), ("height", height_px)):
         if not 0 < pixels <= PIXELS_MAX:
             raise ConfigError(f"{name}: expected 1 to {PIXELS_MAX:,} pixels, got {pixels:,}")

@@ -84,8 +84,9 @@ def _wav_milliseconds(content: bytes) -> int:
     try:
         with wave.open(io.BytesIO(content)) as sound:
             frames, rate = sound.getnframes(), sound.getframerate()
-    except (wave.Error, EOFError, ValueError) as error:
-        raise ConfigError(f"the sound cannot be read: {error}; give WAV with PCM samples, or MP3") from None
+    except (wave.Error, EOFError, ValueError, RuntimeError, OSError) as error:  # RuntimeError: a chunk beyond the end
+        why = f": {error}" if str(error) else ""
+        raise ConfigError(f"the sound cannot be read{why}; give WAV with PCM samples, or MP3") from None
     if not rate or not frames:
         raise ConfigError("the sound cannot be read: it has no samples")
     return div_ceil(frames * 1_000, rate)

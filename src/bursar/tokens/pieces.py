@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -38,7 +39,7 @@ class Pieces:
         """Count the pieces a word is cut into by merging the most common pair first, as vocabularies do it."""
         ranks, parts = self.words, [word[at : at + 1] for at in range(len(word))]
         while len(parts) > 1:
-            pairs = [ranks.get(left + right, _NEVER) for left, right in zip(parts, parts[1:], strict=False)]
+            pairs = [ranks.get(left + right, _NEVER) for left, right in pairwise(parts)]
             best = min(pairs)
             if best == _NEVER:
                 break
