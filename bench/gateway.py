@@ -9,6 +9,8 @@ has a key with a budget, is priced, held, posted and journaled; after each part 
 json      `gateway.rps_json_1core`: closed loop, a chat request of 657 bytes; median of the rounds, with 32 connections
           or with 128, whichever is more.
           `gateway.rps_direct`: the provider and the load alone, in alternation: the ceiling of the instruments.
+embeddings `gateway.embeddings_rps_1core`: the same with requests for the vector of a text of 12 words, 1,536 numbers in
+          base64; `gateway.embeddings_direct`: the provider and the load alone.
 strict    `gateway.rps_strict_1core`: 128 connections, each answer after its commit.
 budgets   `gateway.rps_leased_ratio`: a budget of a minute that is nearly used up in each, so that leases are small and
           renewed all the time, over the plain figure of the same minutes. `gateway.rps_tree_ratio`: a key in a tree:
@@ -36,11 +38,11 @@ import msgspec
 from bench.comparison import Row, side_by_side, table
 from bench.figures import Figure, arguments, show
 from bench.soak import soak
-from bench.speed import added_latency, added_long, strict, throughput, under_budgets
+from bench.speed import added_latency, added_long, embeddings, strict, throughput, under_budgets
 from bench.sse import sse_rate
 from bench.streams import stream_ttft, streams_at_once
 
-PARTS = ("json", "strict", "budgets", "peers", "latency", "streams", "soak", "sse")
+PARTS = ("json", "embeddings", "strict", "budgets", "peers", "latency", "streams", "soak", "sse")
 
 
 def chosen(only: str) -> list[str]:
@@ -74,6 +76,7 @@ def main() -> None:
 
     parts: dict[str, Callable[[], list[Figure]]] = {
         "json": lambda: throughput(rounds, seconds),
+        "embeddings": lambda: embeddings(rounds, seconds),
         "strict": lambda: strict(rounds, seconds),
         "budgets": lambda: under_budgets(rounds, min(seconds, 2)),
         "peers": compare,

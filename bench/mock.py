@@ -2,9 +2,9 @@
 
     python -m bench.mock PORT [DELAY_MS [INTERVAL_MS]]
 
-Every POST is a chat. One that asks for a stream gets as many tokens as its cap allows: the first at once, the others
-INTERVAL_MS apart; without an interval all at once. Head and body leave in one write, each token in one of its own,
-and nothing waits for more (`TCP_NODELAY`).
+Every POST is a chat, or asks for an embedding, which is 1,536 numbers in base64. A chat that asks for a stream gets as
+many tokens as its cap allows: the first at once, the others INTERVAL_MS apart; without an interval all at once. Head
+and body leave in one write, each token in one of its own, and nothing waits for more (`TCP_NODELAY`).
 """
 
 import asyncio
@@ -29,9 +29,14 @@ _ANSWER = (
     b'"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,'
     b'"rejected_prediction_tokens":0}},"service_tier":"default","system_fingerprint":"fp_bench"}'
 )
-_RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
-    len(_ANSWER),
-    _ANSWER,
+_VECTOR = (
+    b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":"'
+    + b"kNzgvAJ7Ar1mKnk8" * 512
+    + b'"}],"model":"text-embedding-3-small","usage":{"prompt_tokens":13,"total_tokens":13}}'
+)
+_RESPONSE, _EMBEDDED = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer)
+    for answer in (_ANSWER, _VECTOR)
 )
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -158,7 +163,7 @@ class Mock(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if b'"stream"' not in body or not _ASKS_STREAM.search(body):
-            self._transport.write(_RESPONSE)
+            self._transport.write(_EMBEDDED if b'"encoding_format"' in body else _RESPONSE)
             return
         stream = Stream(self._transport, body)
         if self._wheel is None:

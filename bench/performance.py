@@ -19,6 +19,8 @@ PAGE = ROOT / "docs" / "reference" / "performance.md"
 WORDS = {
     "gateway.rps_json_1core": "calls a second, closed loop of 32 or 128",
     "gateway.rps_direct": "the same load straight to the provider: the ceiling of the instruments",
+    "gateway.embeddings_rps_1core": "embeddings of 12 words a second, 1,536 numbers each; closed loop of 32 or 128",
+    "gateway.embeddings_direct": "the same load straight to the provider",
     "gateway.rps_strict_1core": "calls a second in `strict`, each committed before it is answered; closed loop of 128",
     "gateway.rps_leased_ratio": "the same with budgets that are leased anew all the time, of the plain rate",
     "gateway.rps_tree_ratio": "the same in a tree of six budgets, of the plain rate",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.figures import Figure
 from bench.harness import LocalBursar
 from bench.load import Load, Outcome, run
-from bench.stage import OTHER_CORE, SATURATING, bearer, chat_body, gateway, long_prompt, metric, mock, request
+from bench.stage import EMBEDDED, OTHER_CORE, SATURATING, bearer, chat_body, gateway, long_prompt, metric, mock, request
 from bursar.core.money import nano_to_usd
 
 LONG_TOKENS = 100_000
@@ -20,8 +20,21 @@ def closed(port: int, message: bytes, connections: int, seconds: float) -> Load:
 
 def throughput(rounds: int, seconds: float) -> list[Figure]:
     """Measure calls a second, and those that the provider and the load do alone."""
+    return _saturated(
+        "gateway.rps_json_1core", "gateway.rps_direct", ("/v1/chat/completions", chat_body()), rounds, seconds
+    )
+
+
+def embeddings(rounds: int, seconds: float) -> list[Figure]:
+    """Measure embeddings a second, and those that the provider and the load do alone."""
+    asked = "/v1/embeddings", EMBEDDED
+    return _saturated("gateway.embeddings_rps_1core", "gateway.embeddings_direct", asked, rounds, seconds)
+
+
+def _saturated(name: str, direct: str, asked: tuple[str, bytes], rounds: int, seconds: float) -> list[Figure]:
+    path, body = asked
     with mock() as port, gateway(port) as (local, secret):
-        message, straight = request(local.port, chat_body(), bearer(secret)), request(port, chat_body())
+        message, straight = request(local.port, body, bearer(secret), path), request(port, body, path=path)
         loads = [closed(local.port, message, connections, seconds) for connections in SATURATING]
         ceiling = closed(port, straight, SATURATING[0], seconds / 2)
         for load in loads:
@@ -33,8 +46,8 @@ def throughput(rounds: int, seconds: float) -> list[Figure]:
         f"{rate:,.0f} with {load.connections} connections; " for rate, load in zip(rates, loads, strict=True)
     )
     return [
-        _rate("gateway.rps_json_1core", each[rates.index(max(rates))], note),
-        _rate("gateway.rps_direct", ceilings, "the provider and the load alone, on one core; "),
+        _rate(name, each[rates.index(max(rates))], note),
+        _rate(direct, ceilings, "the provider and the load alone, on one core; "),
     ]
 
 

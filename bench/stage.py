@@ -25,7 +25,14 @@ connections_max = 10_000
 
 [models."gpt-4o-mini"]
 targets = ["mock/gpt-4o-mini"]
+
+[models."text-embedding-3-small"]
+targets = ["mock/text-embedding-3-small"]
 """
+EMBEDDED = b"""{"input":"%b","model":"text-embedding-3-small","encoding_format":"base64"}""" % (
+    b"How do I change the address that my card is sent to?"
+)
+"""A request for the vector of a text of 12 words, as OpenAI's client words it."""
 _SYSTEM = "You are a helpful assistant. " * 6
 _USER = "Tell me about the weather in Paris, please. " * 8
 _SENTENCE = "The committee met on Tuesday to discuss the second draft of the report. "
