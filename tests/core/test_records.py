@@ -71,7 +71,26 @@ def test_segments_add_up() -> None:
 @pytest.mark.parametrize(
     ("kind", "numbers"),
     [
-        (Protocol, {"openai_chat": 1, "anthropic_messages": 2, "openai_responses": 3, "gemini": 4}),
+        (
+            Protocol,
+            {
+                "openai_chat": 1,
+                "anthropic_messages": 2,
+                "openai_responses": 3,
+                "gemini": 4,
+                "openai_completions": 5,
+                "openai_embeddings": 6,
+                "openai_moderations": 7,
+                "openai_images": 8,
+                "openai_image_edits": 9,
+                "openai_image_variations": 10,
+                "openai_speech": 11,
+                "openai_transcriptions": 12,
+                "openai_translations": 13,
+                "gemini_embed": 14,
+                "gemini_embed_batch": 15,
+            },
+        ),
         (
             AttemptStatus,
             {

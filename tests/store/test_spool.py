@@ -312,7 +312,7 @@ def test_a_full_disk_leaves_room_for_settlements_and_calls_begin_again_with_the_
         for size in (100, 0):
             with pytest.raises(SpoolFull, match="cannot allocate a spool segment of 512 bytes: No space left"):
                 spool.append(intent(size))
-            written += [settled(289, 1), settled(20, 2)]
+            written += [settled(280, 1), settled(20, 2)]
             spool.append(written[-2])
             spool.append(written[-1])
         assert everything(spool) == written
