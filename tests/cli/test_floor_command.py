@@ -3,11 +3,14 @@
 import json
 import math
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bursar.core.money import usd_to_nano
+from bursar.prices.file import read_model_price
 from tests.cli.outcome import Cli
 
 WORK = ("Meta-Llama-3.1-70B", "--chip", "H100", "--gpus", "4")
@@ -337,3 +340,12 @@ def test_bad_input_is_refused_in_one_line_with_the_way_out(bare_cli: Cli, argume
     assert outcome.out == ""
     assert said in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_the_floor_can_be_written_as_a_price_of_bursar_toml(bare_cli: Cli) -> None:
+    outcome = bare_cli("floor", *WORK, "--price")
+    assert (outcome.code, outcome.err, outcome.out.count("\n")) == (0, "", 1)
+    price = read_model_price(tomllib.loads(outcome.out)["price"], "house", "m", "price").at(0)
+    floors = {name: usd_to_nano(each["floor"]) for name, each in answered(bare_cli, *WORK)["usd_per_million"].items()}
+    leaves = {"input": "input_tokens", "cached_input": "cache_read_tokens", "output": "output_tokens"}
+    assert {name: price.rates[leaf].base_nano for name, leaf in leaves.items()} == floors

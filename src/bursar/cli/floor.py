@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from bursar.cli.common import Json, console, now_us, print_json, print_table
-from bursar.cli.floor_text import WIDTH, Answer, Place, as_json, show
+from bursar.cli.floor_text import WIDTH, Answer, Place, as_json, price_line, show
 from bursar.cli.machines import NOWHERE, On, deployment_of, model_shape, usd
 from bursar.core.errors import ConfigError, OperatorError
 from bursar.core.money import Money, div_half_even, nano_to_usd, usd_to_nano
@@ -93,6 +93,9 @@ def floor(
         Literal["chips", "models", "prices", "regions", "operators"] | None,
         Parameter(help="List what is known, and stop."),
     ] = None,
+    price: Annotated[
+        bool, Parameter(negative="", help="Print it as the price of a model in bursar.toml, and nothing else.")
+    ] = False,
     plot: Annotated[Path | None, Parameter(help="Draw the cost and the dials into this .svg or .png.")] = None,
     json: Json = False,
 ) -> None:
@@ -108,6 +111,9 @@ def floor(
         raise OperatorError("name a model or the path of its config.json; `bursar floor --list models` names the known")
     plan = _plan(facts, model_shape(facts, model), on, work, at)
     answer = _answer(facts, plan, work, at)
+    if price:
+        print(price_line(answer))
+        return
     if plot is not None:
         from bursar.cli.floor_plot import draw
 

@@ -139,6 +139,13 @@ def _print_lines(lines: Iterable[str]) -> None:
             out.print(part, markup=False)
 
 
+def price_line(answer: Answer) -> str:
+    """Write the floor as the price of a model in bursar.toml."""
+    words = {"input": answer.floor.fresh, "cache_read": answer.floor.cached, "output": answer.floor.output}
+    rates = ", ".join(f'{word} = "{nano_to_usd(rate.nano)}"' for word, rate in words.items())
+    return f"price = {{ {rates} }}"
+
+
 def as_json(answer: Answer) -> dict[str, Any]:
     """Give an answer for machines: money as decimal text, estimates as numbers."""
     plan, found, pace = answer.plan, answer.floor, answer.floor.pace

@@ -68,7 +68,7 @@ class Deciding:
         wish = passage.routed.wish if passage.routed is not None else None
         if isinstance(wish, Ask):
             side, candidate = self._side(passage, wish)
-            most = candidate.ceiling(candidate.card(passage.call.opened_us), side.facts.traits)
+            most = candidate.ceiling(candidate.dearest_card(passage.call.opened_us), side.facts.traits)
             size = side.facts.text_bytes
             quote.add(most.cost(size, wish.output_cap), size + wish.output_cap)
 

@@ -118,7 +118,7 @@ def quote_plan(
                 " window is not known: send audio, documents and what the provider has kept as text instead",
                 code="unmetered",
             )
-        costs.append((_most(candidate, candidate.card(now_us), facts), bound))
+        costs.append((_most(candidate, candidate.dearest_card(now_us), facts), bound))
         if facts.service_tier or facts.speed:
             if not candidate.priced_tier(facts.service_tier):
                 raise Unmetered(
@@ -127,7 +127,7 @@ def quote_plan(
                 )
             if not candidate.priced_speed(facts.speed):
                 raise Unmetered(f"{candidate.price.model} has no price for speed {facts.speed!r}", param="speed")
-            card = candidate.card(now_us, facts.service_tier, facts.speed)
+            card = candidate.dearest_card(now_us, facts.service_tier, facts.speed)
             costs.append((_most(candidate, card, facts), bound))
     return Quote(costs, output_max(asked, plan))
 

@@ -19,6 +19,19 @@ _HEADER: Final = re.compile(r"[A-Za-z0-9-]+")
 _PROTOCOLS: Final = tuple(protocol.name for protocol in WIRES)
 
 
+class ByLoad(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hold one `[providers.NAME.by_load]` table: how prices move with the load of servers of one's own."""
+
+    metrics: Literal["vllm", "sglang", "llamacpp"]  # whose names they have
+    places: Count  # requests served at once
+    path: str = "/metrics"  # of the server's metrics, from the root of its address
+    reference_percent: Annotated[int, msgspec.Meta(ge=1, le=99)] = 60  # utilisation at which the price is the set one
+    least_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50  # of that price, on an idle server
+    most_percent: Annotated[int, msgspec.Meta(ge=100, le=10_000)] = 200  # of that price, on a full one
+    every_s: Seconds = 5.0
+    stale_s: Seconds = 20.0  # an older reading moves nothing
+
+
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hold one `[providers.NAME]` table, with what its preset says where it says nothing."""
 
@@ -39,6 +52,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     key_header: str = ""  # the header its key stands in, where it is not the protocol's usual one
     region: str = ""  # of AWS, which requests are signed for
     service: str = ""  # of AWS, likewise
+    by_load: ByLoad | None = None  # None: prices stay as they are set
     connections_max: Count = 1_000
     connect_s: Seconds = 10.0
     first_byte_s: Seconds = 600.0
@@ -57,7 +71,10 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def read_provider(name: str, value: Any) -> Provider:
     """Read one table. Raises `ConfigError` naming the setting."""
     where = f"providers.{name}"
-    provider: Provider = convert(with_preset(value, where) if isinstance(value, dict) else value, Provider, where)
+    table = with_preset(value, where) if isinstance(value, dict) else value
+    if isinstance(table, dict) and "by_load" in table:
+        table = {**table, "by_load": convert(table["by_load"], ByLoad, f"{where}.by_load")}
+    provider: Provider = convert(table, Provider, where)
     if not provider.base_url and provider.kind != "sandbox":
         raise ConfigError(f'{where}.base_url: expected an address such as "https://api.openai.com/v1"')
     if provider.api_key and not is_here(provider.base_url):
@@ -70,6 +87,8 @@ def read_provider(name: str, value: Any) -> Provider:
             if protocol not in _PROTOCOLS:
                 raise ConfigError(f"{where}.{setting}: no protocol {protocol!r}{near_text(protocol, _PROTOCOLS)}")
     _check_auth(provider, where)
+    if provider.by_load is not None:
+        _check_by_load(provider.by_load, f"{where}.by_load")
     return provider
 
 
@@ -86,3 +105,11 @@ def _check_auth(provider: Provider, where: str) -> None:
         )
     if provider.key_header and not _HEADER.fullmatch(provider.key_header):
         raise ConfigError(f'{where}.key_header: expected the name of a header, such as "api-key"')
+
+
+def _check_by_load(by_load: ByLoad, where: str) -> None:
+    path = by_load.path
+    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+        raise ConfigError(f'{where}.path: expected a path such as "/metrics"')
+    if by_load.stale_s < by_load.every_s:
+        raise ConfigError(f"{where}.stale_s: expected no less than every_s, which is {by_load.every_s:g}")

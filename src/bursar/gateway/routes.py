@@ -1,7 +1,7 @@
 """Find where a model's calls go and what they cost: the configuration, compiled for the hot path."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bursar.core.errors import ConfigError, NotFound, Refusal, UnknownModel, Unmetered
 from bursar.core.records import Protocol, Traits
@@ -24,6 +24,9 @@ from bursar.wires.protocols import TEXT_WIRES, WIRES
 from bursar.wires.wire import Wire
 
 _OPENAI_BESIDES: Final = tuple(each for each in WIRES if each.name.startswith("openai") and each not in TEXT_WIRES)
+if TYPE_CHECKING:
+    from bursar.gateway.load import Load
+
 _SPEAKS: Final = {
     "openai": (Protocol.openai_chat, *_OPENAI_BESIDES),
     "anthropic": (Protocol.anthropic_messages,),
@@ -53,6 +56,7 @@ class Upstream:
         self.cap_field = provider.cap_field or ("max_completion_tokens" if openai else "max_tokens")
         self.dialect = dialect_of(provider)
         self.signer = signer_of(name, provider)
+        self.load = _load_of(provider)
         self._key_header = provider.key_header
         secret = provider.secret(name)
         self._headers = {protocol: self._header_lines(protocol, secret) for protocol in _spoken(provider, base_url)}
@@ -119,6 +123,16 @@ def _spoken(provider: Provider, base_url: str) -> tuple[Protocol, ...]:
     return (*spoken, Protocol.openai_responses) if provider.kind == "openai" and _OPENAI in base_url else spoken
 
 
+def _load_of(provider: Provider) -> "Load | None":
+    """Return what moves a provider's prices; None where they stay."""
+    if provider.by_load is None:
+        return None
+    # Only who prices by load loads the formulas, and the physics they are part of.
+    from bursar.gateway.load import Load
+
+    return Load(provider.by_load)
+
+
 class Candidate:
     """Be one target of a model: where it goes and by which rates it is charged."""
 
@@ -150,7 +164,12 @@ class Candidate:
         if card is None or now_us >= card.valid_until_us:
             context = {name: value for name, value in (("service_tier", service_tier), ("speed", speed)) if value}
             self._cards[key] = card = self.price.at(now_us, context)
-        return card
+        return card if self.upstream.load is None else self.upstream.load.card(card, now_us)
+
+    def dearest_card(self, now_us: int, service_tier: str = "", speed: str = "") -> RateCard:
+        """Return the rates a call that begins now can be charged by at most, whatever the load is."""
+        card = self.card(now_us, service_tier, speed)
+        return card if self.upstream.load is None else self.upstream.load.dearest(self._cards[service_tier, speed])
 
     def ceiling(self, card: RateCard, traits: Traits) -> Ceiling:
         """Return the dearest rates of a card for calls of these traits. Raises `Unmetered` without any."""
@@ -293,6 +312,10 @@ class Routes:
         if wire is None:
             return None
         found = self._target_price(name, target, price)
+        if upstream.load is not None and found.volume is not None:
+            raise ConfigError(
+                f"providers.{upstream.name}.by_load: the price of {name} has a volume: it cannot move by load"
+            )
         rules = rules_of(self._config.gateway, self._config.models.get(name))
         candidate = Candidate(upstream, wire, model, found, rules)
         candidate.own_price = price is not None

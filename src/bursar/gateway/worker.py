@@ -181,6 +181,7 @@ class Worker:
             self._be_seen(),
             self._learning.run(),
             calls.metering.run(),
+            self._read_loads(),
         ):
             self._watch(work)
         await self._serve(app)
@@ -384,6 +385,18 @@ class Worker:
         for connection in connections:
             if isinstance(connection, ClientProtocol):
                 connection.sweep(now)
+
+    async def _read_loads(self) -> None:
+        """Read how full servers are whose prices move with it, each as often as it is set to be."""
+        loop, due = asyncio.get_running_loop(), dict[str, float]()
+        while True:
+            now, asked = loop.time(), list[Coroutine[Any, Any, None]]()
+            for name, upstream in self._routes.upstreams.items():
+                if upstream.load is not None and now >= due.get(name, 0.0):
+                    due[name] = now + upstream.load.settings.every_s
+                    asked.append(upstream.load.read(upstream.pool, clock_us))
+            await asyncio.gather(*asked)
+            await asyncio.sleep(SWEEP_S)
 
     async def _sync(self) -> None:
         """Make the spool safe from loss of power, about once a second."""
