@@ -23,7 +23,7 @@ from bursar.gateway.counting import MESSAGES_PATH, METHOD
 from bursar.gateway.listing import PATHS as MODELS_PATHS
 from bursar.gateway.metrics import METRICS, Collector
 from bursar.gateway.outbox import Outbox
-from bursar.gateway.provider import Provider
+from bursar.gateway.provider import ByLoad, Provider
 from bursar.gateway.routes import Routes
 from bursar.gateway.stats import Stats
 from bursar.prices import load
@@ -206,6 +206,7 @@ def test_the_reference_of_metrics_is_what_is_shown() -> None:
     [
         ("gateway", Settings),
         ("providers", Provider),
+        ("by_load", ByLoad),
         ("models", Model),
         ("compress", CompressTable),
         ("alerts", Alerts),

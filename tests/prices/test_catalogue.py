@@ -112,6 +112,35 @@ def test_deepseek_is_cheaper_off_peak(at: str, usd: str) -> None:
     assert card("deepseek/deepseek-chat", at).rates["input_tokens"].base_nano == Decimal(usd) * 10**9
 
 
+@pytest.mark.parametrize(
+    ("at", "usd"),
+    [
+        ("2026-11-20T00:59:59Z", "0.66"),  # a Friday
+        ("2026-11-20T01:00Z", "1.32"),
+        ("2026-11-20T03:59:59Z", "1.32"),
+        ("2026-11-20T04:00Z", "0.66"),
+        ("2026-11-20T06:00Z", "1.32"),
+        ("2026-11-20T10:00Z", "0.66"),
+        ("2026-11-21T02:00Z", "0.66"),  # a weekend
+        ("2026-11-22T07:00Z", "0.66"),
+        ("2026-11-23T01:00Z", "1.32"),
+        ("2026-08-22T02:00Z", "1.32"),  # the last Saturday that had a peak
+        ("2026-08-23T02:00Z", "0.66"),
+        ("2026-09-25T02:00Z", "0.66"),  # the Mid-Autumn Festival
+        ("2026-10-07T07:00Z", "0.66"),  # the last day of the National Day's week
+        ("2026-10-08T07:00Z", "1.32"),
+    ],
+)
+def test_deepseek_has_no_peak_on_weekends_and_holidays(at: str, usd: str) -> None:
+    assert card("deepseek/deepseek-v4-pro", at).rates["input_tokens"].base_nano == Decimal(usd) * 10**9
+
+
+def test_a_weekend_before_a_price_changed_has_the_price_of_its_day() -> None:
+    days = ("2026-08-29T02:00Z", "2026-09-12T02:00Z")
+    rates = [card("deepseek/deepseek-v4-flash", at).rates["output_tokens"].base_nano for at in days]
+    assert rates == [Decimal("0.66") * 10**9, Decimal("0.60") * 10**9]
+
+
 def test_a_price_that_fell_is_dear_before_its_day_and_cheap_from_then_on() -> None:
     # OpenAI lowered o3 by 80 % on 10 June 2025.
     days = ("2025-06-09T23:59:59Z", "2025-06-10T00:00Z")

@@ -92,7 +92,14 @@ def test_a_time_of_day_can_begin_on_a_day() -> None:
 
 seconds = st.integers(0, 86_399)
 moments = st.integers(0, 10 * DAY_US)
-whens = st.builds(When, st.none() | moments, st.none() | st.tuples(seconds, seconds))
+day_numbers = st.integers(0, 30_000)
+whens = st.builds(
+    When,
+    st.none() | moments,
+    st.none() | st.tuples(seconds, seconds),
+    st.lists(st.integers(0, 6), max_size=3).map(tuple),
+    st.lists(day_numbers, max_size=3).map(tuple),
+)
 
 
 @given(whens, moments, moments)
@@ -225,3 +232,16 @@ def test_days_begin_at_midnight_utc() -> None:
     assert not When(on("2026-01-01")).holds(on("2026-01-01T00:59:59+01:00"))
     assert ALWAYS.holds(0)
     assert ALWAYS.next_change_us(0) == FOREVER_US
+
+
+@given(moments, st.lists(st.integers(0, 6), min_size=1, unique=True))
+def test_a_weekday_is_the_calendars_own(at_us: int, weekdays: list[int]) -> None:
+    assert When(weekdays=tuple(weekdays)).holds(at_us) == (to_datetime(at_us).weekday() in weekdays)
+
+
+def test_days_are_whole_and_all_else_must_hold_as_well() -> None:
+    day = on("2026-10-01")
+    when = When(day - 3 * DAY_US, (3_600, 7_200), days=(day // DAY_US,))
+    hours = {hour: when.holds(day + hour * 3_600_000_000) for hour in (-23, 0, 1, 2, 25)}
+    assert hours == {-23: False, 0: False, 1: True, 2: False, 25: False}
+    assert when.next_change_us(day + 8_000_000_000) == day + DAY_US

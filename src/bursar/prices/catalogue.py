@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from bursar.core.times import day_start_us
 from bursar.prices.book import Book, Provider
+from bursar.prices.off_peak import with_quiet_days
 from bursar.prices.price import ALWAYS, Match, Price, Rate, Rates, Source, Variant, Version, When
 from bursar.prices.units import NANO_PER_USD_PER_MILLION
 
@@ -53,6 +54,8 @@ def compile_catalogue(providers: list[Any], release: str) -> Book:
     notes = [entry.price_comments or "" for provider in providers for entry in (provider, *provider.models)]
     checked = max((found for note in notes for found in _CHECKED.findall(note)), default="")
     compiled = {provider.id: _provider(provider, checked) for provider in providers}
+    if "deepseek" in compiled:
+        compiled["deepseek"] = with_quiet_days(compiled["deepseek"])
     return Book(compiled, f"genai-prices {release}", checked)
 
 

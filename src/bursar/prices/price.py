@@ -38,15 +38,27 @@ Rates = dict[str, Rate]
 """Rates by leaf of usage."""
 
 
+_THURSDAY: Final = 3
+"""The weekday of 1 January 1970."""
+
+
 class When(msgspec.Struct, frozen=True, array_like=True):
-    """Say when rates hold: from a day on, and between two seconds of the UTC day (the end excluded, may wrap)."""
+    """Say when rates hold: from a day on, and between two seconds of the UTC day (the end excluded, may wrap).
+
+    `weekdays` are those of UTC, Monday being 0, and `days` are counted from 1970; where either is empty, all are meant.
+    """
 
     from_us: int | None = None
     daily_s: tuple[int, int] | None = None
+    weekdays: tuple[int, ...] = ()
+    days: tuple[int, ...] = ()
 
     def holds(self, at_us: int) -> bool:
         """Tell whether the rates hold at a moment."""
         if self.from_us is not None and at_us < self.from_us:
+            return False
+        day = at_us // DAY_US
+        if (self.weekdays and (day + _THURSDAY) % 7 not in self.weekdays) or (self.days and day not in self.days):
             return False
         if self.daily_s is None:
             return True
@@ -58,10 +70,12 @@ class When(msgspec.Struct, frozen=True, array_like=True):
         """Return the first moment after `at_us` at which `holds` may answer otherwise."""
         if self.from_us is not None and at_us < self.from_us:
             return self.from_us
-        if self.daily_s is None:
+        by_day = bool(self.weekdays or self.days)
+        if self.daily_s is None and not by_day:
             return FOREVER_US
         midnight = at_us - at_us % DAY_US
-        edges = [midnight + second * 1_000_000 + day for second in self.daily_s for day in (0, DAY_US)]
+        edges = [midnight + second * 1_000_000 + day for second in self.daily_s or () for day in (0, DAY_US)]
+        edges += [midnight + DAY_US] if by_day else []
         return min(edge for edge in edges if edge > at_us)
 
 
