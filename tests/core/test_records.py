@@ -89,6 +89,9 @@ def test_segments_add_up() -> None:
                 "openai_translations": 13,
                 "gemini_embed": 14,
                 "gemini_embed_batch": 15,
+                "openai_batch": 21,
+                "anthropic_batch": 22,
+                "gemini_batch": 23,
             },
         ),
         (

@@ -32,6 +32,9 @@ class Protocol(IntEnum):
     openai_translations = 13
     gemini_embed = 14
     gemini_embed_batch = 15
+    openai_batch = 21
+    anthropic_batch = 22
+    gemini_batch = 23
 
 
 class AttemptStatus(IntEnum):

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from bursar.core.errors import NotFound, Refusal
 from bursar.gateway.asgi import JSON, ClientGone, Receive, Scope, Send, send_whole
+from bursar.gateway.batches.desk import Desk
 from bursar.gateway.calls import Calls
 from bursar.gateway.counting import MESSAGES_PATH, METHOD, Counting
 from bursar.gateway.listing import PATHS, Listing
@@ -34,9 +35,16 @@ class App:
     """Dispatch requests by their path."""
 
     def __init__(
-        self, calls: Calls, counting: Counting, listing: Listing, proxy: Proxy, readiness: Callable[[], dict[str, Any]]
+        self,
+        calls: Calls,
+        counting: Counting,
+        listing: Listing,
+        desk: Desk,
+        proxy: Proxy,
+        readiness: Callable[[], dict[str, Any]],
     ) -> None:
         self._calls = calls
+        self._desk = desk
         self._counting = counting
         self._listing = listing
         self._proxy = proxy
@@ -81,6 +89,8 @@ class App:
             await self._counting.serve(scope, receive, send)
         elif method == "POST" and path.endswith(METHOD) and (target := _target(path)):
             await self._counting.serve(scope, receive, send, target)
+        elif self._desk.takes(path):
+            await self._desk.serve(scope, receive, send)
         elif path in _PAGES or path.startswith(_CONTROL_PLANE):
             await self._proxy(scope, receive, send)
         else:

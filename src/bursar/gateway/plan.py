@@ -118,7 +118,7 @@ def quote_plan(
                 " window is not known: send audio, documents and what the provider has kept as text instead",
                 code="unmetered",
             )
-        costs.append((_most(candidate, candidate.dearest_card(now_us), facts), bound))
+        costs.append((ceiling_for(candidate, candidate.dearest_card(now_us), facts), bound))
         if facts.service_tier or facts.speed:
             if not candidate.priced_tier(facts.service_tier):
                 raise Unmetered(
@@ -128,11 +128,12 @@ def quote_plan(
             if not candidate.priced_speed(facts.speed):
                 raise Unmetered(f"{candidate.price.model} has no price for speed {facts.speed!r}", param="speed")
             card = candidate.dearest_card(now_us, facts.service_tier, facts.speed)
-            costs.append((_most(candidate, card, facts), bound))
+            costs.append((ceiling_for(candidate, card, facts), bound))
     return Quote(costs, output_max(asked, plan))
 
 
-def _most(candidate: Candidate, card: RateCard, facts: Facts) -> Ceiling:
+def ceiling_for(candidate: Candidate, card: RateCard, facts: Facts) -> Ceiling:
+    """Return the dearest rates that can apply to a call, with what it uses beside its tokens."""
     found = candidate.ceiling(card, facts.traits)
     return found.beside(facts.counts, card) if facts.counts else found
 

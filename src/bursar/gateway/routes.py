@@ -87,6 +87,15 @@ class Upstream:
         )
         return self.head_to(path, wire.protocol, model)
 
+    def speaks(self, protocol: Protocol) -> bool:
+        """Tell whether calls of a protocol are made to this provider as they come."""
+        return protocol in self._headers
+
+    def head_of(self, method: str, path: str, protocol: Protocol, content_type: str) -> bytes:
+        """Return the first lines of a request that is no call, to a path that an address can hold."""
+        lines = self._headers[protocol].replace(b"application/json", content_type.encode("latin-1"), 1)
+        return b"%b %b HTTP/1.1\r\n%b" % (method.encode(), (self.pool.path + path).encode(), lines)
+
     def head_to(self, path: str, protocol: Protocol, model: str) -> bytes:
         """Return the first lines of requests to a path below this provider's address."""
         path = self.pool.path + path

@@ -22,6 +22,7 @@ from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus, UsageSource
 from bursar.core.times import DAY_US, SECOND_US
 from bursar.gateway.app import READY, App
+from bursar.gateway.batches.desk import Desk
 from bursar.gateway.books import GatewayBooks
 from bursar.gateway.calls import Calls
 from bursar.gateway.compressing import compressing_of
@@ -171,7 +172,8 @@ class Worker:
         self._calls = calls
         self._learning = Learning(self._control, calls)
         counting = Counting(self._config.gateway, calls, self._routes)
-        app = App(calls, counting, Listing(calls, self._routes), self._proxy, self._readiness)
+        desk = Desk(self._config.gateway, calls, self._routes, self._control, ids)
+        app = App(calls, counting, Listing(calls, self._routes), desk, self._proxy, self._readiness)
         for work in (
             self._journal.run(clock_us),
             self._control.keep_open(),
@@ -182,6 +184,7 @@ class Worker:
             self._learning.run(),
             calls.metering.run(),
             self._read_loads(),
+            desk.poller.run(),
         ):
             self._watch(work)
         await self._serve(app)

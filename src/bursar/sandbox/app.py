@@ -11,6 +11,7 @@ import msgspec
 from bursar.core.errors import BadRequest, NotFound, Refusal, TooMany, Unavailable
 from bursar.core.records import Protocol
 from bursar.core.usage import Usage
+from bursar.sandbox.batches import OpenAIStore
 from bursar.sandbox.gemini import content_answer, content_chunks, count_answer, forced_tool, read_contents
 from bursar.sandbox.media import fields_of, image_answer, speech_answer, transcription_answer
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
@@ -108,6 +109,7 @@ class Sandbox:
         self._answers = 0
         self.requests = 0
         self.bill: dict[str, Counter[str]] = {}
+        self._openai = OpenAIStore(self._play)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -123,6 +125,13 @@ class Sandbox:
                 await _send_json(send, {"requests": self.requests, "usage": self.bill})
             elif method == "POST" and path.endswith(_COUNTS):
                 await _send_body(send, 200, _count(wire, body), [])
+            elif (kept := _kept_path(path)) and not path.endswith(_ANSWERS):
+                if b'"sandbox":"lost"' in body:
+                    await asyncio.sleep(_STALL_S)
+                answer = self._openai.answer(method, kept, body)
+                if b'"sandbox":"stall"' in body:
+                    await asyncio.sleep(_STALL_S)
+                await _send_body(send, 200, answer, [])
             elif method == "POST" and path.endswith(_ANSWERS):
                 await self._answer(wire, body, target, send)
             else:
@@ -136,19 +145,38 @@ class Sandbox:
         if wire.protocol in _MEDIA:
             await self._media(wire, facts, body, send)
             return
-        request = msgspec.json.decode(body)
         if wire.protocol in _PLAIN:
-            await self._plain(wire, facts, request, send)
+            await self._plain(wire, body, facts, send)
             return
+        turn = self._turn(wire, facts, body)
+        if turn.play.direction.fault == "stall":
+            await asyncio.sleep(_STALL_S)
+        if facts.stream:
+            await self._stream(wire, turn, send)
+        else:
+            await self._whole(wire, turn, send)
+
+    def _play(self, wire: Wire, body: bytes, target: str) -> bytes:
+        """Play one request of a batch."""
+        facts = wire.facts(body, target)
+        if wire.protocol in _PLAIN:
+            return self._plainly(wire, msgspec.json.decode(body), facts)
+        turn = self._turn(wire, facts, body)
+        self._charge(turn, turn.usage)
+        return _WHOLE[wire.protocol](turn)
+
+    def _turn(self, wire: Wire, facts: Facts, body: bytes) -> Turn:
+        """Decide on an answer. Raises the `Refusal` that a request asks for."""
+        request = msgspec.json.decode(body)
         prompt = _READERS[wire.protocol](request)
         play = play_for(prompt.content, prompt.last_user_text, facts.output_cap, facts.model, prompt.script)
         self.requests += 1
-        await self._fault_before(play)
+        _fault_before(play.direction.fault)
         self._answers += 1
         forced = forced_tool(request, prompt) if wire is GEMINI else _forced_tool(request, prompt)
         tool = play.direction.tool or forced
         usage = self._usage(wire, facts, prompt, play, tool=tool)
-        turn = Turn(
+        return Turn(
             model=facts.model,
             answer_id=f"{self._answers:012d}",
             play=play,
@@ -160,10 +188,6 @@ class Sandbox:
             shows_thoughts=b'"includeThoughts":true' in body.replace(b" ", b""),
             request=request,
         )
-        if facts.stream:
-            await self._stream(wire, turn, send)
-        else:
-            await self._whole(wire, turn, send)
 
     async def _media(self, wire: Wire, facts: Facts, body: bytes, send: Send) -> None:
         """Answer with an image, sound, or what was heard."""
@@ -171,7 +195,9 @@ class Sandbox:
         fields, _ = fields_of(body)
         said = str(fields.get("prompt", fields.get("input", "")))
         play = play_for(body[-256:], said, None, facts.model)
-        await self._fault_before(play)
+        if play.direction.fault == "stall":
+            await asyncio.sleep(_STALL_S)
+        _fault_before(play.direction.fault)
         made = _MEDIA[wire.protocol](wire.protocol, body, play)
         self.bill.setdefault(facts.model, Counter()).update(made.usage.leaves())
         streamed = bool(made.events) and facts.stream
@@ -183,28 +209,21 @@ class Sandbox:
             await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _plain(self, wire: Wire, facts: Facts, request: dict[str, Any], send: Send) -> None:
+    async def _plain(self, wire: Wire, body: bytes, facts: Facts, send: Send) -> None:
         """Answer what is no turn of a model."""
+        request = msgspec.json.decode(body)
+        if _given_fault(request, facts) == "stall":
+            await asyncio.sleep(_STALL_S)
+        await _send_body(send, 200, self._plainly(wire, request, facts), [])
+
+    def _plainly(self, wire: Wire, request: dict[str, Any], facts: Facts) -> bytes:
+        """Return the answer to what is no turn of a model. Raises the `Refusal` that a request asks for."""
         self.requests += 1
-        given = request["input"]
-        await self._fault_before(play_for(b"", given if isinstance(given, str) else "", None, facts.model))
+        _fault_before(_given_fault(request, facts))
         self._answers += 1
         usage, answer = _PLAIN[wire.protocol]({"model": facts.model} | request, f"{self._answers:012d}")
         self.bill.setdefault(facts.model, Counter()).update(usage.leaves())
-        await _send_body(send, 200, answer, [])
-
-    async def _fault_before(self, play: Play) -> None:
-        match play.direction.fault:
-            case "429":
-                raise TooMany("the sandbox was told to be busy", code="rate_limit_exceeded")
-            case "500":
-                raise Refusal("the sandbox was told to fail", code="internal_error")
-            case "503":
-                raise Unavailable("the sandbox was told to be overloaded", code="overloaded")
-            case "stall":
-                await asyncio.sleep(_STALL_S)
-            case _:
-                pass
+        return answer
 
     def _usage(self, wire: Wire, facts: Facts, prompt: Prompt, play: Play, *, tool: str) -> Usage:
         """Count the request's tokens the way this protocol's provider does."""
@@ -267,6 +286,28 @@ class Sandbox:
     def _charge(self, turn: Turn, usage: Usage) -> None:
         """Put the usage on the provider's own bill, by model and leaf."""
         self.bill.setdefault(turn.model, Counter()).update(usage.leaves())
+
+
+def _given_fault(request: dict[str, Any], facts: Facts) -> str:
+    given = request["input"]
+    return play_for(b"", given if isinstance(given, str) else "", None, facts.model).direction.fault
+
+
+def _fault_before(fault: str) -> None:
+    match fault:
+        case "429":
+            raise TooMany("the sandbox was told to be busy", code="rate_limit_exceeded")
+        case "500":
+            raise Refusal("the sandbox was told to fail", code="internal_error")
+        case "503":
+            raise Unavailable("the sandbox was told to be overloaded", code="overloaded")
+        case _:
+            pass
+
+
+def _kept_path(path: str) -> str:
+    """Return where among files and batches a path leads; empty for any other."""
+    return next((path[path.index(each) :] for each in ("/files", "/batches") if each in path), "")
 
 
 def _paced(events: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

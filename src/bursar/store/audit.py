@@ -7,6 +7,7 @@ import msgspec
 from bursar.core.ids import call_name
 from bursar.ledger.check import AccountFacts, Checker
 from bursar.store.accounts import transfer_of_row
+from bursar.store.batches import batches_that_differ
 from bursar.store.charges import charges_that_differ
 from bursar.store.database import Connection, load_statements
 from bursar.store.reconcile import corrections_that_differ
@@ -65,6 +66,7 @@ async def _audit_tenant(connection: Connection, tenant: int, result: Audit) -> N
         result.findings.append(f"{call_name(row['call_id'])}: recorded as {cost} nano-USD, its transfers say {posted}")
     result.findings += await corrections_that_differ(connection, tenant)
     result.findings += await charges_that_differ(connection, tenant)
+    result.findings += await batches_that_differ(connection, tenant)
     result.accounts += len(accounts)
     result.transfers += checker.transfers
     result.calls += await connection.fetchval(_SQL["count_calls"], tenant) or 0

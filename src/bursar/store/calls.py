@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 
-from bursar.core.records import Assignment
-from bursar.ledger.journal import Settled
+from bursar.core.records import Assignment, Record
 from bursar.store.rows import bytea
 
 
@@ -64,9 +63,8 @@ class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
     lever_notes: Any = None
 
 
-def call_row(settled: Settled, gateway: int) -> CallRow:
+def call_row(record: Record, budget_account: int, gateway: int) -> CallRow:
     """Return a finished call as a row."""
-    record = settled.record
     call, last, segments = record.call, record.last, record.call.segments
     single = len(record.attempts) == 1
     usage = last.usage if single else record.usage
@@ -88,7 +86,7 @@ def call_row(settled: Settled, gateway: int) -> CallRow:
         record.cost_nano,
         record.counterfactual_nano,
         last.price_id,
-        settled.budget_account,
+        budget_account,
         gateway,
         usage.input_tokens,
         usage.cache_read_tokens,

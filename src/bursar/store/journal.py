@@ -190,7 +190,7 @@ class Journal:
     def _sort_out(self, group: _Group, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if isinstance(entry, Settled):
-                group.calls.append(call_row(entry, self._gateway))
+                group.calls.append(call_row(entry.record, entry.budget_account, self._gateway))
             elif isinstance(entry, CardUsed):
                 group.cards.append(entry)
             elif isinstance(entry, Closed):

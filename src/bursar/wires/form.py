@@ -72,6 +72,11 @@ class Form(msgspec.Struct, frozen=True):
             pieces += marker, _disposition(name), changes[name].encode(), b"\r\n"
         return b"".join((*pieces, b"--", self.boundary, b"--\r\n"))
 
+    def with_content(self, file: Part, content: bytes) -> "Form":
+        """Return the form with other content of one of its files."""
+        changed = msgspec.structs.replace(file, data=content)
+        return Form(self.boundary, tuple(changed if part is file else part for part in self.parts))
+
 
 def boundary_of(body: bytes) -> bytes:
     """Return what parts a form, as its first line says. Raises `BadRequest` where there is none."""

@@ -38,7 +38,14 @@ WIRES: Final[Mapping[Protocol, Wire]] = {
     },
 }
 
-ROUTES: Final = tuple(dict.fromkeys(wire.route for wire in WIRES.values()))
+BATCH_ROUTES: Final[Mapping[Protocol, str]] = {
+    Protocol.openai_batch: "/v1/batches",
+    Protocol.anthropic_batch: "/v1/messages/batches",
+    Protocol.gemini_batch: "/v1beta/batches",
+}
+"""Where batches are made, whose requests are of the protocols above."""
+
+ROUTES: Final = (*dict.fromkeys(wire.route for wire in WIRES.values()), *BATCH_ROUTES.values())
 """Where clients call, each once."""
 
 PATH_WIRES: Final = (GEMINI,)

@@ -1,0 +1,86 @@
+"""Ask a provider for something that is no call: a file, a batch, a list; whole answers, or line by line."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+
+from bursar.core.errors import Refusal, UpstreamFailed, UpstreamTimeout
+from bursar.core.records import Protocol
+from bursar.gateway.connection import Connection, Fault, Response, UpstreamFault
+from bursar.gateway.routes import Upstream
+
+LINE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""What one line of a file of results may take at most."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """Be a request to a provider: what it is sent, and by which protocol's headers."""
+
+    method: str
+    path: str  # below the provider's address
+    protocol: Protocol
+    body: bytes = b""
+    content_type: str = "application/json"
+    forwarded: bytes = b""  # header lines
+
+
+class Unanswered(Exception):
+    """Say that a provider gave no answer; `sent` tells whether it may have taken the request all the same."""
+
+    def __init__(self, name: str, fault: UpstreamFault, *, sent: bool) -> None:
+        super().__init__(str(fault))
+        self.sent = sent
+        kind = UpstreamTimeout if fault.timed_out else UpstreamFailed
+        self.refusal: Refusal = kind(f"provider {name} gave no answer: {fault}")
+
+
+async def ask(upstream: Upstream, question: Question, *, stream: bool = False) -> Response:
+    """Ask a provider. An answer with `stream` is to be read to its end, or aborted. Raises `Unanswered`.
+
+    Raises `UpstreamFailed` for a provider that refuses this gateway's own key.
+    """
+    head = upstream.head_of(question.method, question.path, question.protocol, question.content_type)
+    head += b"%bcontent-length: %d\r\n\r\n" % (question.forwarded, len(question.body))
+    connection = upstream.pool.take_idle()
+    while True:
+        try:
+            connection = connection or await upstream.pool.open()
+            response = await connection.exchange((head, question.body), upstream.pool.timeouts, stream=stream)
+        except UpstreamFault as fault:
+            if fault.fault is Fault.stale:
+                connection = None
+                continue
+            raise Unanswered(upstream.name, fault, sent=fault.fault is not Fault.unreachable) from None
+        if response.status in (401, 403):
+            if response.stream is not None:
+                response.stream.abort()
+            raise UpstreamFailed(f"provider {upstream.name} refuses this gateway's own key", code="upstream_auth")
+        return response
+
+
+async def ask_whole(upstream: Upstream, question: Question) -> Response:
+    """Ask a provider for an answer in one piece. Raises `UpstreamFailed` or `UpstreamTimeout` without one."""
+    try:
+        response = await ask(upstream, question)
+    except Unanswered as error:
+        raise error.refusal from None
+    if response.stream is not None:
+        response.stream.abort()
+        raise UpstreamFailed(f"provider {upstream.name} answered with a stream")
+    return response
+
+
+async def lines_from(stream: Connection) -> AsyncIterator[bytes]:
+    """Return a stream's lines that are not empty, one by one. Raises `UpstreamFault` when it is cut."""
+    rest = b""
+    while piece := await stream.chunk():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line := line.strip():
+                yield line
+        if len(rest) > LINE_BYTES_MAX:
+            stream.abort()
+            raise UpstreamFault(Fault.malformed, f"a line exceeds {LINE_BYTES_MAX} bytes")
+    if rest := rest.strip():
+        yield rest

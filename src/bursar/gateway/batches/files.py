@@ -1,0 +1,199 @@
+"""Keep files at providers for a key, each its own; a batch's input is read while it passes, request by request."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from bursar.core.errors import BadRequest, NotFound, Refusal, UpstreamFailed
+from bursar.core.records import Protocol
+from bursar.gateway.batches.ask import Question, ask, ask_whole
+from bursar.gateway.batches.ending import Ending, headers_of
+from bursar.gateway.batches.requests import Checked, Checker
+from bursar.gateway.batches.visit import Reception, Visit, page_of, pass_on, pour, send_json
+from bursar.gateway.connection import Response
+from bursar.gateway.routes import Routes, Upstream
+from bursar.store.batches import KeptFile, files_of, find_file, forget_file, keep_file, open_batches_of
+from bursar.wires.batch import Asked, is_id, lines_of, read_line, write_line
+from bursar.wires.form import read_form
+
+PATH: Final = "/v1/files"
+BATCH: Final = "batch"
+PURPOSES: Final = (BATCH, "user_data", "vision", "assistants")
+"""What files are taken for: what else there is leads to routes that have no meter here."""
+
+_OPEN_MAX: Final = 20
+_PROTOCOL: Final = Protocol.openai_batch
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+_named = msgspec.json.Decoder(_Named)
+
+
+class Files:
+    """Serve OpenAI's files."""
+
+    def __init__(self, reception: Reception, routes: Routes, ending: Ending) -> None:
+        self._reception = reception
+        self._routes = routes
+        self._ending = ending
+
+    async def serve(self, visit: Visit) -> None:
+        """Answer one request for files."""
+        match (visit.method, visit.path):
+            case ("POST", ()):
+                await self._upload(visit)
+            case ("GET", ()):
+                await self._list(visit)
+            case ("GET", (file_id,)):
+                await self._show(visit, file_id)
+            case ("GET", (file_id, "content")):
+                await self._content(visit, file_id)
+            case ("DELETE", (file_id,)):
+                await self._delete(visit, file_id)
+            case _:
+                raise NotFound(f"no route {visit.method} {visit.scope['path']}", code="no_route")
+
+    async def _upload(self, visit: Visit) -> None:
+        content_type, body = visit.given(b"content-type").decode("latin-1"), await self._reception.body(visit)
+        form = read_form(body)
+        files, purpose = form.files("file"), form.field("purpose")
+        if len(files) != 1:
+            raise BadRequest("expected one file in the form's field `file`", param="file")
+        if purpose not in PURPOSES:
+            raise BadRequest(f"expected one of {', '.join(PURPOSES)} in `purpose`", param="purpose")
+        content, upstream = files[0].data, self._usual()
+        file = KeptFile("", "", purpose, len(content))
+        if purpose == BATCH:
+            content, checked = await self._check(visit, content)
+            upstream = checked.upstream
+            file = KeptFile("", "", purpose, len(content), requests=checked.costs, models=checked.models)
+            if content is not files[0].data:
+                body = form.with_content(files[0], content).with_fields({})
+        protocol = headers_of(upstream, _PROTOCOL)
+        response = await ask_whole(upstream, Question("POST", "/files", protocol, body, content_type))
+        if response.status < 300:
+            file_id, digest = _id_in(response, upstream), hashlib.sha256(content).digest()
+            file = msgspec.structs.replace(file, provider=upstream.name, file_id=file_id, sha256=digest)
+            key, now_us = visit.key, self._reception.calls.clock_us()
+            await self._reception.books(lambda connection: keep_file(connection, key.tenant, key.key_id, file, now_us))
+        await pass_on(visit.send, response, response.body, [])
+
+    async def _check(self, visit: Visit, content: bytes) -> tuple[bytes, Checked]:
+        """Check a batch's input; returns it as it is sent."""
+        lines, calls = list(lines_of(content)), self._reception.calls
+
+        def place_of(number: int) -> str:
+            return f"line {number + 1}"
+
+        asked: list[Asked] = []
+        for number, line in enumerate(lines):
+            try:
+                asked.append(read_line(line))
+            except Refusal as refusal:
+                refusal.message = f"{place_of(number)}: {refusal.message}"
+                raise
+        if len({id(each.wire) for each in asked}) > 1:
+            raise BadRequest("expected the same `url` on every line", param="url")
+        checker = Checker(self._routes, visit.key, self._reception.settings.output_cap, calls.clock_us())
+        checked = await checker.check(asked, place_of)
+        if all(body is None for body in checked.bodies):
+            return content, checked
+        pairs = zip(lines, checked.bodies, strict=True)
+        return b"\n".join(line if body is None else write_line(line, body) for line, body in pairs) + b"\n", checked
+
+    async def find(self, visit: Visit, file_id: str) -> KeptFile:
+        """Find a key's own file. Raises `NotFound`, as the provider does for what it has not.
+
+        It may be the results of a batch whose end nobody has seen yet: then that is charged first.
+        """
+        key, reception = visit.key, self._reception
+        where = (key.tenant, key.key_id)
+        file = await reception.books(lambda connection: find_file(connection, *where, file_id))
+        if file is None:
+            batches = await reception.books(
+                lambda connection: open_batches_of(connection, *where, _PROTOCOL, _OPEN_MAX)
+            )
+            for batch in batches:
+                await self._ending.try_look(batch)
+            if batches:
+                file = await reception.books(lambda connection: find_file(connection, *where, file_id))
+        if file is None:
+            raise NotFound(f"No such File object: {file_id}", code="file_not_found", param="id")
+        return file
+
+    async def _show(self, visit: Visit, file_id: str) -> None:
+        file = await self.find(visit, file_id)
+        response = await self._ask(file, "GET")
+        await pass_on(visit.send, response, response.body, [])
+
+    async def _content(self, visit: Visit, file_id: str) -> None:
+        file = await self.find(visit, file_id)
+        upstream = self._upstream(file)
+        path = f"/files/{file.file_id}/content"
+        question = Question("GET", path, headers_of(upstream, _PROTOCOL))
+        await pour(visit.send, await ask(upstream, question, stream=True))
+
+    async def _delete(self, visit: Visit, file_id: str) -> None:
+        file = await self.find(visit, file_id)
+        response, calls = await self._ask(file, "DELETE"), self._reception.calls
+        if response.status < 300 or response.status == 404:
+            tenant, now_us = visit.key.tenant, calls.clock_us()
+            await self._reception.books(lambda connection: forget_file(connection, tenant, file, now_us))
+        await pass_on(visit.send, response, response.body, [])
+
+    async def _list(self, visit: Visit) -> None:
+        """List a key's own files, as their providers describe them."""
+        after, limit = page_of(visit.query)
+        key, page = visit.key, (visit.query.get("purpose", ""), after, limit + 1)
+        providers = list(self._routes.upstreams)
+        found = await self._reception.books(
+            lambda connection: files_of(connection, key.tenant, key.key_id, providers, page)
+        )
+        data: list[msgspec.Raw] = []
+        for file in found[:limit]:
+            response = await self._ask(file, "GET")
+            if response.status < 300:
+                data.append(msgspec.Raw(response.body))
+        shown = {"object": "list", "data": data, "has_more": len(found) > limit}
+        await send_json(visit.send, shown | _ends(found[:limit]))
+
+    async def _ask(self, file: KeptFile, method: str) -> Response:
+        upstream = self._upstream(file)
+        protocol = headers_of(upstream, _PROTOCOL)
+        return await ask_whole(upstream, Question(method, f"/files/{file.file_id}", protocol))
+
+    def _upstream(self, file: KeptFile) -> Upstream:
+        found = self._routes.upstreams.get(file.provider)
+        if found is None:
+            raise UpstreamFailed(f"provider {file.provider} is not configured any more: its files are out of reach")
+        return found
+
+    def _usual(self) -> Upstream:
+        """Return the provider of files that name no model: the first that speaks OpenAI's protocols."""
+        speaks = (Protocol.openai_chat, Protocol.openai_responses)
+        found = [each for each in self._routes.upstreams.values() if any(map(each.speaks, speaks))]
+        if not found:
+            raise NotFound("no provider here keeps files of OpenAI's kind", code="no_provider")
+        return found[0]
+
+
+def _ends(files: Sequence[KeptFile]) -> dict[str, str | None]:
+    return {
+        "first_id": files[0].file_id if files else None,
+        "last_id": files[-1].file_id if files else None,
+    }
+
+
+def _id_in(response: Response, upstream: Upstream) -> str:
+    try:
+        file_id = _named.decode(response.body).id
+    except msgspec.MsgspecError:
+        file_id = ""
+    if not is_id(file_id):
+        raise UpstreamFailed(f"provider {upstream.name} did not say the id of the file, or none that can be one")
+    return file_id

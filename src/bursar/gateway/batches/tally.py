@@ -1,0 +1,140 @@
+"""Price a batch's results one by one, and sum them by model and rate.
+
+A batch is one operation: what its results used at one rate is one line of its charge, rounded once, so that the charge
+can be derived again from its lines.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import structlog
+
+from bursar.core.errors import UnpricedUsage
+from bursar.core.money import Money, div_half_even
+from bursar.core.records import NO_USAGE, Attempt, AttemptStatus, CallStatus, Line, UsageSource
+from bursar.gateway.batches.requests import Cost, digest_of, unpack
+from bursar.prices.charge import charge, total
+from bursar.prices.price import RateCard
+from bursar.store.batches import Batch, Bill
+from bursar.wires.batch import Result
+from bursar.wires.protocols import WIRES
+from bursar.wires.wire import Answer, BadAnswer
+
+log = structlog.get_logger()
+
+_OK: Final = 200
+
+
+class _Sum:
+    """Sum what the results of one model used."""
+
+    def __init__(self) -> None:
+        self.usage = NO_USAGE
+        self.quantities: dict[tuple[str, Money, int], int] = {}
+        self.answered = 0
+        self.unmetered = 0
+        self.unmetered_nano: Money = 0
+
+    def lines(self) -> tuple[Line, ...]:
+        """Return a line a unit and rate, rounded once."""
+        return tuple(
+            Line(unit, quantity, rate_nano, per, div_half_even(quantity * rate_nano, per))
+            for (unit, rate_nano, per), quantity in self.quantities.items()
+        )
+
+
+class Tally:
+    """Take in the results of one batch; `cards` are the rates of its models, in their order."""
+
+    def __init__(self, batch: Batch, costs: bytes, cards: Mapping[str, RateCard]) -> None:
+        self._batch = batch
+        self._costs: dict[bytes, Cost] = dict(unpack(costs))
+        self._cards = [cards[each.price_id] for each in batch.models]
+        self._sums = [_Sum() for _ in batch.models]
+        self._failed = 0
+        self._tokens = 0
+
+    def add(self, result: Result) -> None:
+        """Take in one result. Of several under one name the first counts, and one nobody asked for does not."""
+        cost = self._costs.pop(digest_of(result.custom_id), None)
+        if cost is None:
+            log.warning("batch.result_not_asked_for", provider=self._batch.provider)
+            return
+        if result.body is None:
+            self._failed += 1
+            return
+        found = self._sums[cost.model]
+        found.answered += 1
+        lines = self._lines(cost, result.body)
+        if lines is None:
+            found.unmetered += 1
+            found.unmetered_nano += cost.most_nano
+            self._tokens += cost.tokens
+            return
+        for line in lines:
+            name = (line.unit, line.rate_nano, line.divisor)
+            found.quantities[name] = found.quantities.get(name, 0) + line.quantity
+
+    def _lines(self, cost: Cost, body: bytes) -> tuple[Line, ...] | None:
+        """Price one answer; none where its usage is not told, cannot be believed or has no price."""
+        model, found = self._batch.models[cost.model], self._sums[cost.model]
+        answer: Answer | None = None
+        try:
+            answer = WIRES[model.protocol].answer(body)
+        except BadAnswer:
+            log.warning("batch.answer_not_read", provider=self._batch.provider, model=model.served)
+        usage = answer.usage if answer is not None and answer.final else None
+        if usage is None:
+            return None
+        try:
+            lines = charge(usage, self._cards[cost.model])
+        except UnpricedUsage as error:
+            log.error("batch.unpriced_usage", price=model.price_id, unit=error.unit)
+            return None
+        found.usage = found.usage.plus(usage)
+        self._tokens += usage.input_total + usage.output_total
+        return lines
+
+    def bill(self, ended_us: int) -> Bill:
+        """Return what all came to. Requests without a result were not answered: they cost nothing."""
+        attempts = [each for place in range(len(self._sums)) for each in self._attempts(place, ended_us)]
+        answered = sum(each.answered for each in self._sums)
+        if not attempts:
+            attempts = [self._attempt(0, ended_us, AttemptStatus.failed)]
+        return Bill(
+            tuple(attempts),
+            self._tokens,
+            answered + self._failed,
+            answered,
+            self._batch.request_count - answered,
+            sum(each.unmetered for each in self._sums),
+            CallStatus.ok if answered else CallStatus.failed,
+        )
+
+    def held_bill(self, ended_us: int) -> Bill:
+        """Return the bill of a batch whose results nobody can see any more: all it may have cost."""
+        tokens, held = sum(cost.tokens for cost in self._costs.values()), self._batch.held_nano
+        error = "its results are gone: charged the most they may have cost"
+        attempt = self._attempt(0, ended_us, AttemptStatus.lost)
+        attempt = msgspec.structs.replace(attempt, usage_source=UsageSource.held, cost_nano=held, error=error)
+        count = self._batch.request_count
+        return Bill((attempt,), tokens, count, 0, 0, count, CallStatus.indeterminate)
+
+    def _attempts(self, place: int, ended_us: int) -> list[Attempt]:
+        found, made = self._sums[place], list[Attempt]()
+        if found.unmetered:
+            error = f"{found.unmetered} of its answers do not tell their usage: charged the most they can cost"
+            attempt, cost = self._attempt(place, ended_us, AttemptStatus.malformed), found.unmetered_nano
+            made.append(msgspec.structs.replace(attempt, usage_source=UsageSource.held, cost_nano=cost, error=error))
+        if found.answered > found.unmetered:
+            attempt, lines = self._attempt(place, ended_us, AttemptStatus.ok), found.lines()
+            priced = {"usage": found.usage, "usage_source": UsageSource.provider}
+            made.append(msgspec.structs.replace(attempt, lines=lines, cost_nano=total(lines), **priced))
+        return made
+
+    def _attempt(self, place: int, ended_us: int, status: AttemptStatus) -> Attempt:
+        """Return an attempt at the batch's provider, which has cost nothing yet."""
+        batch, model = self._batch, self._batch.models[place]
+        times = (batch.opened_us, 0, ended_us)
+        return Attempt(batch.provider, model.served, status, _OK, *times, price_id=model.price_id)

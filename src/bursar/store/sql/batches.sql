@@ -1,0 +1,124 @@
+-- name: insert
+insert into batches (tenant, batch_id, key_id, protocol, provider, endpoint, models, request_count, run, parent, tags,
+    idempotency_key, body_sha256, holds, held_nano, opened_us, look_us)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17);
+
+-- name: insert_requests
+insert into batch_requests values ($1, $2, $3);
+
+-- name: under_key
+select * from batches where tenant = $1 and key_id = $2 and idempotency_key = $3;
+
+-- name: reached
+-- It is known at the provider now; unless it was given up meanwhile.
+update batches set provider_id = $3, look_us = $4 where tenant = $1 and batch_id = $2 and ended_us is null
+returning batch_id;
+
+-- name: own
+select * from batches
+where tenant = $1 and key_id = $2 and provider_id = $3 and protocol = $4;
+
+-- name: of_key
+select * from batches
+where tenant = $1 and key_id = $2 and protocol = $3 and provider_id is not null
+    and ($4::text is null or batch_id < (
+        select batch_id from batches where tenant = $1 and key_id = $2 and provider_id = $4 and protocol = $3))
+order by batch_id desc
+limit $5;
+
+-- name: open_of_key
+select * from batches
+where tenant = $1 and key_id = $2 and protocol = $3 and provider_id is not null and ended_us is null
+order by batch_id desc
+limit $4;
+
+-- name: due
+-- Batches somebody is to look at now. Whoever gets them has them to itself until the next look: the longer a batch has
+-- been under way, the longer that is.
+update batches
+set look_us = $1 + least($3::bigint, greatest($2::bigint, ($1 - opened_us) / 8))
+where (tenant, batch_id) in (
+    select tenant, batch_id from batches
+    where ended_us is null and look_us <= $1
+    order by look_us
+    limit $4
+    for update skip locked
+)
+returning *;
+
+-- name: requests
+select requests from batch_requests where tenant = $1 and batch_id = $2;
+
+-- name: missing
+update batches set missing_us = coalesce(missing_us, $3) where tenant = $1 and batch_id = $2 and ended_us is null;
+
+-- name: found
+update batches set missing_us = null where tenant = $1 and batch_id = $2 and missing_us is not null;
+
+-- name: known_ids
+select provider_id from batches where tenant = $1 and provider = $2 and protocol = $3 and provider_id = any($4);
+
+-- name: lock
+select ended_us, charged, cost_nano from batches where tenant = $1 and batch_id = $2 for update;
+
+-- name: end
+update batches
+set ended_us = $3, charged = $4, cost_nano = $5, answered = $6, failed = $7, unmetered = $8
+where tenant = $1 and batch_id = $2;
+
+-- name: forget_requests
+delete from batch_requests where tenant = $1 and batch_id = $2;
+
+-- name: insert_call
+insert into calls
+select * from json_populate_recordset(json_populate_record(null::calls, $1::json), $2::json);
+
+-- name: insert_file
+insert into files (tenant, provider, file_id, key_id, purpose, bytes, sha256, requests, models, created_us)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+on conflict do nothing;
+
+-- name: file
+select provider, file_id, purpose, bytes, requests, models
+from files
+where tenant = $1 and key_id = $2 and file_id = $3 and deleted_us is null;
+
+-- name: files_of_key
+select provider, file_id, purpose, bytes, null::bytea as requests, null::jsonb as models
+from files
+where tenant = $1 and key_id = $2 and deleted_us is null and provider = any($3) and ($4::text = '' or purpose = $4)
+    and ($5::text is null or created_us < (
+        select created_us from files where tenant = $1 and key_id = $2 and file_id = $5 limit 1))
+order by created_us desc, file_id
+limit $6;
+
+-- name: delete_file
+update files set deleted_us = $4, requests = null where tenant = $1 and provider = $2 and file_id = $3;
+
+-- name: differing
+-- Batches whose call does not say what they were charged, and calls of batches that were never charged.
+select coalesce(batches.batch_id, calls.call_id) as batch_id, coalesce(batches.cost_nano, 0) as charged_nano,
+    coalesce(calls.cost_nano, 0) as cost_nano
+from (select * from batches where tenant = $1 and charged) as batches
+full join (select call_id, cost_nano from calls where tenant = $1 and protocol between 21 and 29) as calls
+    on calls.call_id = batches.batch_id
+where batches.batch_id is null or calls.call_id is null or batches.cost_nano <> calls.cost_nano
+order by 1;
+
+-- name: holds_that_differ
+-- Accounts batches hold in that have another amount pending, or lying there, than their open batches hold.
+select accounts.name, debits_pending as pending_nano, credits_posted - debits_posted as there_nano,
+    coalesce(sum(held.amount_nano), 0)::bigint as held_nano
+from accounts
+left join (
+    select (hold ->> 'lease_account')::bigint as account_id, (hold ->> 'amount')::bigint as amount_nano
+    from batches cross join jsonb_array_elements(holds) as hold
+    where tenant = $1 and ended_us is null
+) as held using (account_id)
+where accounts.tenant = $1 and code = 2200 and starts_with(accounts.name, 'lease:0:')
+group by accounts.tenant, accounts.account_id
+having debits_pending <> coalesce(sum(held.amount_nano), 0)
+    or credits_posted - debits_posted <> coalesce(sum(held.amount_nano), 0);
+
+-- name: cards
+select price_id, rates, source, checked from rate_cards where price_id = any($1);
