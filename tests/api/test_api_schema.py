@@ -72,6 +72,19 @@ def test_every_answer_is_as_described(api_schema: Any, path: str, mode: Generati
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_every_count_is_as_described(api_schema: Any, mode: GenerationMode) -> None:
+    operation = api_schema["/api/count"]["POST"]
+
+    @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def answers_as_described(case: schemathesis.Case) -> None:
+        # A request can name two things to count, or a file that is none: that is described by the refusal.
+        case.call_and_validate(excluded_checks=[positive_data_acceptance])
+
+    answers_as_described()
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("path", OWN_KEY)
 @pytest.mark.parametrize("bearer", ["the key", "bk_" + "x" * 43, "nothing", None])
 def test_every_answer_in_the_name_of_a_key_is_as_described(
@@ -107,4 +120,4 @@ def test_every_answer_to_a_change_is_as_described(
 
 
 def test_the_description_names_every_route(api_schema: Any) -> None:
-    assert set(api_schema.raw_schema["paths"]) == {*ROUTES, *OWN_KEY, *CHANGES}
+    assert set(api_schema.raw_schema["paths"]) == {*ROUTES, *OWN_KEY, *CHANGES, "/api/count"}

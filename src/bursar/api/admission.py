@@ -23,6 +23,9 @@ LOCAL: Final = "x-bursar-local"
 OWN_KEY: Final = "own_key"
 """What a handler has in its `opt` that asks for a key itself."""
 
+ASKS: Final = "asks"
+"""What a handler has in its `opt` that changes nothing, though what it is asked comes as a body."""
+
 _READS: Final = ("GET", "HEAD", "OPTIONS")
 _FRESH_S: Final = 1.0
 _MISS_S: Final = 0.05
@@ -65,7 +68,8 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     """Let a request through to its handler, with the name of the admin key it brings. Raises the answer otherwise."""
     if handler.opt.get(OWN_KEY):
         return
-    headers, reads = connection.headers, connection.scope["method"] in _READS  # pyright: ignore[reportTypedDictNotRequiredAccess, reportGeneralTypeIssues]
+    headers, method = connection.headers, connection.scope["method"]  # pyright: ignore[reportTypedDictNotRequiredAccess, reportGeneralTypeIssues]
+    reads = method in _READS or handler.opt.get(ASKS)
     scheme, _, secret = headers.get("authorization", "").partition(" ")
     secret = secret.strip()
     if scheme.lower() == "bearer" and secret.startswith(ADMIN_PREFIX):
@@ -78,7 +82,7 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     elif headers.get(LOCAL) != "yes":
         raise PermissionDeniedException("this machine or an admin key may ask this", extra={"code": "local_only"})
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not reads and headers.get("content-length", "0") != "0" and kind != "application/json":
+    if method not in _READS and headers.get("content-length", "0") != "0" and kind != "application/json":
         raise UnsupportedMediaException("content-type: expected application/json", extra={"code": "bad_media_type"})
 
 

@@ -18,6 +18,7 @@ from bursar.api.admission import FROM, OWN_KEY
 from bursar.api.alerts import alerts
 from bursar.api.answers import ConflictException, now_us, refuse, unreadable
 from bursar.api.changes import CHANGES
+from bursar.api.count import count
 from bursar.api.outcomes import tell_outcome
 from bursar.api.own_key import bearer, key_of
 from bursar.api.routes import routes
@@ -212,5 +213,6 @@ HANDLERS: Final = [
     run,
     charge_work,
     tell_outcome,
+    count,
     *CHANGES,
 ]

@@ -47,8 +47,8 @@ def count(
         media = read_media(_content(file))
     except ConfigError as error:
         raise OperatorError(f"{file}: {error}") from None
-    measure = Measure(lambda name: _meter(name, data))
-    measured = measure.of(media, model, detail=detail)
+    measure = Measure()
+    measured = measure.of(media, model, detail=detail, meter=lambda: _meter(model, data))
     pieces = _pieces(measure, media, measured, model) if show else []
     usd = _usd(load_book(), model, measured)
     if json:

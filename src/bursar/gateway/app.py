@@ -26,7 +26,7 @@ _WIRES: Final = {wire.route: wire for wire in WIRES.values() if wire not in PATH
 _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
 GEMINI_CALLS: Final = (f":{WHOLE_METHOD}", f":{STREAM_METHOD}")
 _CONTROL_PLANE: Final = ("/api/", "/static/")
-_PAGES: Final = frozenset(("/", "/savings"))
+_PAGES: Final = frozenset(("/", "/savings", "/count"))
 _NO_CALL: Final = bytes(16)
 READY: Final = "ready"
 

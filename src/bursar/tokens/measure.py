@@ -33,15 +33,19 @@ class Measured(msgspec.Struct, frozen=True):
 class Measure:
     """Measure with whatever is at hand; vocabularies and the table of pieces are loaded once, when they are needed."""
 
-    def __init__(self, meter_of: Callable[[str], Meter]) -> None:
-        self._meter_of = meter_of
+    def __init__(self) -> None:
         self._vocabularies: dict[str, Vocabulary] = {}
         self._reader: Reader | None = None
 
-    def of(self, media: Media, model: str, *, detail: Detail = Detail.high) -> Measured:
-        """Measure. Raises `ConfigError` for an image or sound of a model whose rule nobody has published."""
+    def of(
+        self, media: Media, model: str, *, detail: Detail = Detail.high, meter: Callable[[], Meter] = Meter
+    ) -> Measured:
+        """Measure; `meter` is asked where it must be estimated.
+
+        Raises `ConfigError` for an image or sound of a model whose rule nobody has published.
+        """
         if media.kind is MediaKind.text:
-            return self._text(media.text, model)
+            return self._text(media.text, model, meter)
         if media.kind is MediaKind.image:
             counted = image_tokens(model, media.width_px, media.height_px, detail)
             what = f"{media.width_px:,} x {media.height_px:,} pixels, "
@@ -53,7 +57,7 @@ class Measure:
         """Return the pieces a vocabulary makes of a text; a token that is part of a character shows its bytes."""
         return [_shown(piece) for piece in self._vocabulary(name).pieces(text)]
 
-    def _text(self, text: str, model: str) -> Measured:
+    def _text(self, text: str, model: str, meter: Callable[[], Meter]) -> Measured:
         name = vocabulary_of(model)
         if name:
             try:
@@ -63,7 +67,7 @@ class Measure:
             else:
                 return Measured(MediaKind.text, tokens, f"exact, by {name}", exact=True, vocabulary=name)
         self._reader = reader = self._reader or Reader(load())
-        found = self._meter_of(model).estimate(reader.text(text))
+        found = meter().estimate(reader.text(text))
         learned = f"learned from {found.calls} calls" if found.calls else "no call of it is in the books yet"
         how = f"estimated, ±{found.error_pct:g} % in nine of ten ({learned})"
         return Measured(MediaKind.text, found.tokens, how, error_pct=found.error_pct, calls=found.calls)

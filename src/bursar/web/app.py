@@ -99,11 +99,17 @@ def control_plane(database_url: str) -> Litestar:
         page = _Page("savings.html", "Savings · Bursar", "/api/savings", _SLOW_MS)
         return _respond(pages, request, page, savings=found, routing=routing, days=SAVINGS_DAYS)
 
+    @get("/count", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
+    def count_page(request: Request[Any, Any, Any]) -> Response[str]:
+        """Show where to paste a text or drop an image; what is pasted is counted by `POST /api/count` and not kept."""
+        return _respond(pages, request, _Page("count.html", "Tokens · Bursar", "", 0))
+
     return Litestar(
         route_handlers=[
             *HANDLERS,
             front_page,
             savings_page,
+            count_page,
             create_static_files_router("/static", [_HERE / "static"], include_in_schema=False),
         ],
         dependencies={"pool": Provide(the_pool, sync_to_thread=False)},
