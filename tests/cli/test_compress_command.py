@@ -142,6 +142,78 @@ def test_what_cannot_be_done_is_said(bare_cli: Cli, bridges: Path, arguments: tu
     assert complaint in outcome.err
 
 
+GATEWAY = """
+[providers.sim]
+kind = "sandbox"
+[models.small]
+targets = ["sim/gpt-4o-mini"]
+compress = { ratio = 3, read_more = true }
+[models.claude]
+targets = ["sim/claude-sonnet-4-5"]
+compress = 3
+[models.gem]
+targets = ["sim/gemini-2.5-flash"]
+compress = 3
+[models.plain]
+targets = ["sim/gpt-4o"]
+[compress]
+bytes_min = 100
+holdout_percent = 5
+"""
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Path:
+    (tmp_path / "bursar.toml").write_text(GATEWAY)
+    for name, body in BODIES.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(body))
+    (tmp_path / "short.json").write_text('{"model":"small","messages":[{"role":"user","content":"hello"}]}')
+    return tmp_path
+
+
+@pytest.mark.parametrize(("protocol", "model"), [("openai", "small"), ("anthropic", "claude"), ("gemini", "gem")])
+def test_a_body_is_shown_as_a_gateway_sends_it_beside_what_it_was(
+    bare_cli: Cli, gateway: Path, protocol: str, model: str
+) -> None:
+    body = f"{gateway / protocol}.json"
+    found = bare_cli("compress", body, "--as-gateway", model, "--json").json()
+    assert "1894" in str(found["body"])
+    assert "Paris" not in str(found["body"])
+    assert found["tokens_after"] < found["tokens_before"]
+    assert found["notes"] == ["5 % of runs and conversations are held out, and sent as they came"]
+    beside = bare_cli("compress", body, "--as-gateway", model, "--diff")
+    assert beside.out.count("opened in 1894") == 2
+    assert beside.out.count("lattice") == 1
+    assert "held out" in beside.err
+
+
+def test_what_a_gateway_leaves_alone_is_shown_as_it_came_with_the_reason(bare_cli: Cli, gateway: Path) -> None:
+    outcome = bare_cli("compress", "short.json", "--as-gateway", "small")
+    assert (outcome.code, outcome.out) == (0, (gateway / "short.json").read_text() + "\n")
+    assert "it has 64 bytes, and compress.bytes_min is 100" in outcome.err
+    outcome = bare_cli("compress", "openai.json", "--as-gateway", "plain")
+    assert json.loads(outcome.out) == BODIES["openai"]
+    assert "plain is not compressed by this configuration" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("openai.json", "--as-gateway", "smal"), "no model 'smal' here; near: small"),
+        (("bursar.toml", "--as-gateway", "small"), "takes the body of one chat request"),
+        (("openai.json", "--as-gateway", "small", "--ratio", "2"), "beside it only --config, --diff"),
+        (("openai.json", "--as-gateway", "small", "--config", "no.toml"), "cannot read no.toml"),
+        (("openai.json", "--config", "bursar.toml"), "--config is for --as-gateway"),
+    ],
+)
+def test_what_no_gateway_would_do_is_said(
+    bare_cli: Cli, gateway: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    outcome = bare_cli("compress", *arguments)
+    assert (gateway.exists(), outcome.code) == (True, 1)
+    assert complaint in outcome.err
+
+
 def test_what_is_piped_in_is_read(bridges: Path, monkeypatch: pytest.MonkeyPatch, bare_cli: Cli) -> None:
     with bridges.open() as piped:
         monkeypatch.setattr("sys.stdin", piped)

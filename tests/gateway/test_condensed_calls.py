@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -161,3 +162,23 @@ def test_a_header_says_it_for_one_call_and_a_route_for_its_own(
             client.chat.completions.create(
                 model="plain", messages=talk(1), extra_headers={"x-bursar-compress": "4, system=2"}
             )
+
+
+@pytest.mark.parametrize("model", ["talk", "either", "plain"])
+def test_the_command_shows_byte_for_byte_what_is_sent(
+    condensing: LocalBursar, secret: str, provider: ScriptedProvider, tmp_path: Path, model: str
+) -> None:
+    body = {"model": model, "messages": talk(9), "max_tokens": 50}
+    with openai.OpenAI(base_url=f"{condensing.url}/v1", api_key=secret, max_retries=0) as client:
+        client.chat.completions.create(**body)
+    (tmp_path / "body.json").write_text(json.dumps(body))
+    (tmp_path / "bursar.toml").write_text(CONFIG.format(scripted=provider.url))
+    command = [sys.executable, "-m", "bursar", "compress", "body.json", "--as-gateway", model, "--json"]
+    ended = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=60, check=True)
+    shown = json.loads(ended.stdout)
+    assert shown["body"]["messages"] == sent_to(provider)["messages"]
+    assert shown["notes"] == (
+        ["it is sent as it came: plain is not compressed by this configuration"]
+        if model == "plain"
+        else ["what was said in turns 1 to 3 is condensed"]
+    )

@@ -134,17 +134,13 @@ async def _prices(config: Config) -> Iterator[Finding]:
 
 def _unpriced(config: Config, book: Book, name: str) -> str:
     """Say what is missing of a model's prices; empty where nothing is."""
-    bare = {each: _without_key(provider) for each, provider in config.providers.items()}
+    bare = {each: provider.keyless() for each, provider in config.providers.items()}
     one = msgspec.structs.replace(config, providers=bare, models={name: config.models[name]})
     try:
         Routes(one, book, lambda _name: "http://127.0.0.1:1/v1", Outbox(asyncio.get_running_loop()))
     except (ConfigError, UnknownModel) as error:
         return str(error)
     return ""
-
-
-def _without_key(provider: Provider) -> Provider:
-    return msgspec.structs.replace(provider, api_key="", api_key_env="", api_key_file="")
 
 
 async def _database(folder: DataFolder, config: Config | None) -> AsyncIterator[Finding]:

@@ -75,9 +75,7 @@ class Compressing:
         passage.arms[LEVER] = Assignment(LEVER, which, table.experiment, table.holdout_ppm)
         if which is Arm.holdout:
             return
-        if setting.read_more and not self._may_read(passage):
-            setting = msgspec.structs.replace(setting, read_more=False)
-        await self._squeeze(passage, body, setting, target)
+        await self._squeeze(passage, body, self.fitting(passage, setting), target)
 
     async def withdraw(self, passage: Passage) -> None:
         """Compress a call once more so that its model is offered nothing to read: no budget covers that."""
@@ -89,8 +87,7 @@ class Compressing:
         """Put a compressed body in the place of a call's own; whatever goes wrong with that leaves it as it is."""
         call = passage.call
         try:
-            weigh = self._weigh(passage) if setting.condenses else None
-            work = partial(compress_body, call.protocol, body, setting, self._stages, weigh)
+            work = self.work(passage, body, setting)
             found = work() if len(body) <= INLINE_BYTES_MAX else await self._aside(work)
             facts = passage.wire.facts(found.body, target)
         except Exception as error:  # noqa: BLE001 - whatever it is, the call is sent as it came
@@ -104,6 +101,17 @@ class Compressing:
             self._stats.compressed_bytes += len(passage.body) - len(found.body)
             passage.body, passage.facts, passage.sent = found.body, facts, facts.segments
             passage.whole, passage.setting = body if found.may_read else b"", setting
+
+    def work(self, passage: Passage, body: bytes, setting: Setting) -> "partial[Squeezed]":
+        """Return what compresses a call's body."""
+        weigh = self._weigh(passage) if setting.condenses else None
+        return partial(compress_body, passage.call.protocol, body, setting, self._stages, weigh)
+
+    def fitting(self, passage: Passage, setting: Setting) -> Setting:
+        """Return a setting without `read_more` for a call that cannot be gone on with."""
+        if setting.read_more and not self._may_read(passage):
+            return msgspec.structs.replace(setting, read_more=False)
+        return setting
 
     def _may_read(self, passage: Passage) -> bool:
         """Tell whether a call can be gone on with, for what a model wants to read: no stream, in its own protocol."""

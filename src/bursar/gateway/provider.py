@@ -64,6 +64,10 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             return ""
         return read_secret(f"providers.{name}.api_key", self.api_key_env, self.api_key_file) or self.api_key
 
+    def keyless(self) -> "Provider":
+        """Return it without its key, for who asks nothing of it."""
+        return msgspec.structs.replace(self, api_key="", api_key_env="", api_key_file="")
+
     def __repr__(self) -> str:
         return f"Provider(kind={self.kind!r}, base_url={self.base_url!r})"
 
