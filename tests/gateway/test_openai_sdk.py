@@ -220,6 +220,15 @@ def test_models_are_listed_and_found(openai_client: openai.OpenAI) -> None:
             "claude-opus-4-5",
             "gemini-2.5-flash",
             "gemini-2.5-pro",
+            "gpt-3.5-turbo-instruct",
+            "text-embedding-3-small",
+            "text-embedding-3-large",
+            "omni-moderation-latest",
+            "gpt-image-2",
+            "gpt-4o-mini-tts",
+            "tts-1",
+            "gpt-4o-transcribe",
+            "whisper-1",
         ]
     )
     assert openai_client.models.retrieve("gpt-4o").owned_by == "sandbox"
