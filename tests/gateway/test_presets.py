@@ -1,5 +1,6 @@
 """Every preset, before a server that answers in its provider's recorded shape: what is sent, charged and told."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,13 +11,15 @@ import pytest
 from bench.harness import LocalBursar
 from bursar.core.errors import ConfigError
 from bursar.core.money import usd_to_nano
-from bursar.core.records import UsageSource
+from bursar.core.records import Protocol, UsageSource
 from bursar.core.usage import Usage
 from bursar.gateway.config import parse_config
 from bursar.gateway.presets import KEY_PLACES, presets
 from bursar.gateway.provider import Provider
 from bursar.prices import load
 from bursar.prices.charge import charge, total
+from bursar.tokens.estimate import tokens_from_bytes
+from bursar.wires.translate_errors import translate_error
 from tests.gateway.conftest import ScriptedProvider, find_call
 from tests.gateway.provider_shapes import SHAPES, TEXT, sse
 
@@ -152,6 +155,44 @@ def test_an_error_of_a_provider_costs_nothing_and_reaches_the_client(
     assert refused.value.status_code == int(status[:3])
     call = find_call(preset_house, refused.value.response.headers["x-bursar-call-id"])
     assert call["cost_nano"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    {
+        "mistral": "Extra inputs in `seed`",
+        "groq": "Rate limit reached",
+        "together": "overloaded",
+        "fireworks": "Model not found",
+        "openrouter": "Insufficient credits",
+        "deepseek": "Insufficient Balance",
+        "vllm": "too long",
+        "sglang": "too long",
+        "llamacpp": "Loading model",
+        "ollama": "model 'x' not found",
+    }.items(),
+)
+def test_a_client_of_another_protocol_is_told_what_the_provider_said(name: str, said: str) -> None:
+    status, body = SHAPES[name].error
+    told = translate_error(int(status[:3]), json.dumps(body).encode(), Protocol.anthropic_messages)
+    assert json.loads(told)["error"]["message"] == said
+
+
+def test_a_stream_of_mistral_that_reasons_and_is_cut_is_counted_by_all_it_said(
+    preset_house: LocalBursar, server: ScriptedProvider, client: openai.OpenAI
+) -> None:
+    thinking = [{"type": "thinking", "thinking": [{"type": "text", "text": "a" * 300}], "closed": True}]
+    chunks: list[Any] = [
+        {"choices": [{"index": 0, "delta": {"content": each}, "finish_reason": None}], "model": model_here("mistral")}
+        for each in (thinking, [{"type": "text", "text": "b" * 100}], "c" * 200)
+    ]
+    server.answers[model_here("mistral")] = [SSE_HEAD, sse(chunks).removesuffix(b"data: [DONE]\n\n"), b""]
+    raw = ask(client, "mistral", stream=True)
+    with contextlib.suppress(openai.APIError):
+        list(raw.parse())
+    call = find_call(preset_house, raw.headers["x-bursar-call-id"])
+    assert call["usage_source"] == UsageSource.counted
+    assert call["output_tokens"] == tokens_from_bytes(600)
 
 
 def test_the_books_balance_after_every_shape(preset_house: LocalBursar) -> None:

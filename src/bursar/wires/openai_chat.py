@@ -111,8 +111,15 @@ class _Usage(msgspec.Struct):
     num_search_queries: int | None = 0
 
 
+class _Piece(msgspec.Struct):
+    """Be a piece of an answer of Mistral's that reasons: text, or pieces of thinking."""
+
+    text: str = ""
+    thinking: "list[_Piece]" = []
+
+
 class _Text(msgspec.Struct):
-    content: str | None = None
+    content: str | list[_Piece] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -236,8 +243,12 @@ def _text_len(text: _Text | None) -> int:
     total = len(text.tool_calls)
     for part in (text.content, text.refusal, text.reasoning_content or text.reasoning):
         if part:
-            total += utf8_len(part)
+            total += utf8_len(part) if isinstance(part, str) else _pieces_len(part)
     return total
+
+
+def _pieces_len(pieces: list[_Piece]) -> int:
+    return sum(utf8_len(piece.text) + _pieces_len(piece.thinking) for piece in pieces)
 
 
 class ChatReader:

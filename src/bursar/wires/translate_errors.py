@@ -35,9 +35,7 @@ def translate_error(status: int, body: bytes, target: Protocol) -> bytes:
     A body of no known shape is not passed on: it may be a page of a proxy's.
     """
     error = _error_of(body)
-    message = error.get("message")
-    if not isinstance(message, str) or not message:
-        message = f"the provider answered with status {status}"
+    message = _message_of(error) or f"the provider answered with status {status}"
     names = (error.get(name) for name in ("code", "status", "type"))
     code = next((name for name in names if isinstance(name, str) and name), None)
     return write_error(status, message, code, target)
@@ -72,4 +70,23 @@ def _error_of(body: bytes) -> JsonObject:
     error: object = cast(JsonObject, value).get("error") if isinstance(value, dict) else None
     if isinstance(error, str):
         return {"message": error}
+    if error is None and isinstance(value, dict) and ("message" in value or "detail" in value):
+        return cast(JsonObject, value)  # flat, as Mistral, SGLang, older vLLM and AWS write it
     return cast(JsonObject, error) if isinstance(error, dict) else {}
+
+
+def _message_of(error: JsonObject) -> str:
+    """Return what an error says; of a body that was not understood (pydantic's `detail`) where and what; else empty."""
+    said: object = error.get("message") or error.get("detail")
+    if isinstance(said, dict):
+        said = cast(JsonObject, said).get("detail")
+    if isinstance(said, list):
+        found = [cast(JsonObject, each) for each in cast("list[object]", said) if isinstance(each, dict)]
+        return "; ".join(f"{each.get('msg')}{_place_of(each.get('loc'))}" for each in found if each.get("msg"))
+    return said if isinstance(said, str) else ""
+
+
+def _place_of(path: object) -> str:
+    """Name the field that a path into a body leads to; empty for none."""
+    words = [str(word) for word in cast("list[object]", path) if word != "body"] if isinstance(path, list) else []
+    return f" in `{'.'.join(words)}`" if words else ""
