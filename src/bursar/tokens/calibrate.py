@@ -29,7 +29,7 @@ _NOISE: Final = 1.0  # variance of a count, in tokens for each token
 _NOISE_SQUARED: Final = 0.0005  # and in tokens² for each token²: what is the same share of any size
 _ROUNDS: Final = 4
 _SCALE_MIN: Final = 0.01
-_HUBER: Final = 4.0
+_HUBER: Final = 2.0
 
 _PRIOR: Final = tuple(0.0 if name in NOT_TOKENS else 1.0 for name in FEATURES)
 _FRAME: Final = (PLACES["call"], PLACES["texts"])
