@@ -176,3 +176,54 @@ def test_prices_of_a_configuration_come_first(bare_cli: Cli, tmp_path: Path) -> 
             "video_input": [[200000, "0.20"]],
         }
     )
+
+
+TASK = """
+calls = 12
+input_tokens = 3_000
+cached_percent = 80
+output_tokens = 350
+
+[models."gpt-4o-mini"]
+
+[models."claude-haiku-4-5"]
+input_percent = 115
+output_tokens = 420
+"""
+
+
+def test_the_same_work_is_priced_on_several_models(bare_cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "ticket.toml"
+    path.write_text(TASK)
+    outcome = bare_cli("prices", "--compare", "--task", str(path), "--at", DAY)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "\n".join(line.rstrip() for line in outcome.out.splitlines()) == snapshot("""\
+ticket.toml: 12 calls
+model              input  of it cached  output       USD  times the least
+gpt-4o-mini       36,000        26,400   4,200   0.00594            1.00x
+claude-haiku-4-5  41,400        30,360   5,040  0.039966            6.73x\
+""")
+    found = bare_cli("prices", "--compare", "--task", str(path), "--at", DAY, "--json").json()
+    assert [each["model"] for each in found] == ["gpt-4o-mini", "claude-haiku-4-5"]
+    assert (
+        Decimal(found[0]["total_usd"])
+        == (Decimal("0.15") * (3_000 + 11 * 600) + Decimal("0.075") * 11 * 2_400 + Decimal("0.60") * 12 * 350) / 10**6
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("calls = 1", "missing required field `input_tokens`"),
+        (TASK + "speed = 2\n", "unknown field `speed`"),
+        (TASK.replace("3_000", '"many"'), "Expected `int`, got `str`"),
+        (TASK.replace("gpt-4o-mini", "gpt-4o-minor"), "near: "),
+        ("not toml", "expected '=' after a key"),
+    ],
+)
+def test_work_that_cannot_be_read_is_refused_by_field(bare_cli: Cli, tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "ticket.toml"
+    path.write_text(text)
+    outcome = bare_cli("prices", "--compare", "--task", str(path))
+    assert outcome.code != 0
+    assert message.lower() in outcome.err.lower()

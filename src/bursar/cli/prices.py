@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import msgspec
 from cyclopts import Parameter
 
 from bursar.cli.common import Json, now_us, print_json, print_table
-from bursar.core.errors import OperatorError
+from bursar.core.errors import OperatorError, UnknownModel, UnpricedUsage
 from bursar.core.money import nano_to_usd
 from bursar.core.times import moment_from_text
 from bursar.core.usage import Usage
@@ -15,6 +16,7 @@ from bursar.prices import load
 from bursar.prices.book import Book, with_prices
 from bursar.prices.charge import charge, total
 from bursar.prices.price import Price, RateCard
+from bursar.prices.task import Task, TaskCost, check_task, price_task
 from bursar.prices.units import UNITS
 
 Config = Annotated[Path | None, Parameter(name="--config", help="A bursar.toml whose prices come first.")]
@@ -72,6 +74,9 @@ def prices(
     *,
     search: Annotated[str | None, Parameter(help="Part of a provider's or model's name.")] = None,
     compare: Annotated[bool, Parameter(negative="", help="Order by price in one unit, with the spread.")] = False,
+    task: Annotated[
+        Path | None, Parameter(help="With --compare: a TOML file of work to price on several models instead.")
+    ] = None,
     at: At = None,
     config: Config = None,
     json: Json = False,
@@ -79,6 +84,11 @@ def prices(
     """List prices in USD per million tokens, each with the day it was last checked."""
     at_us = _moment(at)
     book = _book(config)
+    if task is not None:
+        if not compare or search:
+            raise OperatorError("--task: goes with --compare, and names its models itself")
+        _show_task(task, _price_task(task, book, at_us), at_us, json=json)
+        return
     wanted = (search or "").lower()
     found = [(each, each.at(at_us)) for each in book if wanted in f"{each.provider}/{each.model}".lower()]
     if not found:
@@ -94,6 +104,54 @@ def prices(
     print(f"{len(found)} prices in USD per million tokens; {book.release}, newest check {book.checked}")
     if compare:
         print(_spread([_blended(card) for _, card in found]))
+
+
+def _price_task(path: Path, book: Book, at_us: int) -> tuple[Task, list[TaskCost]]:
+    """Read a file of work and price it. Raises `OperatorError` naming the file, the field and what is expected."""
+    try:
+        task = msgspec.toml.decode(path.read_bytes(), type=Task)
+        check_task(task)
+        return task, price_task(task, book, at_us)
+    except OSError as error:
+        raise OperatorError(f"{path}: {error.strerror}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, UnpricedUsage, ValueError) as error:
+        raise OperatorError(f"{path}: {error}") from None
+    except UnknownModel as error:
+        raise OperatorError(f"{path}: models: {error}") from None
+
+
+def _show_task(path: Path, priced: tuple[Task, list[TaskCost]], at_us: int, *, json: bool) -> None:
+    task, costs = priced
+    if json:
+        print_json([_task_json(cost, at_us) for cost in costs])
+        return
+    least = max(1, costs[0].cost_nano)
+    rows = [
+        [
+            cost.name,
+            f"{cost.usage.input_total:,}",
+            f"{cost.usage.cache_read_tokens:,}",
+            f"{cost.usage.output_total:,}",
+            nano_to_usd(cost.cost_nano),
+            _times(cost.cost_nano * 100 // least),
+        ]
+        for cost in costs
+    ]
+    columns = ["model", "input", "of it cached", "output", "USD", "times the least"]
+    print_table(columns, rows, right=(1, 2, 3, 4, 5), title=f"{path.name}: {task.calls:,} calls")
+
+
+def _times(hundredths: int) -> str:
+    return f"{hundredths // 100:,}.{hundredths % 100:02d}x"
+
+
+def _task_json(cost: TaskCost, at_us: int) -> dict[str, Any]:
+    return {
+        "model": cost.name,
+        "price_id": cost.card.price_id,
+        "usage": cost.usage.leaves(),
+        "total_usd": nano_to_usd(cost.cost_nano),
+    } | _source(cost.card, at_us)
 
 
 def _book(config: Path | None) -> Book:
