@@ -21,10 +21,11 @@ from bench.figures import arguments
 from bench.hard_documents import FILE, Passage, Pool, Prompt, build, read_pool, split, text_of
 from bursar.embed.embedder import Embedder
 from bursar.embed.table import load as load_table
+from bursar.savings.compress.common_words import WORD
 from bursar.savings.compress.evidence import OF_PASSAGES, OF_SENTENCES, OF_VECTORS, Text, evidence
 from bursar.savings.compress.ranker import UNKNOWN, likeness_of, rarities
 from bursar.savings.compress.sentences import cut
-from bursar.savings.compress.words import WORD, read_question, stem
+from bursar.savings.compress.words import read_question, stem
 
 TARGET: Final = Path(__file__).parents[1] / "src/bursar/savings/compress/data/ranker.json"
 CHECKED: Final = "2026-11-22"

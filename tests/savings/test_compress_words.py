@@ -4,10 +4,11 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bursar.savings.compress.common_words import words_of
 from bursar.savings.compress.hits import read_words
 from bursar.savings.compress.ranker import ROWS_AT_ONCE, load
 from bursar.savings.compress.spacing import keeps_meaning, meaning, spaces
-from bursar.savings.compress.words import PREFIX, Flag, codes, known, read, read_question, words_of
+from bursar.savings.compress.words import PREFIX, Flag, codes, known, read, read_question
 
 SIGNS = st.sampled_from(
     [*" .,'-_\n\u2019\u2013\u00a0", "\r\n", "''", "s's", "1999", "3.5", "Été", "漢字語", "กขค", "\ud800", "a_b", "The"]

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from bursar.savings.compress.common_words import STOP_WORDS, WORD
 from bursar.savings.compress.evidence import Floats, Text
-from bursar.savings.compress.words import STOP_WORDS, WORD, stem
+from bursar.savings.compress.words import stem
 
 
 def central(text: Text) -> Floats:

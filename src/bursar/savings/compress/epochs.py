@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bursar.savings.compress.common_words import STOP_WORDS, words_of
 from bursar.savings.compress.prompt import Removal
-from bursar.savings.compress.words import STOP_WORDS, words_of
 from bursar.wires.parts import Kind, Part
 
 RECENT_TURNS: Final = 4

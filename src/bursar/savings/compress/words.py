@@ -5,19 +5,16 @@ from collections.abc import Sequence
 from enum import IntEnum, IntFlag
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import pairwise
 from sys import byteorder
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from bursar.savings.compress.common_words import STOP_WORDS, WORD, words_of
+
 Codes: TypeAlias = npt.NDArray[np.int64]
 
-WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?|\n")
-_UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_RUN: Final = re.compile(f"[{_UNSPACED}]{{3,}}")
-"""Letters of Thai, Lao, Burmese, Khmer, Japanese and Chinese, which put no blanks between words."""
 
 TERMS_MAX: Final = 48
 """Distinct words of a question that are looked for: of a long one, the last."""
@@ -33,16 +30,6 @@ _CHUNK_BYTES_MAX: Final = 60  # what is longer hardly comes again
 PREFIX: Final = 5
 """Letters by which two words that differ in form may still be one: direct, director, direction."""
 
-STOP_WORDS: Final = frozenset(
-    WORD.findall(
-        "a an the and or but if of in on at to for from by with as into about than then so is are was "
-        "were be been being am do does did has have had having it its he him his she her hers they them "
-        "their we our you your i me my this that these those there here who whom whose what which when "
-        "where why how many much can could will would shall should may might must not no s t also during "
-        "after before between over under up down out off all any some each most more other such only own "
-        "same too very just"
-    )
-)
 _MONTHS: Final = frozenset(
     WORD.findall("january february march april may june july august september october november december")
 )
@@ -137,13 +124,6 @@ class Question(NamedTuple):
     terms: tuple[str, ...]
     asks: Asks
     foreign: bool = False  # it is not English: other scripts or accents, and no word that English sentences are made of
-
-
-def words_of(text: str) -> list[str]:
-    """Return a text's words and line ends in order; letters of scripts without blanks come in pairs that overlap."""
-    if not text.isascii() and _RUN.search(text):
-        text = _RUN.sub(lambda run: " ".join(map("".join, pairwise(run[0]))), text)
-    return WORD.findall(text)
 
 
 def read_question(text: str) -> Question:
