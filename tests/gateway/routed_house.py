@@ -32,6 +32,10 @@ targets = ["scripted/gpt-4.1-nano"]
 targets = ["scripted/gpt-5-nano"]
 retries = 0
 
+[models.leaving]
+targets = ["scripted/gpt-5-mini"]
+on_disconnect = "cancel"
+
 [models.shaky]
 targets = ["scripted/gpt-4.1"]
 fallbacks = ["big"]
@@ -98,6 +102,23 @@ judge = "grader"
 [routes.checked]
 by = "cascaded"
 models = ["draft", "big"]
+
+[routes.drafted]
+by = "cascaded"
+models = ["draft", "big"]
+checks_streams = true
+
+[routes.left]
+by = "cascaded"
+models = ["leaving", "big"]
+checks_streams = true
+
+[routes.drafted_and_judged]
+by = "cascaded"
+models = ["draft", "big"]
+checks_streams = true
+verify = ["empty", "judge"]
+judge = "grader"
 
 [routes.verified]
 by = "cascaded"

@@ -93,6 +93,14 @@ def test_models_alone_make_a_learned_route() -> None:
             "routes.auto.judge: expected the model that judges",
         ),
         (
+            {"models": ["small", "big"], "by": "cascaded", "verify": ["logprob"], "checks_streams": True},
+            "routes.auto.checks_streams: log-probabilities of a stream are not read",
+        ),
+        (
+            {"models": ["small"], "checks_streams": True},
+            'routes.auto.checks_streams: has no meaning for by = "learned", only for cascaded',
+        ),
+        (
             {"models": ["small"], "by": "rule", "rules": [{"model": "small"}], "quality_percent": 95},
             'routes.auto.quality_percent: has no meaning for by = "rule", only for learned; leave it out',
         ),

@@ -13,7 +13,7 @@ import msgspec
 
 from bursar.core.records import Attempt, AttemptStatus
 from bursar.core.times import FOREVER_US, SECOND_US
-from bursar.gateway.connection import Fault, Response, UpstreamFault
+from bursar.gateway.connection import Fault, Response, Streamed, UpstreamFault
 from bursar.gateway.headers import should_not_retry, wait_asked_s
 from bursar.gateway.routes import Candidate
 from bursar.gateway.rules import USUAL, Rules
@@ -67,6 +67,7 @@ class Outcome(msgspec.Struct):
     started_us: int = 0
     answered_us: int = 0
     priced: Attempt | None = None  # once it is known what the policy charges for it
+    draft: Streamed | None = None  # a stream that was kept back: it is read from here, no longer from its connection
 
     @property
     def stale(self) -> bool:

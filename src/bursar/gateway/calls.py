@@ -392,7 +392,8 @@ class Calls:
         self, passage: Passage, candidate: Candidate, outcome: Outcome, body: bytes
     ) -> tuple[Attempt, Refusal | None]:
         settler = self._books.settler
-        if outcome.priced is not None:  # it was read before it was known to be the call's answer
+        # It may have been read before it was known to be the call's answer.
+        if outcome.priced is not None and outcome.priced.status is AttemptStatus.ok:
             return outcome.priced, None
         try:
             answer = candidate.wire.answer(body)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import httptools
 import msgspec
@@ -61,6 +61,18 @@ Answered: TypeAlias = Callable[[Response | UpstreamFault], None]
 
 Taker: TypeAlias = Callable[[bytes], bool]
 """Takes what has come of a stream; false when it wants no more for now."""
+
+
+class Streamed(Protocol):
+    """Be where a stream comes from: a provider's connection, or what was kept of one."""
+
+    async def pour(self, take: Taker) -> bool:
+        """Give the stream to a function, piece by piece; false where that wants no more for now."""
+        ...
+
+    def abort(self, fault: UpstreamFault | None = None) -> None:
+        """End it at once; whoever reads it gets the fault."""
+        ...
 
 
 class Timeouts(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from bursar.core.errors import BooksError, Refusal
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Protocol
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.books import GatewayBooks
+from bursar.gateway.draft import Draft, keep_back
 from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Plan, Quote
 from bursar.gateway.routes import Candidate, Routes
@@ -110,11 +111,28 @@ class Deciding:
             self._books.goes_on(passage, candidate)
         passage.asked = candidate
         outcome = await self._sender.attempt(side or passage, candidate)
-        outcome.priced, answer = self._read(side or passage, candidate, outcome)
+        if side is None and (draft := await self._draft(passage, candidate, outcome)) is not None:
+            outcome.priced = self._books.settler.price_answer(passage, candidate, outcome, draft.answer)
+            answer = draft.said
+        else:
+            outcome.priced, answer = self._read(side or passage, candidate, outcome)
         passage.attempts.append(outcome.priced)
         if side is None and answer is not None:
             made[wish.model] = candidate, outcome
+        elif side is None and outcome.priced.cost_nano:  # nothing to check, but it is paid for
+            made.setdefault(wish.model, (candidate, outcome))
         return answer
+
+    async def _draft(self, passage: Passage, candidate: Candidate, outcome: Outcome) -> Draft | None:
+        """Keep an answer back that comes as a stream; None where it does not."""
+        response = outcome.response
+        if not passage.facts.stream or response is None or response.stream is None or response.status >= 300:
+            return None
+        draft = await keep_back(passage, candidate, response.stream)
+        if draft.failed:
+            candidate.health.failed(self._books.clock_us(), draft.answer.note)
+        outcome.draft = draft
+        return draft
 
     def _read(self, asked: Passage, candidate: Candidate, outcome: Outcome) -> tuple[Attempt, Answer | None]:
         """Price an attempt and read its answer; None where it gave none."""
@@ -168,7 +186,8 @@ class Deciding:
         """Keep the last answer though it was not found good, for a reason."""
         assert passage.routed is not None
         passage.routed.unverified = True
-        model = next(reversed(made))
+        whole = [name for name, (_, outcome) in made.items() if _is_whole(outcome)]
+        model = (whole or list(made))[-1]
         why = f"{choice.why}; {reason}, so the answer of {model} stands"
         routing.note(passage, msgspec.structs.replace(choice, model=model, why=why))
         return self._kept(passage, made[model])
@@ -192,6 +211,10 @@ class Deciding:
         if side.is_foreign_to((candidate,)):
             translate_call(side, (candidate,), wish.output_cap)
         return side, candidate
+
+
+def _is_whole(outcome: Outcome) -> bool:
+    return outcome.priced is not None and outcome.priced.status is AttemptStatus.ok
 
 
 def _said(asked: Passage, candidate: Candidate, body: bytes) -> Answer | None:

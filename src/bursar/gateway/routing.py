@@ -197,10 +197,9 @@ class Routing:
         assert routed.prepared is not None
         assert routed.asked is not None
         policy, routed.arm = routed.prepared.policy, Arm.treatment
-        if policy.by is By.cascaded and (passage.facts.stream or passage.facts.choices > 1):
-            what = (
-                "a stream shows its answer at once" if passage.facts.stream else "the checks read one answer of several"
-            )
+        shown = passage.facts.stream and not policy.checks_streams
+        if policy.by is By.cascaded and (shown or passage.facts.choices > 1):
+            what = "a stream shows its answer at once" if shown else "the checks read one answer of several"
             why = f"{what}, so none can be checked: the strongest model answers"
             routed.choice = Choice(routed.reference_name, How.cascaded, why)
             return

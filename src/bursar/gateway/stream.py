@@ -12,7 +12,7 @@ from bursar.core.records import CallStatus, Record
 from bursar.gateway.asgi import Out
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.books import GatewayBooks
-from bursar.gateway.connection import Connection, Fault, Headers, Response, UpstreamFault
+from bursar.gateway.connection import Fault, Headers, Response, Streamed, UpstreamFault
 from bursar.gateway.framing import ArrayFraming
 from bursar.gateway.headers import returned_headers
 from bursar.gateway.passage import Passage
@@ -26,6 +26,16 @@ LEFT: Final = "the client left, and the stream was ended"
 NO_END: Final = "it has no end"
 
 _NOTHING_YET: Final = {"type": "http.response.body", "body": b"", "more_body": True}
+
+
+def end_with_client(passage: Passage, stream: Streamed) -> None:
+    """Have the provider's stream end with the client, where the rules say so."""
+    client = passage.client
+    if not passage.rules.cancels or client is None:
+        return
+    client.when_gone = partial(stream.abort, UpstreamFault(Fault.cut, LEFT))
+    if client.gone:
+        client.when_gone()
 
 
 class CutSound(Exception):
@@ -62,14 +72,15 @@ class StreamPassage:
 
     async def run(self, response: Response, own_headers: Headers) -> None:
         """Pass the stream on, and settle it."""
-        assert response.stream is not None
+        stream = self._outcome.draft or response.stream
+        assert stream is not None
         headers = returned_headers(response.headers) + own_headers
         if self._sound is not None:
             headers = [(b"content-type", self._sound.content_type), *(h for h in headers if h[0] != b"content-type")]
         await self._out.send({"type": "http.response.start", "status": response.status, "headers": headers})
-        self._watch_client(response.stream)
+        end_with_client(self._passage, stream)
         try:
-            rest = await self._pass_on(response.stream)
+            rest = await self._pass_on(stream)
             ended = self._record is not None
             if not ended:  # no end mark came: cut, or a protocol or provider that has none
                 if self._closing:  # whatever went wrong after the answer's end takes nothing from it
@@ -86,22 +97,13 @@ class StreamPassage:
                 rest += self._error_event("the provider's answer ended early: " + fault, "upstream_cut")
             self._put(rest)
         except Unavailable as refusal:
-            response.stream.abort()
+            stream.abort()
             self._put(self._error_event(refusal.message, refusal.code))
         assert self._record is not None
         comments = self._wire.comments and self._sound is None
         self._out.put(self._comment(self._record) if comments else b"", more=False)
 
-    def _watch_client(self, stream: Connection) -> None:
-        """Have the provider's stream end with the client, where the rules say so."""
-        passage, client = self._passage, self._passage.client
-        if not passage.rules.cancels or client is None:
-            return
-        client.when_gone = partial(stream.abort, UpstreamFault(Fault.cut, LEFT))
-        if client.gone:
-            client.when_gone()
-
-    async def _pass_on(self, stream: Connection) -> bytes:
+    async def _pass_on(self, stream: Streamed) -> bytes:
         """Pass events on until the stream ends; return bytes after the answer's end that were no whole event."""
         while True:
             try:
@@ -178,11 +180,13 @@ class StreamPassage:
         answer = self._reader.answer()
         if self._fault:
             answer = msgspec.structs.replace(answer, whole=False, note=self._fault)
-        passage, books = self._passage, self._books
-        passage.attempts.append(books.settler.price_answer(passage, self._candidate, self._outcome, answer))
+        passage, books, priced = self._passage, self._books, self._outcome.priced
+        # One that was kept back to be checked is priced and judged already: neither counts twice.
+        attempt = priced or books.settler.price_answer(passage, self._candidate, self._outcome, answer)
+        passage.attempts.append(attempt)
         if not answer.whole and self._fault != LEFT:
             passage.status = CallStatus.cut
-        if self._fault and self._fault != LEFT:
+        if self._fault and self._fault != LEFT and priced is None:
             self._candidate.health.failed(books.clock_us(), self._fault)
         if passage.client is not None:
             passage.client.when_gone = None

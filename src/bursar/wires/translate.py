@@ -30,6 +30,8 @@ from bursar.wires.neutral import (
     Request,
     Sending,
     Signed,
+    Stop,
+    Stopped,
     Telling,
     ToolCall,
     Turn,
@@ -220,3 +222,41 @@ class StreamTranslator:
         if isinstance(event, Piece):
             return [thought, event]
         return [] if isinstance(event, PartEnded) else [event]
+
+
+class StreamText:
+    """Read what a stream says, whatever protocol it is in: its text, and how the answer ended."""
+
+    def __init__(self, source: records.Protocol) -> None:
+        self._reader = FORMS[source].events()
+        self._speaks = False  # the part that is open is text
+        self._pieces: list[str] = []
+        self.cut_off = False  # it ended at its cap
+        self.calls_tools = False
+
+    @property
+    def text(self) -> str:
+        """Return the text so far, without what the model thought."""
+        return "".join(self._pieces)
+
+    def feed(self, event: bytes) -> None:
+        """Read one whole event. Raises `BadAnswer` for one that cannot be read, or says that the provider failed."""
+        try:
+            events = self._reader.read(event)
+        except BadRequest as error:
+            raise BadAnswer(error.message) from None
+        except _UNFIT as error:
+            raise BadAnswer(_unfit(error).message) from None
+        for each in events:
+            self._take(each)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Failed):
+            raise BadAnswer(event.message)
+        if isinstance(event, PartStarted):
+            self._speaks = event.kind == "text"
+            self.calls_tools |= event.kind == "tool"
+        elif isinstance(event, Piece) and self._speaks:
+            self._pieces.append(event.text)
+        elif isinstance(event, Stopped):
+            self.cut_off = event.stop is Stop.length

@@ -53,6 +53,7 @@ _MEANT_FOR: Final[dict[str, tuple[By, ...]]] = {
     "judge": (By.judged, By.cascaded),
     "verify": (By.cascaded,),
     "logprob_min": (By.cascaded,),
+    "checks_streams": (By.cascaded,),
 }
 """The ways of deciding that read a setting; what is not named is read by all."""
 
@@ -71,6 +72,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     judge: str = ""
     verify: tuple[Check, ...] = FREE_CHECKS
     logprob_min: float = LOGPROB_MIN
+    checks_streams: bool = False  # a stream is kept back until it is checked; else the strongest answers it
     router: str = ""  # a file of `bursar route train`; empty: the one that ships
     strengths: dict[str, float] = {}
     prefer_local: bool = False
@@ -96,6 +98,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     judge: str = ""
     verify: tuple[Check, ...] = FREE_CHECKS
     logprob_min: Annotated[float, msgspec.Meta(le=0)] = LOGPROB_MIN
+    checks_streams: bool = False
     router: str = ""
     strengths: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
     prefer_local: bool = False
@@ -134,6 +137,7 @@ def read_policy(name: str, table: Any, known: Sequence[str]) -> Policy:
         judge=own.judge,
         verify=own.verify,
         logprob_min=own.logprob_min,
+        checks_streams=own.checks_streams,
         router=own.router,
         strengths=own.strengths,
         prefer_local=own.prefer_local,
@@ -198,6 +202,10 @@ def _check_way(own: _Table, rules: tuple[Rule, ...], where: str) -> None:
             raise ConfigError(f'{where}.verify: expected checks such as ["empty", "refusal"], for by = "cascaded"')
         if Check.judge in own.verify and not own.judge:
             raise ConfigError(f'{where}.judge: expected the model that judges, for verify = ["judge"]')
+        if own.checks_streams and Check.logprob in own.verify:
+            raise ConfigError(
+                f'{where}.checks_streams: log-probabilities of a stream are not read; leave "logprob" out of verify'
+            )
 
 
 def _check_meaning(own: _Table, given: dict[str, Any], where: str) -> None:
