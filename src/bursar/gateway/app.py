@@ -27,6 +27,7 @@ _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
 GEMINI_CALLS: Final = (f":{WHOLE_METHOD}", f":{STREAM_METHOD}")
 _CONTROL_PLANE: Final = ("/api/", "/static/")
 _PAGES: Final = frozenset(("/", "/savings", "/count"))
+_MESSAGES: Final = "/v1/messages/"
 _NO_CALL: Final = bytes(16)
 READY: Final = "ready"
 
@@ -108,7 +109,7 @@ def _wire_of(scope: Scope) -> Wire:
     path, names = scope["path"], {name for name, _ in scope["headers"]}
     if path.startswith("/v1beta/") or path.endswith(METHOD) or b"x-goog-api-key" in names:
         return GEMINI
-    return ANTHROPIC_MESSAGES if b"anthropic-version" in names or path == MESSAGES_PATH else OPENAI_CHAT
+    return ANTHROPIC_MESSAGES if b"anthropic-version" in names or path.startswith(_MESSAGES) else OPENAI_CHAT
 
 
 async def _send_json(send: Send, status: int, value: Any) -> None:

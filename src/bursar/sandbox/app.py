@@ -11,7 +11,7 @@ import msgspec
 from bursar.core.errors import BadRequest, NotFound, Refusal, TooMany, Unavailable
 from bursar.core.records import Protocol
 from bursar.core.usage import Usage
-from bursar.sandbox.batches import OpenAIStore
+from bursar.sandbox.batches import MessageStore, OpenAIStore
 from bursar.sandbox.gemini import content_answer, content_chunks, count_answer, forced_tool, read_contents
 from bursar.sandbox.media import fields_of, image_answer, speech_answer, transcription_answer
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
@@ -110,6 +110,7 @@ class Sandbox:
         self.requests = 0
         self.bill: dict[str, Counter[str]] = {}
         self._openai = OpenAIStore(self._play)
+        self._anthropic = MessageStore(self._play)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -128,8 +129,9 @@ class Sandbox:
             elif (kept := _kept_path(path)) and not path.endswith(_ANSWERS):
                 if b'"sandbox":"lost"' in body:
                     await asyncio.sleep(_STALL_S)
-                answer = self._openai.answer(method, kept, body)
-                if b'"sandbox":"stall"' in body:
+                store = self._anthropic if kept.startswith("/messages") else self._openai
+                answer = store.answer(method, kept, body)
+                if b'"sandbox":"stall"' in body or (b"[[stall]]" in body and method == "POST"):
                     await asyncio.sleep(_STALL_S)
                 await _send_body(send, 200, answer, [])
             elif method == "POST" and path.endswith(_ANSWERS):
@@ -307,7 +309,7 @@ def _fault_before(fault: str) -> None:
 
 def _kept_path(path: str) -> str:
     """Return where among files and batches a path leads; empty for any other."""
-    return next((path[path.index(each) :] for each in ("/files", "/batches") if each in path), "")
+    return next((path[path.index(each) :] for each in ("/messages/batches", "/files", "/batches") if each in path), "")
 
 
 def _paced(events: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

@@ -13,11 +13,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from bursar.core.errors import BadRequest, NotFound, Refusal
+from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.batch import WIRE_OF_URL, lines_of
 from bursar.wires.form import read_form
 from bursar.wires.wire import Wire
@@ -47,12 +49,13 @@ class Batches:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._batches: dict[str, Stored] = {}
+        self._made = 0
 
     def make(self, requests: Sequence[Any], text: bytes, fields: dict[str, Any]) -> Stored:
         """Take a batch in."""
         found = _LOOKS.search(text)
-        number = len(self._batches) + 1
-        name, looks = f"{self._prefix}{number:08d}", int(found[1]) if found else 1
+        self._made += 1
+        name, looks = f"{self._prefix}{self._made:08d}", int(found[1]) if found else 1
         batch = Stored(name, requests, looks, b"expires" in text, fields)
         self._batches[batch.batch_id] = batch
         return batch
@@ -203,6 +206,67 @@ class OpenAIStore:
         for name, lines in (("output_file_id", good), ("error_file_id", bad)):
             content = b"".join(line + b"\n" for line in lines)
             batch.fields[name] = self._keep(content, "batch_output", f"{name}.jsonl")["id"] if lines else None
+
+
+class MessageStore:
+    """Be Anthropic's message batches."""
+
+    def __init__(self, play: Play) -> None:
+        self._play = play
+        self._batches = Batches("msgbatch_")
+
+    def answer(self, method: str, path: str, body: bytes) -> bytes:
+        """Answer a request to a path from `/messages/batches` on. Raises a `Refusal`."""
+        _, _, *parts = path.strip("/").split("/")
+        match (method, *parts):
+            case ("POST",):
+                requests, now = msgspec.json.decode(body)["requests"], datetime.now(UTC).isoformat()
+                return _json(self._shown(self._batches.make(requests, body, {"created_at": now})))
+            case ("GET",):
+                data = [self._shown(each) for each in self._batches.latest()]
+                return _json({"data": data[:100], "has_more": len(data) > 100, "first_id": None, "last_id": None})
+            case ("GET", batch_id):
+                batch = self._batches.find(batch_id)
+                self._batches.look(batch, self._answered)
+                return _json(self._shown(batch))
+            case ("POST", batch_id, "cancel"):
+                batch = self._batches.find(batch_id)
+                self._batches.cancel(batch, self._answered)
+                return _json(self._shown(batch))
+            case ("GET", batch_id, "results"):
+                return b"".join(self._line(*each) + b"\n" for each in self._batches.find(batch_id).results or ())
+            case ("DELETE", batch_id):
+                self._batches.find(batch_id)
+                self._batches.forget(batch_id)
+                return _json({"id": batch_id, "type": "message_batch_deleted"})
+            case _:
+                raise NotFound(f"the sandbox has no {method} {path}")
+
+    def _answered(self, request: dict[str, Any]) -> bytes:
+        return self._play(ANTHROPIC_MESSAGES, msgspec.json.encode(request["params"]), "")
+
+    def _shown(self, batch: Stored) -> dict[str, Any]:
+        results, total = batch.results, len(batch.requests)
+        ended = results is not None
+        good = sum(isinstance(result, bytes) for _, result in results or ())
+        bad = sum(isinstance(result, Refusal) for _, result in results or ())
+        rest = total - good - bad if ended else 0
+        counts = {"processing": 0 if ended else total, "succeeded": good, "errored": bad}
+        counts |= {"canceled": rest if batch.cancelled else 0, "expired": 0 if batch.cancelled else rest}
+        url = f"https://api.anthropic.com/v1/messages/batches/{batch.batch_id}/results"
+        about = {"id": batch.batch_id, "type": "message_batch", "request_counts": counts}
+        about |= {"processing_status": "ended" if ended else "in_progress", "results_url": url if ended else None}
+        nothing = dict.fromkeys(("archived_at", "cancel_initiated_at", "ended_at"))
+        return about | nothing | batch.fields | {"expires_at": batch.fields["created_at"]}
+
+    def _line(self, request: dict[str, Any], result: bytes | Refusal | None) -> bytes:
+        said: dict[str, Any] = {"type": "expired"}
+        if isinstance(result, bytes):
+            said = {"type": "succeeded", "message": msgspec.Raw(result)}
+        elif isinstance(result, Refusal):
+            error = {"type": "error", "error": {"type": "api_error", "message": result.message}, "request_id": None}
+            said = {"type": "errored", "error": error}
+        return _json({"custom_id": request["custom_id"], "result": said})
 
 
 def _json(value: Any) -> bytes:

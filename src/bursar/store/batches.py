@@ -208,9 +208,12 @@ async def _open(connection: Connection, new: NewBatch, asks: Sequence[Ask], card
 
 
 async def reached(connection: Connection, batch: Batch, provider_id: str, at_us: int) -> bool:
-    """Keep by which id a batch is known to its provider; False when it was given up meanwhile."""
+    """Keep by which id a batch is known to its provider; False when it was given up, or the id is another's here."""
     values = (batch.tenant, batch.batch_id, provider_id, at_us + FIRST_LOOK_US)
-    return await connection.fetchval(_SQL["reached"], *values) is not None
+    try:
+        return await connection.fetchval(_SQL["reached"], *values) is not None
+    except asyncpg.UniqueViolationError:
+        return False
 
 
 async def end_batch(

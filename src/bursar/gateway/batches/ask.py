@@ -14,6 +14,10 @@ LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 """What one line of a file of results may take at most."""
 
 
+_NEEDED: Final = {Protocol.anthropic_messages: b"anthropic-version: 2023-06-01\r\n"}
+"""What a provider demands where nobody has sent it along."""
+
+
 class Question(msgspec.Struct, frozen=True):
     """Be a request to a provider: what it is sent, and by which protocol's headers."""
 
@@ -41,7 +45,8 @@ async def ask(upstream: Upstream, question: Question, *, stream: bool = False) -
     Raises `UpstreamFailed` for a provider that refuses this gateway's own key.
     """
     head = upstream.head_of(question.method, question.path, question.protocol, question.content_type)
-    head += b"%bcontent-length: %d\r\n\r\n" % (question.forwarded, len(question.body))
+    forwarded = question.forwarded or _NEEDED.get(question.protocol, b"")
+    head += b"%bcontent-length: %d\r\n\r\n" % (forwarded, len(question.body))
     connection = upstream.pool.take_idle()
     while True:
         try:

@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable
 
 from bursar.core.ids import IdSource
 from bursar.gateway.asgi import Receive, Scope, Send
-from bursar.gateway.batches import files, openai
+from bursar.gateway.batches import files, messages, openai
 from bursar.gateway.batches.ending import Ending
 from bursar.gateway.batches.files import Files
 from bursar.gateway.batches.making import Making
+from bursar.gateway.batches.messages import MessageBatches
 from bursar.gateway.batches.openai import OpenAIBatches
 from bursar.gateway.batches.poller import Poller
 from bursar.gateway.batches.visit import Reception, Visit
@@ -28,6 +29,7 @@ class Desk:
         self._rooms: dict[str, Callable[[Visit], Awaitable[None]]] = {
             files.PATH: kept.serve,
             openai.PATH: OpenAIBatches(self._reception, routes, making, ending, kept).serve,
+            messages.PATH: MessageBatches(self._reception, routes, making, ending).serve,
         }
 
     def takes(self, path: str) -> bool:

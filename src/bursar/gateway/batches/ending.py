@@ -17,6 +17,7 @@ from bursar.gateway.control import Control
 from bursar.gateway.routes import Routes, Upstream
 from bursar.store.batches import Batch, Bill, KeptFile, cards_of, end_batch, note_missing, requests_of
 from bursar.wires.batch import OPENAI_BATCH, BatchWire, State
+from bursar.wires.batch_messages import MESSAGE_BATCH
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ GONE_US: Final = DAY_US
 
 _GONE: Final = (404, 410)
 
-WIRES: Final[dict[Protocol, BatchWire]] = {OPENAI_BATCH.protocol: OPENAI_BATCH}
+WIRES: Final[dict[Protocol, BatchWire]] = {each.protocol: each for each in (OPENAI_BATCH, MESSAGE_BATCH)}
 _HEADERS_OF: Final = {
     Protocol.openai_batch: (Protocol.openai_chat, Protocol.openai_responses),
     Protocol.anthropic_batch: (Protocol.anthropic_messages,),
@@ -146,9 +147,13 @@ class Ending:
         if batch.missing_us is None or now_us - batch.missing_us < GONE_US:
             await self._control.run(lambda connection: note_missing(connection, batch, now_us, missing=True))
             return
+        await self.charge_held(batch)
+
+    async def charge_held(self, batch: Batch) -> None:
+        """Charge a batch all it held: nobody can know any more what it came to."""
         costs = await self._control.run(lambda connection: requests_of(connection, batch))
         cards = await self._control.run(lambda connection: cards_of(connection, batch))
-        await self._end(batch, Tally(batch, costs, cards).held_bill(now_us), [])
+        await self._end(batch, Tally(batch, costs, cards).held_bill(self._calls.clock_us()), [])
 
     async def _end(self, batch: Batch, bill: Bill, files: list[KeptFile]) -> None:
         now_us = self._calls.clock_us()

@@ -102,7 +102,9 @@ class Making:
             log.warning("batch.not_noted", batch=name, provider=batch.provider)
         else:
             if not kept:
-                raise UpstreamFailed(f"provider {batch.provider} answered after {name} was given up: cancel it there")
+                raise UpstreamFailed(
+                    f"provider {batch.provider} answered too late for {name}, or with another batch's id: see to it there"
+                )
         return response
 
     async def made_before(self, call: Call) -> Batch | None:

@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import structlog
 
 from bursar.core.errors import BadRequest, BooksError, Refusal
 from bursar.core.ids import call_name
-from bursar.core.times import SECOND_US
+from bursar.core.times import SECOND_US, from_datetime
 from bursar.gateway.batches.ask import Question, ask_whole
 from bursar.gateway.batches.ending import WIRES, Ending, headers_of
 from bursar.gateway.calls import Calls
 from bursar.gateway.control import Control
-from bursar.store.batches import Batch, due_batches, end_batch, reached
+from bursar.store.batches import Batch, due_batches, end_batch, known_ids, reached
+from bursar.wires.batch import State
 
 log = structlog.get_logger()
 
@@ -67,6 +70,32 @@ class Poller:
             await self._control.run(lambda connection: reached(connection, batch, found.provider_id, now_us))
             return
         wait_s = upstream.pool.timeouts.connect_s + upstream.pool.timeouts.first_byte_s
-        if now_us - batch.opened_us > wait_s * SECOND_US + GIVE_UP_US:
+        if now_us - batch.opened_us <= wait_s * SECOND_US + GIVE_UP_US:
+            return
+        if await self._may_be_there(batch, states, wait_s):
+            log.warning("batch.not_told_apart", batch=name, provider=batch.provider)
+            await self._ending.charge_held(batch)
+        else:
             log.warning("batch.given_up", batch=name, provider=batch.provider)
             await self._control.run(lambda connection: end_batch(connection, batch, None, (), now_us))
+
+    async def _may_be_there(self, batch: Batch, states: Sequence[State], wait_s: float) -> bool:
+        """Tell whether its provider has a batch that may be this one, which bears no name: by its size and its time.
+
+        It is nobody's to see then: another's batch may be alike.
+        """
+        alike = [
+            each.provider_id
+            for each in states
+            if each.request_count == batch.request_count and _was_made(each, batch.opened_us, wait_s)
+        ]
+        known = await self._control.run(lambda connection: known_ids(connection, batch, alike))
+        return any(each not in known for each in alike)
+
+
+def _was_made(state: State, opened_us: int, wait_s: float) -> bool:
+    """Tell whether a batch was made while we waited for an answer, as far as clocks agree."""
+    if not state.created:
+        return False
+    made_us = from_datetime(datetime.fromisoformat(state.created))
+    return opened_us - GIVE_UP_US <= made_us <= opened_us + wait_s * SECOND_US + GIVE_UP_US

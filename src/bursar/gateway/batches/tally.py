@@ -115,7 +115,7 @@ class Tally:
     def held_bill(self, ended_us: int) -> Bill:
         """Return the bill of a batch whose results nobody can see any more: all it may have cost."""
         tokens, held = sum(cost.tokens for cost in self._costs.values()), self._batch.held_nano
-        error = "its results are gone: charged the most they may have cost"
+        error = "its results are out of reach: charged the most they may have cost"
         attempt = self._attempt(0, ended_us, AttemptStatus.lost)
         attempt = msgspec.structs.replace(attempt, usage_source=UsageSource.held, cost_nano=held, error=error)
         count = self._batch.request_count
