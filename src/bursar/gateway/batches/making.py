@@ -103,7 +103,7 @@ class Making:
         else:
             if not kept:
                 raise UpstreamFailed(
-                    f"provider {batch.provider} answered too late for {name}, or with another batch's id: see to it there"
+                    f"provider {batch.provider} answered too late for {name}, or with another's id: see to it there"
                 )
         return response
 
