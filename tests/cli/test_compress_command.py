@@ -129,6 +129,9 @@ def test_a_body_keeps_all_but_what_its_tool_gave_back_needlessly(bare_cli: Cli, 
         (("{file}", "--tokens", "0"), "nothing was left"),
         (("{file}", "--ratio", "1000"), "nothing was left"),
         (("{file}", "--ratio", "2", "--embedder", "big"), "embedder is 'big'"),
+        (("{file}", "--budget", "system=5"), "--budget is 'system=5'; give retrieved=2000 or history=2000"),
+        (("{file}", "--budget", "retrieved=-5"), "--budget is 'retrieved=-5'"),
+        (("{file}", "--budget", "retrieved=9", "--budget", "retrieved=8"), "--budget has retrieved twice"),
         (("{binary}",), "no text in UTF-8"),
         (("{empty}",), "holds no file"),
     ],
@@ -140,6 +143,27 @@ def test_what_cannot_be_done_is_said(bare_cli: Cli, bridges: Path, arguments: tu
     outcome = bare_cli("compress", *(each.format(file=bridges, binary=binary, empty=empty) for each in arguments))
     assert outcome.code == 1
     assert complaint in outcome.err
+
+
+def test_each_segment_has_a_budget_of_its_own(bare_cli: Cli, tmp_path: Path) -> None:
+    said = [{"role": role, "content": f"{BRIDGES} Said {n}."} for n in range(4) for role in ("user", "assistant")]
+    turns = [*said, *BODIES["openai"]["messages"][1:]]
+    (tmp_path / "body.json").write_text(json.dumps({"model": "gpt-4o", "messages": turns}))
+    retrieved = bare_cli("compress", "body.json", "--budget", "retrieved=20", "--json").json()
+    assert retrieved["body"]["messages"][:-1] == turns[:-1]
+    assert "1894" in retrieved["body"]["messages"][-1]["content"]
+    assert "Paris" not in retrieved["body"]["messages"][-1]["content"]
+    both = bare_cli("compress", "body.json", "--budget", "retrieved=20", "--budget", "history=260", "--json").json()
+    assert both["body"]["messages"][-1] == retrieved["body"]["messages"][-1]
+    assert len(str(both["body"]["messages"][0])) < len(str(turns[0]))
+
+
+def test_a_question_none_of_whose_words_stay_is_told(bare_cli: Cli, bridges: Path) -> None:
+    told = "no word of the question is in what stays"
+    strange = bare_cli("compress", str(bridges), "--question", "how do penguins sleep", "--ratio", "3")
+    assert (strange.code, told in strange.err) == (0, True)
+    assert told not in bare_cli("compress", str(bridges), *ASKED).err
+    assert told not in bare_cli("compress", str(bridges), "--ratio", "3").err
 
 
 GATEWAY = """

@@ -1,7 +1,9 @@
 """Texts of every make lose what the question does not need, and never all they have while there is room."""
 
 # ruff: noqa: RUF001 - the signs of other scripts are what is tested
+import json
 import random
+from typing import Final
 
 import numpy as np
 import pytest
@@ -204,3 +206,23 @@ def test_choosing_among_very_many_passages_takes_little_work() -> None:
     cost = Cost([3] * size, [number // 2 for number in range(size)], [1] * (size // 2), [1] * (size // 2))
     kept = choose(queue(np.linspace(-3, 3, size), cost), 10**9)
     assert kept == list(range(size))
+
+
+ODD: Final = {
+    "a key twice": json.dumps({"id": 7, "notes": [f"Note {n} is here. It was read." for n in range(40)]})[:-1]
+    + ', "id": 8}',
+    "no number": '{"values": [' + ", ".join(["NaN"] * 60) + ', "Not one. Not two."]}',
+    "lines of such": "\n".join(f'{{"n": {n}, "n": NaN, "says": "It is {n}. So it is."}}' for n in range(40)),
+    "over lines": '{\n  "n": 1,\n  "n": 2,\n  "text": "One. Two. Three.",\n  "more": [\n    NaN\n  ]\n}',
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize("ratio", [2.0, 20.0])
+def test_json_that_could_be_read_in_two_ways_comes_out_as_it_came(odd: str, ratio: float) -> None:
+    alone = compress([Part(odd, Kind.retrieved)], "what is the note", Budget(ratio=ratio))
+    assert (alone.texts, alone.removals) == ((odd,), ())
+    prose = "The harbour is old. " * 20 + "The note is blue."
+    among = compress([Part(f"{prose}\n{odd}\n{prose}", Kind.retrieved)], "what is the note", Budget(ratio=ratio))
+    assert odd in among.texts[0]
+    assert len(among.texts[0]) < len(odd) + len(prose)

@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from bursar.cli.common import Json, config_file, now_us, print_json, run
-from bursar.cli.compress_given import read_given
+from bursar.cli.compress_given import Given, read_given
 from bursar.cli.compress_text import Shown, as_json, show_diff, written
 from bursar.cli.embedders import embedder_of
 from bursar.core.errors import ConfigError, OperatorError
@@ -18,10 +18,12 @@ from bursar.core.usage import Usage
 from bursar.prices import load as load_book
 from bursar.prices.charge import charge, total
 from bursar.savings.compress.compress import compress as compressed
-from bursar.savings.compress.compress import estimate
+from bursar.savings.compress.compress import estimate, last_asked
+from bursar.savings.compress.context import MAY_LOSE, WHY
+from bursar.savings.compress.coverage import covered
 from bursar.savings.compress.prompt import Budget, Compressed, Order
 from bursar.tokens.exact import counter
-from bursar.wires.parts import write_parts
+from bursar.wires.parts import Kind, write_parts
 
 STATIC: Final = "static"
 
@@ -37,6 +39,9 @@ def compress(
     question: Annotated[str, Parameter(help="What the prompt is asked; of a body, the last turn without it.")] = "",
     ratio: Annotated[float | None, Parameter(help="4 leaves a quarter of the tokens.")] = None,
     tokens: Annotated[int | None, Parameter(help="Tokens to leave, in place of a ratio.")] = None,
+    budget: Annotated[
+        tuple[str, ...], Parameter(help="Most tokens of a segment, such as history=2000 or retrieved=8000; repeatable.")
+    ] = (),
     order: Annotated[Order, Parameter(help="Leave passages in their order, or the best at both ends.")] = Order.kept,
     diff: Annotated[bool, Parameter(negative="", help="Show before and after side by side.")] = False,
     words_only: Annotated[bool, Parameter(negative="", help="Rank by words alone, without vectors.")] = False,
@@ -56,7 +61,7 @@ def compress(
     given = read_given(files)
     count, exactly = _counter()
     if as_gateway is not None:
-        if any((question, ratio, tokens, order is not Order.kept, words_only, embedder != STATIC)):
+        if any((question, ratio, tokens, budget, order is not Order.kept, words_only, embedder != STATIC)):
             raise OperatorError("--as-gateway goes by bursar.toml; beside it only --config, --diff, --model and --json")
         from bursar.cli.compress_gateway import as_sent  # no other use of this command needs a gateway's parts
 
@@ -64,11 +69,12 @@ def compress(
     elif config is not None:
         raise OperatorError("--config is for --as-gateway MODEL; leave it out, or name a model")
     else:
-        ranked = ratio is not None or tokens is not None
+        limits = Budget(ratio=ratio, tokens=tokens, by_kind=_by_kind(budget), order=order)
+        ranked = ratio is not None or tokens is not None or bool(budget)
         vectors = embedder_of(embedder, os.environ) if ranked and not words_only else None
-        found = compressed(given.parts, question, Budget(ratio=ratio, tokens=tokens, order=order), count, vectors)
+        found = compressed(given.parts, question, limits, count, vectors)
         body = None if given.body is None else write_parts(given.body, given.parts, found.texts)
-        shown = Shown(given, found, body)
+        shown = Shown(given, found, body, tuple(_notes(given, found, question)))
     summary = _summary(shown.found, model, exactly=exactly)
     if json:
         print_json(as_json(shown) | summary)
@@ -82,6 +88,33 @@ def compress(
     print(_sentence(summary), file=sys.stderr)
     if shown.found.tokens_before and not any(text.strip() for text in shown.found.texts):
         raise OperatorError("nothing was left: not even the beginning of a sentence fits; ask for more tokens")
+
+
+def _by_kind(words: Sequence[str]) -> dict[Kind, int]:
+    """Read budgets of segments. Raises `ConfigError` for what is none."""
+    found: dict[Kind, int] = {}
+    for word in words:
+        name, _, tokens = word.partition("=")
+        if name not in MAY_LOSE or not (tokens.isascii() and tokens.isdigit()):
+            raise ConfigError(
+                f"--budget is {word!r}; give {' or '.join(f'{kind}=2000' for kind in MAY_LOSE)}: of system, tools and "
+                "user nothing is left out"
+            )
+        if Kind(name) in found:
+            raise ConfigError(f"--budget has {name} twice; give one number of tokens for it")
+        found[Kind(name)] = int(tokens)
+    return found
+
+
+def _notes(given: Given, found: Compressed, question: str) -> Iterator[str]:
+    """Say where what stays says nothing of the question, as far as words can tell."""
+    if not any(removal.why == WHY for removal in found.removals):
+        return
+    asked = question or last_asked(given.parts)
+    kept = [text for part, text in zip(given.parts, found.texts, strict=True) if part.kind in MAY_LOSE]
+    share = covered(kept, asked)
+    if share == 0:
+        yield "no word of the question is in what stays: it may not be what was asked for"
 
 
 def _counter() -> tuple[Callable[[str], int], bool]:

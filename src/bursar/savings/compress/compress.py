@@ -10,7 +10,7 @@ import numpy as np
 from bursar.core.errors import ConfigError
 from bursar.embed.embedder import Embedder
 from bursar.savings.compress.central import central
-from bursar.savings.compress.context import Count, shorten
+from bursar.savings.compress.context import MAY_LOSE, Count, shorten
 from bursar.savings.compress.edits import compose, replay
 from bursar.savings.compress.evidence import Floats, Text
 from bursar.savings.compress.lossless import ALL, lossless
@@ -79,7 +79,7 @@ def compress(
         return _compressed(full, before, count)
     heavy = any(each.why in HEAVY for each in full.removals)
     light = _without_loss(_Stage(tuple(parts)), count, ALL - HEAVY) if heavy else full
-    score = _scorer(question or _asked(parts), embedder, pruner)
+    score = _scorer(question or last_asked(parts), embedder, pruner)
     room = _room(light, budget, before, count)
     share = None if budget.ratio is None else 1 / budget.ratio
     cut = light.then(shorten(light.parts, score, room, count, budget.order, share))
@@ -100,6 +100,8 @@ def check(budget: Budget) -> None:
     for kind, tokens in budget.by_kind.items():
         if tokens < 0:
             raise ConfigError(f"by_kind.{kind} is {tokens}, and must be 0 or more")
+        if kind not in MAY_LOSE:
+            raise ConfigError(f"by_kind.{kind}: of {kind} nothing is left out; give {' or '.join(MAY_LOSE)}")
 
 
 def _without_loss(stage: _Stage, count: Count, means: frozenset[Means]) -> _Stage:
@@ -142,7 +144,8 @@ def _room(stage: _Stage, budget: Budget, before: int, count: Count) -> dict[Kind
     return room
 
 
-def _asked(parts: Sequence[Part]) -> str:
+def last_asked(parts: Sequence[Part]) -> str:
+    """Return what the user said last."""
     return next((part.text for part in reversed(parts) if part.kind is Kind.user and part.text.strip()), "")
 
 

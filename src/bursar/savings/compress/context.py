@@ -20,6 +20,9 @@ from bursar.wires.parts import Kind, Part
 Count: TypeAlias = Callable[[str], int]
 Score: TypeAlias = Callable[[Text], Floats]
 
+MAY_LOSE: Final = (Kind.retrieved, Kind.history)
+"""Segments of which something may be left out."""
+
 RECENT_TURNS: Final = 4
 """Texts of history, from the last, that are kept whole."""
 
@@ -88,7 +91,7 @@ def shorten(
 def may_lose(parts: Sequence[Part], number: int) -> bool:
     """Tell whether a part may lose something: what was retrieved, and turns that are not recent."""
     part = parts[number]
-    if part.protected or part.for_program or part.kind not in (Kind.retrieved, Kind.history):
+    if part.protected or part.for_program or part.kind not in MAY_LOSE:
         return False
     if part.kind is Kind.retrieved:
         return True

@@ -14,6 +14,9 @@ ELEMENTS_MIN: Final = 8
 """From how many on a list or an object of JSON may lose some of them."""
 
 _LINE: Final = re.compile(r"[^\n]*\S[^\n]*")
+_VALUE: Final = re.compile(r"^[ \t]*[\[{](?=[ \t\r\n]*[\[{\"\-0-9tfnNI}\]])", re.MULTILINE)
+_VALUE_MIN: Final = 24  # characters; a shorter one may be the mark of a passage
+_REST: Final = re.compile(r"[ \t]*\r?(?:\n|$)")
 _SPACE: Final = " \t\n\r"
 _SHORT: Final = 64
 _LEVEL_MAX: Final = 7  # below those of Markdown
@@ -67,10 +70,41 @@ def find(parts: Sequence[Part], open_parts: Sequence[int]) -> Units:
             continue  # it may be JSON too short to be looked for
         for piece in pieces(text):
             if piece.stuff is Stuff.prose or (piece.stuff is Stuff.code and not _is_fenced(text, piece)):
-                title = _add_prose(units, number, text, (piece.start, piece.end), title)
+                title = _add_prose(units, number, text, piece, title)
             elif parts[number].kind is Kind.retrieved and (spans := list(_of_json(text, piece))):
                 _add(units, Block(number, spans[0][0], spans[0][0], spans[-1][1], title, firm=True), spans)
     return units
+
+
+def _between_values(text: str, piece: Piece) -> Iterator[tuple[int, int]]:
+    """Yield what is not JSON of a kind nothing else touches: with a key twice or NaN, whose form a cut would break.
+
+    The search is given up when failures have cost as much as reading the piece twice.
+    """
+    at, patience = piece.start, 2 * (piece.end - piece.start) + 1_000
+    for begins in _VALUE.finditer(text, piece.start, piece.end):
+        if begins.end() - 1 < at or patience < 0:
+            continue
+        end, cost = _end_of_value(text, begins.end() - 1, piece.end)
+        patience -= cost
+        if end:
+            if at < begins.start():
+                yield at, begins.start()
+            at = end
+    if at < piece.end:
+        yield at, piece.end
+
+
+def _end_of_value(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return where the lines end that a value of JSON fills, 0 where none does, and how much was read in vain."""
+    try:
+        _, stop = _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        return 0, error.pos - start + 200
+    except RecursionError:
+        return 0, end - start
+    rest = _REST.match(text, stop, end)
+    return (0, stop - start) if rest is None or stop - start < _VALUE_MIN else (rest.end(), 0)
 
 
 def _add(units: Units, block: Block, spans: Sequence[tuple[int, int]]) -> None:
@@ -82,8 +116,14 @@ def _add(units: Units, block: Block, spans: Sequence[tuple[int, int]]) -> None:
         units.ends.append(end)
 
 
-def _add_prose(units: Units, part: int, text: str, span: tuple[int, int], title: str) -> str:
-    """Add the passages between two offsets; a title holds until the next one, which is returned."""
+def _add_prose(units: Units, part: int, text: str, piece: Piece, title: str) -> str:
+    """Add the passages of a piece; a title holds until the next one, which is returned."""
+    for span in _between_values(text, piece):
+        title = _add_passages(units, part, text, span, title)
+    return title
+
+
+def _add_passages(units: Units, part: int, text: str, span: tuple[int, int], title: str) -> str:
     passages = cut(text, *span)
     for passage, following in zip(passages, [*passages[1:], None], strict=True):
         if not passage.sentences or _heads(text, passage, following):
