@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench.harness import LocalBursar
-from bursar.store.reports import By
+from bursar.core.kinds import By
 from tests.asking import ask_and_wait
 from tests.cli.outcome import Cli
 

@@ -17,6 +17,7 @@ import pytest
 from bench.harness import LocalBursar
 from bursar.api.handlers import HANDLERS
 from bursar.core import errors
+from bursar.core.kinds import By
 from bursar.gateway.app import GEMINI_CALLS
 from bursar.gateway.config import Alerts, CompressTable, Model, Otel, Settings, parse_config
 from bursar.gateway.counting import MESSAGES_PATH, METHOD
@@ -29,7 +30,6 @@ from bursar.gateway.stats import Stats
 from bursar.prices import load
 from bursar.prices.file import VARIANTS
 from bursar.prices.units import UNIT_BY_NAME
-from bursar.store.reports import By
 from bursar.wires.protocols import PATH_WIRES, WIRES
 from tests.docs.make_reference import PAGE, reference
 from tests.docs.pages import Block, Command, anchors, blocks, commands, links, matches

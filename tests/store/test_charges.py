@@ -15,6 +15,7 @@ from bursar.budgets.budget import UNLIMITED, Enforcement, Terms, Window
 from bursar.budgets.purse import Ask
 from bursar.core.errors import BadRequest, BooksError, Conflict, Forbidden, NotFound
 from bursar.core.ids import call_name
+from bursar.core.kinds import By, ChargeKind
 from bursar.core.times import DAY_US, SECOND_US
 from bursar.ledger.chart import Unit
 from bursar.store.audit import audit
@@ -23,7 +24,6 @@ from bursar.store.charges import (
     DESCRIPTION_CHARS_MAX,
     ID_CHARS_MAX,
     Charged,
-    ChargeKind,
     NewCharge,
     charge,
 )
@@ -31,7 +31,7 @@ from bursar.store.database import Connection, connect
 from bursar.store.holders import Place, budget_states, create_holder, find_holder
 from bursar.store.keys import Key, Scope, all_keys, create_key
 from bursar.store.leases import id_of, open_lease
-from bursar.store.reports import By, statement, totals
+from bursar.store.reports import statement, totals
 
 
 async def new_key(connection: Connection, *terms: Terms, parent: str | None = None, name: str = "app") -> Key:

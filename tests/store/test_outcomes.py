@@ -12,6 +12,7 @@ from bursar.budgets.alerts import AlertKind
 from bursar.budgets.budget import UNLIMITED
 from bursar.core.errors import BadRequest, Conflict, Forbidden, NotFound
 from bursar.core.ids import call_name
+from bursar.core.kinds import OutcomeKind
 from bursar.core.records import AttemptStatus, Route
 from bursar.savings.route.online import EVENTS_MIN
 from bursar.store.alerts import recent_alerts
@@ -20,7 +21,6 @@ from bursar.store.keys import Scope, create_key
 from bursar.store.outcomes import (
     Manners,
     NewOutcome,
-    OutcomeKind,
     add_outcome,
     last_outcome,
     learned_states,

@@ -7,12 +7,13 @@ import msgspec
 import pytest
 from inline_snapshot import snapshot
 
+from bursar.core.kinds import By
 from bursar.core.records import UsageSource
 from bursar.core.times import DAY_US
 from bursar.store.alerts import claim_deliveries, recent_alerts
 from bursar.store.database import Connection
 from bursar.store.price_alerts import PriceTerms, make_price_alerts, other_models, reported_sums
-from bursar.store.reports import By, statement
+from bursar.store.reports import statement
 from tests.store.bookkeeping import NOW_US, USD, Shop, attempt, open_shop, write
 
 URL = b"u" * 32

@@ -8,6 +8,7 @@ from bookkeeping import NOW_US, USD, Shop, attempt, open_shop, write
 from inline_snapshot import snapshot
 
 from bursar.core.ids import call_name
+from bursar.core.kinds import By
 from bursar.core.money import nano_to_usd
 from bursar.core.records import AttemptStatus, CallStatus, Line, UsageSource
 from bursar.core.times import DAY_US, SECOND_US
@@ -16,7 +17,7 @@ from bursar.ledger.journal import CardUsed
 from bursar.prices.charge import charge, total
 from bursar.prices.price import Rate, RateCard, Rates, Source
 from bursar.store.database import Connection
-from bursar.store.reports import By, StatementLine, Totals, one_call, recent_calls, statement, totals
+from bursar.store.reports import StatementLine, Totals, one_call, recent_calls, statement, totals
 
 RATES: Rates = {
     "input_tokens": Rate(150_000_000),

@@ -8,11 +8,12 @@ from bookkeeping import NOW_US, USD, Shop, attempt, open_shop, write
 from inline_snapshot import snapshot
 
 from bursar.core.ids import call_name
+from bursar.core.kinds import OutcomeKind
 from bursar.core.records import Assignment, AttemptStatus, CallStatus, Segments
 from bursar.core.times import DAY_US, HOUR_US
 from bursar.savings.proof import Difference, TooFew
 from bursar.store.database import Connection
-from bursar.store.outcomes import NewOutcome, OutcomeKind, add_outcome
+from bursar.store.outcomes import NewOutcome, add_outcome
 from bursar.store.reports import one_call
 from bursar.store.savings import ArmTotals, savings
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from bursar.budgets.budget import Terms, Window
 from bursar.core.ids import call_id_from_name, call_name, first_id_at
+from bursar.core.kinds import ChargeKind
 from bursar.core.times import DAY_US
 from bursar.ledger.chart import Unit
-from bursar.store.charges import ChargeKind, NewCharge, charge
+from bursar.store.charges import NewCharge, charge
 from bursar.store.database import Connection
 from bursar.store.holders import Place, create_holder
 from bursar.store.keys import Key, Scope, all_keys, create_key

@@ -2,19 +2,29 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
-import msgspec
 from litestar import Request, get, post
 from litestar.exceptions import NotAuthorizedException, NotFoundException, ServiceUnavailableException
 from litestar.params import Parameter
 
 from bursar.api.admission import origin_of
 from bursar.api.answers import ConflictException, UnsupportedMediaException, answering, now_us, unreadable
-from bursar.api.views import KeyView, key_view
+from bursar.api.shapes.holders import (
+    TEXT,
+    AuditView,
+    BudgetRequest,
+    HolderView,
+    KeyRequest,
+    LimitsRequest,
+    MadeKeyView,
+    RevokedView,
+    RotateRequest,
+)
+from bursar.api.views import key_view
 from bursar.budgets.budget import Terms, limit_text
 from bursar.budgets.terms import read_terms
-from bursar.budgets.tree import Exhausted, Holder, Holds
+from bursar.budgets.tree import Holder
 from bursar.core.errors import OperatorError
 from bursar.core.words import TAGS_MAX, WORD_CHARS_MAX, is_word
 from bursar.store.audit_log import ENTRIES_MAX, act_as, audit_entries, entry_view
@@ -23,104 +33,8 @@ from bursar.store.holders import TENANT, Place, Policies, create_holder, set_bud
 from bursar.store.keys import Scope, create_key, revoke_key, rotate_key
 from bursar.store.scopes import read_addresses, read_expiry, read_models, read_overlap
 from bursar.wires.protocols import ROUTES
-from bursar.wires.wire import OUTPUT_CAP_MAX
 
-_TEXT: Final = r"^[^\0]*$"
-_LIMITS_MAX: Final = 20
-_NUMBER_MAX: Final = 1_000_000
 _UNLIMITED: Final = ("unlimited",)
-
-Kind = Literal["organisation", "team", "person", "agent", "run", "feature", "model", "other"]
-Text = Annotated[str, msgspec.Meta(max_length=256, pattern=_TEXT)]
-Limits = Annotated[list[Text], msgspec.Meta(min_length=1, max_length=_LIMITS_MAX)]
-Names = Annotated[list[Text], msgspec.Meta(max_length=100)]
-
-
-class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Describe a key to be made. Fields are those of `bursar keys create`; limits as in `5.00/day`."""
-
-    name: Text
-    limits: Limits | None = None
-    parent: Text | None = None
-    zone: Text = "UTC"
-    models: Names = []
-    routes: Names = []
-    addresses: Names = []
-    tags: dict[Text, Text] = {}
-    output_cap: Annotated[int, msgspec.Meta(ge=1, le=OUTPUT_CAP_MAX)] | None = None
-    expires: Text | None = None
-
-
-class RotateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Say how long the present secret stays good, such as `24h` or `0`."""
-
-    overlap: Text = "24h"
-
-
-class LimitsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Name all limits of a key or budget, in place of those it has."""
-
-    limits: Limits
-    zone: Text = "UTC"
-    soft: bool = False
-    grace: Text | None = None
-    overdraft: Text | None = None
-
-
-class BudgetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Describe a budget to be made. Fields are those of `bursar budget create`."""
-
-    name: Text
-    limits: Limits | None = None
-    kind: Kind = "team"
-    parent: Text | None = None
-    match: dict[Text, Text] = {}
-    each: Text = ""
-    zone: Text = "UTC"
-    soft: bool = False
-    grace: Text | None = None
-    overdraft: Text | None = None
-    when_exhausted: Exhausted | None = None
-    holds: Holds | None = None
-    depth: Annotated[int, msgspec.Meta(ge=1, le=_NUMBER_MAX)] | None = None
-    repeats: Annotated[int, msgspec.Meta(ge=2, le=_NUMBER_MAX)] | None = None
-    alerts: Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=1_000)]], msgspec.Meta(max_length=20)] | None = None
-
-
-class MadeKeyView(msgspec.Struct, frozen=True):
-    """Hold a key and its secret, which is shown this once."""
-
-    secret: str
-    key: KeyView
-
-
-class RevokedView(msgspec.Struct, frozen=True):
-    """Say which key is revoked."""
-
-    id: str
-    revoked: bool
-
-
-class HolderView(msgspec.Struct, frozen=True):
-    """Describe whose budgets these are, and their limits."""
-
-    id: str
-    name: str
-    kind: str
-    frozen: bool
-    limits: list[str]
-
-
-class AuditView(msgspec.Struct, frozen=True):
-    """Be a line of the audit log."""
-
-    id: int
-    at: str
-    actor: str
-    origin: str
-    action: str
-    subject: str
-    details: dict[str, Any]
 
 
 def _change(path: str, summary: str, status: int = 201) -> Callable[[Any], Any]:
@@ -141,7 +55,7 @@ def _change(path: str, summary: str, status: int = 201) -> Callable[[Any], Any]:
     )
 
 
-Name = Annotated[str, Parameter(description="A name or id.", pattern=_TEXT, max_length=256)]
+Name = Annotated[str, Parameter(description="A name or id.", pattern=TEXT, max_length=256)]
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -219,8 +133,8 @@ async def thaw(pool: Pool, request: AnyRequest, name: Name) -> HolderView:
 async def audit(
     pool: Pool,
     before: Annotated[int | None, Parameter(ge=1, le=2**62, description="Only lines before this one, by id.")] = None,
-    subject: Annotated[str | None, Parameter(description="Only changes of this name.", pattern=_TEXT)] = None,
-    action: Annotated[str | None, Parameter(description="Such as key.create, or key.", pattern=_TEXT)] = None,
+    subject: Annotated[str | None, Parameter(description="Only changes of this name.", pattern=TEXT)] = None,
+    action: Annotated[str | None, Parameter(description="Such as key.create, or key.", pattern=TEXT)] = None,
     limit: Annotated[int, Parameter(ge=1, le=ENTRIES_MAX)] = 50,
 ) -> list[AuditView]:
     """List the audit log."""

@@ -11,6 +11,7 @@ from litestar.exceptions import (
     NotFoundException,
     PermissionDeniedException,
     ServiceUnavailableException,
+    TooManyRequestsException,
 )
 from litestar.params import Parameter
 
@@ -20,23 +21,18 @@ from bursar.api.answers import ConflictException, now_us, refuse, unreadable
 from bursar.api.changes import CHANGES
 from bursar.api.count import count
 from bursar.api.outcomes import tell_outcome
+from bursar.api.own import OWN
 from bursar.api.own_key import bearer, key_of
 from bursar.api.routes import routes
-from bursar.api.savings import SavingsView, savings_view
-from bursar.api.views import (
-    BudgetView,
-    ChargeRequest,
-    ChargeView,
-    KeyView,
-    Overview,
-    StatementView,
-    key_view,
-    read_budgets,
-    read_overview,
-    read_statement,
-)
+from bursar.api.savings import savings_view
+from bursar.api.shapes.holders import TEXT, KeyView
+from bursar.api.shapes.saving import SavingsView
+from bursar.api.shapes.spending import BudgetView, Overview, StatementView
+from bursar.api.shapes.work import ChargeRequest, ChargeView
+from bursar.api.views import key_view, read_budgets, read_overview, read_statement
 from bursar.core.addresses import read_address
 from bursar.core.errors import BooksError, Refusal, Unavailable
+from bursar.core.kinds import By
 from bursar.core.money import nano_to_usd, usd_to_nano
 from bursar.core.times import DAY_US, day_start_us, moment_from_text, to_datetime
 from bursar.core.words import is_word
@@ -44,12 +40,11 @@ from bursar.gateway.identify import check_address
 from bursar.store.charges import NewCharge, charge
 from bursar.store.database import AWAY, Pool, borrow
 from bursar.store.keys import all_keys
-from bursar.store.reports import By, one_call, recent_calls
+from bursar.store.reports import one_call, recent_calls
 from bursar.store.runs import one_run, recent_runs
 from bursar.store.savings import savings as read_savings
 
 CALLS_MAX: Final = 1_000
-_TEXT: Final = r"^[^\0]*$"  # what the database can compare with
 
 
 @get("/api/overview", summary="Today and this month, by model, key and hour, with the latest calls")
@@ -63,8 +58,8 @@ async def overview(pool: Pool) -> Overview:
 async def calls(
     pool: Pool,
     after: Annotated[str | None, Parameter(description="Only calls after this one, by its id.")] = None,
-    key: Annotated[str | None, Parameter(description="Only calls of this key, by name or id.", pattern=_TEXT)] = None,
-    run: Annotated[str | None, Parameter(description="Only calls of this agent run.", pattern=_TEXT)] = None,
+    key: Annotated[str | None, Parameter(description="Only calls of this key, by name or id.", pattern=TEXT)] = None,
+    run: Annotated[str | None, Parameter(description="Only calls of this agent run.", pattern=TEXT)] = None,
     limit: Annotated[int, Parameter(ge=1, le=CALLS_MAX)] = 50,
 ) -> list[dict[str, Any]]:
     """List calls."""
@@ -174,6 +169,7 @@ async def run(
         PermissionDeniedException,
         NotFoundException,
         ConflictException,
+        TooManyRequestsException,
         ServiceUnavailableException,
     ],
 )
@@ -214,5 +210,6 @@ HANDLERS: Final = [
     charge_work,
     tell_outcome,
     count,
+    *OWN,
     *CHANGES,
 ]

@@ -1,38 +1,24 @@
 """Take in what became of answers."""
 
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 from litestar import Request, post
-from litestar.exceptions import NotAuthorizedException, NotFoundException, PermissionDeniedException
-from litestar.exceptions import ServiceUnavailableException as UnavailableException
+from litestar.exceptions import (
+    NotAuthorizedException,
+    NotFoundException,
+    PermissionDeniedException,
+    ServiceUnavailableException,
+    TooManyRequestsException,
+)
 
 from bursar.api.admission import FROM, OWN_KEY
 from bursar.api.answers import ConflictException, answering, now_us, unreadable
 from bursar.api.own_key import bearer, key_of
+from bursar.api.shapes.work import OutcomeRequest, OutcomeView
 from bursar.core.addresses import read_address
 from bursar.gateway.identify import check_address
 from bursar.store.database import Pool, borrow
-from bursar.store.outcomes import NewOutcome, OutcomeKind, add_outcome
-
-
-class OutcomeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Say how good an answer was: of a call, or of a run as a whole. The same id counts once."""
-
-    id: str
-    kind: OutcomeKind
-    value: bool | Annotated[float, msgspec.Meta(ge=0, le=1)]
-    call: str = ""
-    run: str = ""
-    source: str = ""
-
-
-class OutcomeView(msgspec.Struct, frozen=True):
-    """Say what was written down; `again` tells that it had been before."""
-
-    id: str
-    value: float
-    again: bool
+from bursar.store.outcomes import NewOutcome, add_outcome
 
 
 @post(
@@ -47,7 +33,8 @@ class OutcomeView(msgspec.Struct, frozen=True):
         PermissionDeniedException,
         NotFoundException,
         ConflictException,
-        UnavailableException,
+        TooManyRequestsException,
+        ServiceUnavailableException,
     ],
 )
 async def tell_outcome(pool: Pool, request: Request[Any, Any, Any], data: OutcomeRequest) -> OutcomeView:

@@ -3,56 +3,15 @@
 from itertools import groupby
 from typing import Annotated
 
-import msgspec
 from litestar import get
 from litestar.params import Parameter
 
 from bursar.api.answers import now_us
+from bursar.api.shapes.saving import ChoiceView, DriftView, RoutesView, RouteView
 from bursar.core.money import nano_to_usd
 from bursar.core.times import DAY_US, to_datetime
 from bursar.store.database import Connection, Pool, borrow
 from bursar.store.routes import Chosen, Drifted, chosen_by_routes, drifted
-
-
-class ChoiceView(msgspec.Struct, frozen=True):
-    """Be what a route has chosen a model for, by one way of choosing.
-
-    `told_calls` of its calls have outcomes, whose mean is `good`, 0 to 1; null where nobody has said anything.
-    """
-
-    model: str
-    how: str
-    calls: int
-    share: float
-    cost_usd: str
-    estimated_saved_usd: str
-    failed_calls: int
-    told_calls: int
-    good: float | None
-
-
-class RouteView(msgspec.Struct, frozen=True):
-    """Be a route: its calls, and what it has chosen for them."""
-
-    name: str
-    calls: int
-    cost_usd: str
-    estimated_saved_usd: str
-    choices: list[ChoiceView]
-
-
-class DriftView(msgspec.Struct, frozen=True):
-    """Say that a route's model answers otherwise than expected."""
-
-    at: str
-    text: str
-
-
-class RoutesView(msgspec.Struct, frozen=True):
-    """Be all routes that were asked for, and what was noticed of their models."""
-
-    routes: list[RouteView]
-    drifts: list[DriftView]
 
 
 @get("/api/routes", summary="What routes have chosen, how that turned out, and which models have drifted")

@@ -1,146 +1,17 @@
 """Shape what the API answers with. Money is a decimal string of USD; times are ISO 8601, UTC."""
 
-from typing import Any
-
-import msgspec
-
+from bursar.api.shapes.holders import KeyView
+from bursar.api.shapes.spending import BudgetView, LineView, Overview, StatementView, TotalsView
 from bursar.budgets.budget import UNIT_WORDS, amount_text, limit_text
 from bursar.budgets.tree import Holder, Tree
+from bursar.core.kinds import By
 from bursar.core.money import nano_to_usd
 from bursar.core.times import HOUR_US, day_start_us, to_datetime
 from bursar.ledger.chart import Unit
-from bursar.store.charges import ChargeKind
 from bursar.store.database import Connection
 from bursar.store.holders import BudgetState, budget_states
 from bursar.store.keys import Key, keys_in_tree
-from bursar.store.reports import By, StatementLine, Totals, recent_calls, statement, totals
-
-
-class TotalsView(msgspec.Struct, frozen=True):
-    """Total a span of time. Tokens are told apart by kind and never overlap. Charges are for work that is no call."""
-
-    calls: int
-    charges: int
-    cost_usd: str
-    charges_usd: str
-    input_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    not_ok_calls: int
-    estimated_calls: int
-
-
-class LineView(msgspec.Struct, frozen=True):
-    """Be one line of a statement, its calls and charges. Input includes cached tokens, output includes reasoning.
-
-    `reported_usd` is what providers say so many calls cost, `of_reported_usd` what was booked for the same.
-    """
-
-    name: str
-    calls: int
-    charges: int
-    cost_usd: str
-    input_tokens: int
-    cache_read_tokens: int
-    output_tokens: int
-    estimated_calls: int
-    reported_calls: int
-    reported_usd: str
-    of_reported_usd: str
-
-
-class StatementView(msgspec.Struct, frozen=True):
-    """Be a statement: lines and their total."""
-
-    since: str
-    until: str
-    by: str
-    lines: list[LineView]
-    total: TotalsView
-
-
-class BudgetView(msgspec.Struct, frozen=True):
-    """Say where a budget stands in the tree and where its money is in the current window.
-
-    Amounts are in its unit, as strings; null where nothing is limited. Those of money are in USD as well.
-    """
-
-    name: str
-    kind: str
-    parent: str | None
-    depth: int
-    frozen: bool
-    unit: str
-    window: str
-    limit: str
-    limit_amount: str | None
-    spent_amount: str
-    held_amount: str
-    left_amount: str | None
-    limit_usd: str | None
-    spent_usd: str | None
-    held_usd: str | None
-    left_usd: str | None
-    overage_usd: str | None
-    undecided_usd: str | None
-
-
-class KeyView(msgspec.Struct, frozen=True):
-    """Describe a key, without its secret, which is stored nowhere."""
-
-    id: str
-    name: str
-    budget: str
-    models: list[str]
-    routes: list[str]
-    tags: dict[str, str]
-    created_at: str
-    expires_at: str | None
-    revoked: bool
-    addresses: list[str]
-    former_secrets_end_at: list[str]
-
-
-class ChargeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Describe work that is no model call. The same id is charged once; `call` or `run` say what it was for.
-
-    Texts are on one line. `id`, `supplier` and `quantity` have up to 128 characters, `description` up to 1000.
-    """
-
-    id: str
-    kind: ChargeKind
-    amount_usd: str
-    run: str = ""
-    call: str = ""
-    supplier: str = ""
-    description: str = ""
-    quantity: str = ""
-    tags: dict[str, str] = {}
-
-
-class ChargeView(msgspec.Struct, frozen=True):
-    """Say what was charged. Overage is what the budgets could not pay; `again` tells that it was charged before."""
-
-    id: str
-    cost_usd: str
-    overage_usd: str
-    budgets: list[str]
-    again: bool
-
-
-class Overview(msgspec.Struct, frozen=True):
-    """Be the front page: today and this month, by model, key and hour, budgets, the latest calls."""
-
-    at: str
-    today: TotalsView
-    month: TotalsView
-    by_model: list[LineView]
-    by_key: list[LineView]
-    hours: list[str]  # cost in USD of each hour of today
-    budgets: list[BudgetView]
-    calls: list[dict[str, Any]]
+from bursar.store.reports import StatementLine, Totals, recent_calls, statement, totals
 
 
 def totals_view(total: Totals) -> TotalsView:

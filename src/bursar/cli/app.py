@@ -39,6 +39,7 @@ app.command("bursar.cli.simulate:simulate_command", name="simulate")
 app.command("bursar.cli.capacity:capacity")
 app.command("bursar.cli.route:app", name="route")
 app.command("bursar.cli.compress:compress")
+app.command("bursar.cli.mcp:mcp")
 app.command("bursar.cli.demo:demo")
 app.command("bursar.cli.sandbox:sandbox")
 

@@ -130,10 +130,12 @@ def _sandbox(options: Options) -> None:
 
 
 def _control(options: Options) -> None:
+    from bursar.api.plan import Planner
     from bursar.web.app import control_plane
 
     listener = socket.socket(fileno=options.listener)
-    _run(_serve(control_plane(options.database_url), listener))
+    planner = Planner(Path(options.config) if options.config else None, Path(options.folder))
+    _run(_serve(control_plane(options.database_url, planner), listener))
 
 
 def _keeper(options: Options) -> None:

@@ -22,6 +22,7 @@ from bursar.cli.common import now_us, print_table
 from bursar.cli.statement import print_statement
 from bursar.cli.supervisor import Supervisor
 from bursar.core.errors import OperatorError
+from bursar.core.kinds import By
 from bursar.core.money import nano_to_usd
 from bursar.core.times import HOUR_US, day_text
 from bursar.gateway.config import read_config
@@ -33,7 +34,7 @@ from bursar.store.database import Connection, connect, database_url
 from bursar.store.holders import budget_states
 from bursar.store.keys import Key, Scope, all_keys, create_key
 from bursar.store.postgres import DataFolder
-from bursar.store.reports import By, statement, totals
+from bursar.store.reports import statement, totals
 
 _CALLS: Final = 1_500
 _AT_ONCE: Final = 48

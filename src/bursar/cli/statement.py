@@ -6,9 +6,10 @@ from cyclopts import Parameter
 
 from bursar.cli.common import Data, Json, now_us, open_books, print_json, print_table, run
 from bursar.core.errors import OperatorError
+from bursar.core.kinds import By
 from bursar.core.money import nano_to_usd
 from bursar.core.times import DAY_US, day_text, moment_from_text, to_datetime
-from bursar.store.reports import By, StatementLine, Totals, totals
+from bursar.store.reports import StatementLine, Totals, totals
 from bursar.store.reports import statement as read_statement
 
 

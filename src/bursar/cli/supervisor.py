@@ -164,7 +164,10 @@ class Supervisor:
             await self._start("sandbox", Options(listener=sandbox.fileno()), sandbox)
         if importlib.util.find_spec("litestar") is not None:
             control = _listen_unix(folder.control_socket)
-            await self._start("control", Options(database_url=url, listener=control.fileno()), control)
+            told = Options(
+                folder=str(folder.prices), database_url=url, config=self._used_config, listener=control.fileno()
+            )
+            await self._start("control", told, control)
         options = Options(
             folder=str(folder.path),
             database_url=url,

@@ -27,7 +27,8 @@ _LOCAL: Final = b"x-bursar-local"
 _FROM: Final = b"x-bursar-from"
 _TIMEOUTS: Final = Timeouts(connect_s=5.0, first_byte_s=60.0, idle_s=60.0, whole_s=120.0)
 _READS: Final = ("GET", "HEAD", "OPTIONS")
-_WITH_KEY: Final = (("POST", "/api/charges"),)
+_WITH_KEY: Final = (("POST", "/api/charges"), ("POST", "/api/outcomes"))
+_OWN: Final = "/api/own/"
 """What asks for a key itself, and so may be asked from anywhere."""
 
 
@@ -42,7 +43,7 @@ class Proxy:
         """Pass one request on and its answer back. Raises `Forbidden`, `Unavailable`."""
         address = client_address(scope, self._trusted)
         local = is_local(scope, address, self._trusted)
-        if not local and (scope["method"], scope["path"]) not in _WITH_KEY and not _brings_admin_key(scope):
+        if not local and not _asks_for_key(scope) and not _brings_admin_key(scope):
             raise Forbidden(
                 "pages and the control API answer on this machine only, as localhost, or to an admin key",
                 code="local_only",
@@ -92,6 +93,10 @@ def check_origin(scope: Scope) -> None:
         return
     if origin.partition("://")[2] != _header(scope, b"host"):
         raise Forbidden("a page of another site may change nothing here", code="cross_origin")
+
+
+def _asks_for_key(scope: Scope) -> bool:
+    return (scope["method"], scope["path"]) in _WITH_KEY or scope["path"].startswith(_OWN)
 
 
 def _brings_admin_key(scope: Scope) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from bursar.core.errors import ConfigError, NotFound, Refusal, UnknownModel, Unmetered
+from bursar.core.errors import ConfigError, NotFound, Refusal, Unmetered
 from bursar.core.records import Protocol, Traits
 from bursar.gateway.config import Config, Model
 from bursar.gateway.connection import Timeouts
@@ -11,12 +11,12 @@ from bursar.gateway.dialect import dialect_of
 from bursar.gateway.health import Health
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.pool import Pool
+from bursar.gateway.price_list import PriceList, unknown_model
 from bursar.gateway.provider import Provider
 from bursar.gateway.rules import USUAL, Rules, rules_of
 from bursar.gateway.signing import signer_of
 from bursar.gateway.telemetry import PROVIDER_NAMES
 from bursar.prices.book import Book
-from bursar.prices.near import near_names
 from bursar.prices.price import Price, RateCard
 from bursar.prices.quote import Ceiling, ceiling, missing_rate
 from bursar.prices.snapshots import is_another
@@ -214,6 +214,7 @@ class Routes:
     def __init__(self, config: Config, book: Book, base_url_of: Callable[[str], str], outbox: Outbox) -> None:
         self._book = book
         self._config = config
+        self._prices = PriceList(config, book)
         self.upstreams = {
             name: Upstream(
                 name, provider, provider.base_url or base_url_of(name), outbox, config.gateway.call_timeout_s
@@ -225,13 +226,13 @@ class Routes:
         for name, model in config.models.items():  # one without a price is found out now, not at the first call
             try:
                 for target in model.targets:
-                    self._target_price(name, target, model.price)
+                    self._prices.of_target(name, target, model.price)
             except Unmetered as error:
                 raise ConfigError(f"models.{name}: {error}") from None
 
     def adopt(self, other: "Routes") -> None:
         """Go by another configuration from now on, for all who hold these routes."""
-        self._book, self._config = other._book, other._config
+        self._book, self._config, self._prices = other._book, other._config, other._prices
         self.upstreams, self.policies, self._found = other.upstreams, other.policies, other._found
 
     @property
@@ -308,9 +309,7 @@ class Routes:
         provider, _, rest = name.partition("/")
         if provider in self.upstreams and rest:
             return _serving([self._candidate(name, (provider, rest), None, protocol)], name, protocol)
-        near = near_names(name, [known for known, _ in self.names()])
-        hint = f"; near: {', '.join(near)}" if near else "; see GET /v1/models"
-        raise NotFound(f"no model {name!r} here{hint}", code="model_not_found", param="model")
+        raise unknown_model(name, [known for known, _ in self.names()])
 
     def _candidate(
         self, name: str, target: tuple[str, str], price: Price | None, protocol: Protocol
@@ -320,7 +319,7 @@ class Routes:
         wire = upstream.wire_for(protocol)
         if wire is None:
             return None
-        found = self._target_price(name, target, price)
+        found = self._prices.of_target(name, target, price)
         if upstream.load is not None and found.volume is not None:
             raise ConfigError(
                 f"providers.{upstream.name}.by_load: the price of {name} has a volume: it cannot move by load"
@@ -330,25 +329,6 @@ class Routes:
         candidate.own_price = price is not None
         candidate.ceiling(found.at(0), Traits(meters=wire.meters))
         return candidate
-
-    def _target_price(self, name: str, target: tuple[str, str], price: Price | None) -> Price:
-        try:
-            return price or self._price(self.upstreams[target[0]], target[1])
-        except UnknownModel as error:
-            raise Unmetered(
-                f'{error}: give models."{name}".price in bursar.toml, or price = "free"', param="model"
-            ) from None
-
-    def _price(self, upstream: Upstream, model: str) -> Price:
-        settings = self._config.providers[upstream.name]
-        seller = settings.prices or self._book.provider_of_url(settings.base_url)
-        if seller is not None and seller in self._book.providers:
-            return self._book.find(seller, model)
-        if upstream.name in self._book.providers and settings.kind != "sandbox":
-            return self._book.find(upstream.name, model)
-        if settings.kind == "sandbox":
-            return self._book.find_any(model)
-        raise UnknownModel(f"{upstream.name}/{model}")
 
 
 def _serving(made: Sequence[Candidate | None], name: str, protocol: Protocol) -> tuple[Candidate, ...]:

@@ -4,7 +4,6 @@ It has happened already, so it is always booked: what its budgets cannot pay is 
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ import msgspec
 
 from bursar.budgets.budget import Budget
 from bursar.core.errors import BadRequest, BooksError, Conflict
+from bursar.core.kinds import ChargeKind
 from bursar.core.money import NANO_PER_USD, Money, nano_to_usd
 from bursar.core.words import TAGS_MAX, WORD_CHARS_MAX, is_word
 from bursar.ledger import chart
@@ -35,17 +35,6 @@ DESCRIPTION_CHARS_MAX: Final = 1_000
 
 _TRIES: Final = 4
 """How often a charge is begun that comes into the way of calls that are just being booked."""
-
-
-class ChargeKind(StrEnum):
-    """Name the kinds of work."""
-
-    retrieval = "retrieval"
-    tool = "tool"
-    safety = "safety"
-    logging = "logging"
-    person = "person"
-    other = "other"
 
 
 class NewCharge(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import msgspec
 
 from bursar.core.errors import BadRequest, Conflict, NotFound
 from bursar.core.ids import call_name, first_id_at
+from bursar.core.kinds import OutcomeKind
 from bursar.core.times import DAY_US, to_datetime
 from bursar.core.words import WORD_CHARS_MAX, is_word
 from bursar.savings.route.online import Outcome, State, learn
@@ -35,15 +35,6 @@ _MANNERS_CALLS_MIN: Final = 20
 """Answers of a target from which its average means something."""
 
 _PPM: Final = 1_000_000
-
-
-class OutcomeKind(StrEnum):
-    """Name who or what says how good an answer was."""
-
-    thumbs = "thumbs"  # a person
-    tests = "tests"  # tests that passed, or their share
-    resolved = "resolved"  # the case behind it was closed
-    score = "score"  # a grader
 
 
 class NewOutcome(msgspec.Struct, frozen=True):
@@ -90,9 +81,9 @@ async def outcomes_of_call(connection: Connection, call_id: bytes) -> list[dict[
     return [_shown(row) for row in await connection.fetch(_SQL["of_call"], TENANT, call_id, SHOWN_MAX)]
 
 
-async def outcomes_of_run(connection: Connection, run: str) -> list[dict[str, Any]]:
-    """Return what was said of a run as a whole."""
-    return [_shown(row) for row in await connection.fetch(_SQL["of_run"], TENANT, run, SHOWN_MAX)]
+async def outcomes_of_run(connection: Connection, run: str, key_id: str | None = None) -> list[dict[str, Any]]:
+    """Return what was said of a run as a whole, by one key or by all."""
+    return [_shown(row) for row in await connection.fetch(_SQL["of_run"], TENANT, run, SHOWN_MAX, key_id)]
 
 
 async def recent_outcomes(

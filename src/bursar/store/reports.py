@@ -1,12 +1,12 @@
 """Read records back: single calls, the latest, and statements over a span of time."""
 
-from enum import StrEnum
 from typing import Any, Final
 
 import asyncpg
 import msgspec
 
 from bursar.core.ids import call_id_from_name, call_name, first_id_at
+from bursar.core.kinds import By
 from bursar.core.money import Money, nano_to_usd
 from bursar.core.records import Attempt, AttemptStatus, CallStatus, Line, Protocol, Route, UsageSource
 from bursar.core.times import to_datetime
@@ -35,18 +35,6 @@ _STATUS_OF: Final = {
     CallStatus.cut: AttemptStatus.cut,
     CallStatus.indeterminate: AttemptStatus.lost,
 }
-
-
-class By(StrEnum):
-    """Name what a statement is grouped by."""
-
-    model = "model"
-    key = "key"
-    tag = "tag"
-    run = "run"
-    day = "day"
-    hour = "hour"
-    charge = "charge"  # kinds of work that is no call
 
 
 class StatementLine(msgspec.Struct, frozen=True):

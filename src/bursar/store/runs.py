@@ -39,16 +39,17 @@ async def recent_runs(connection: Connection, since_us: int, limit: int) -> list
     ]
 
 
-async def one_run(connection: Connection, run: str, now_us: int) -> dict[str, Any] | None:
+async def one_run(connection: Connection, run: str, now_us: int, key_id: str | None = None) -> dict[str, Any] | None:
     """Return a run with its calls as a tree, its charges and its budgets; None when nothing is known of it.
 
-    The tree is a list: each call comes after its parent, with its `depth`, and all below it before what is beside it.
+    With a key it is as if there were no other: of what others did in the run nothing is shown or summed. The tree
+    is a list: each call comes after its parent, with its `depth`, and all below it before what is beside it.
     """
-    calls = await connection.fetch(_SQL["calls_of_run"], TENANT, run, CALLS_MAX)
-    charges = await connection.fetch(_SQL["of_run"], TENANT, run, CALLS_MAX)
+    calls = await connection.fetch(_SQL["calls_of_run"], TENANT, run, CALLS_MAX, key_id)
+    charges = await connection.fetch(_SQL["of_run"], TENANT, run, CALLS_MAX, key_id)
     if not calls and not charges:
         return None
-    sums = await connection.fetchrow(_SQL["sums_of_run"], TENANT, run)
+    sums = await connection.fetchrow(_SQL["sums_of_run"], TENANT, run, key_id)
     assert sums is not None
     rows = {call_name(row["call_id"]): row for row in calls}
     tree: dict[str, dict[str, Any]] = {
@@ -68,7 +69,7 @@ async def one_run(connection: Connection, run: str, now_us: int) -> dict[str, An
         "whole": sums["calls"] == len(calls) and sums["charges"] == len(charges),
         "budgets": await _budgets(connection, run, [*calls, *charges], now_us),
         "charges": others,
-        "outcomes": await outcomes_of_run(connection, run),
+        "outcomes": await outcomes_of_run(connection, run, key_id),
         "tree": list(tree.values()),
     }
 

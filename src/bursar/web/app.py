@@ -17,6 +17,7 @@ import bursar
 from bursar.api.admission import Admission, admit
 from bursar.api.answers import now_us
 from bursar.api.handlers import HANDLERS
+from bursar.api.plan import Planner
 from bursar.api.routes import read_routes
 from bursar.api.savings import savings_view
 from bursar.api.views import read_overview
@@ -63,7 +64,7 @@ class _Page(NamedTuple):
     every_ms: int
 
 
-def control_plane(database_url: str) -> Litestar:
+def control_plane(database_url: str, planner: Planner) -> Litestar:
     """Return the control plane's application."""
     pages = Pages(_HERE / "templates", _FILTERS)
 
@@ -72,6 +73,7 @@ def control_plane(database_url: str) -> Litestar:
         pool = await open_pool(database_url, _CONNECTIONS_MAX)
         app.state.pool = pool
         app.state.admission = Admission()
+        app.state.planner = planner
         try:
             yield
         finally:

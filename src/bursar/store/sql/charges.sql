@@ -9,15 +9,20 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 -- name: of_run
 select charges.*, keys.name as key_name
 from charges join keys on keys.tenant = charges.tenant and keys.key_id = charges.key_id
-where charges.tenant = $1 and run = $2
+where charges.tenant = $1 and run = $2 and ($4::text is null or charges.key_id = $4)
 order by event_us, charge_id
 limit $3;
 
 -- name: sums_of_run
-select (select count(*) from calls where tenant = $1 and run = $2) as calls,
-    (select coalesce(sum(cost_nano), 0)::bigint from calls where tenant = $1 and run = $2) as calls_nano,
-    (select count(*) from charges where tenant = $1 and run = $2) as charges,
-    (select coalesce(sum(cost_nano), 0)::bigint from charges where tenant = $1 and run = $2) as charges_nano;
+select calls.calls, calls.calls_nano, charges.charges, charges.charges_nano
+from (
+    select count(*) as calls, coalesce(sum(cost_nano), 0)::bigint as calls_nano
+    from calls where tenant = $1 and run = $2 and ($3::text is null or key_id = $3)
+) as calls,
+(
+    select count(*) as charges, coalesce(sum(cost_nano), 0)::bigint as charges_nano
+    from charges where tenant = $1 and run = $2 and ($3::text is null or key_id = $3)
+) as charges;
 
 -- name: by_charge
 select kind as name, count(*) as charges, sum(cost_nano)::bigint as cost_nano
@@ -72,7 +77,7 @@ where tenant = $1 and event_us >= $2 and event_us < $3;
 -- name: calls_of_run
 select calls.*, keys.name as key_name
 from calls join keys on keys.tenant = calls.tenant and keys.key_id = calls.key_id
-where calls.tenant = $1 and run = $2
+where calls.tenant = $1 and run = $2 and ($4::text is null or calls.key_id = $4)
 order by call_id
 limit $3;
 

@@ -16,7 +16,7 @@ select outcome_id, kind, value_ppm, source, event_us from outcomes where tenant 
 -- name: of_run
 -- Of the run as a whole: those of its calls are shown with them.
 select outcome_id, kind, value_ppm, source, event_us from outcomes
-where tenant = $1 and run = $2 and call_id is null
+where tenant = $1 and run = $2 and call_id is null and ($4::text is null or key_id = $4)
 order by seq
 limit $3;
 
