@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 CLIENTS := .clients
-BENCHES := gateway overspend books ledger holds scale physics simulate embed route compress
+BENCHES := gateway overspend books batches ledger holds scale physics simulate embed route compress
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -19,6 +19,7 @@ from bursar.api.handlers import HANDLERS
 from bursar.core import errors
 from bursar.core.kinds import By
 from bursar.gateway.app import GEMINI_CALLS
+from bursar.gateway.batches import files, messages, openai
 from bursar.gateway.config import Alerts, CompressTable, Model, Otel, Settings, parse_config
 from bursar.gateway.counting import MESSAGES_PATH, METHOD
 from bursar.gateway.listing import PATHS as MODELS_PATHS
@@ -154,6 +155,7 @@ def test_http_names_every_route() -> None:
     }
     found = {path for path in found if path == "/" or not path.endswith("/")}  # the others are dispatched further
     routes = found | {"/api/openapi.json", MESSAGES_PATH, *MODELS_PATHS, *(f"{path}/{{name}}" for path in MODELS_PATHS)}
+    routes |= {files.PATH, openai.PATH, messages.PATH}
     routes |= {wire.route for wire in WIRES.values() if wire not in PATH_WIRES}
     routes |= {f"/v1beta/models/{{model}}{method}" for method in (*GEMINI_CALLS, METHOD)}
     routes |= {re.sub(r"\{[^}]*\}", "{id}", path) for handler in HANDLERS for path in handler.paths}
