@@ -184,3 +184,16 @@ def test_forms_that_cannot_be_read_are_refused(openai_client: openai.OpenAI) -> 
             openai_client.post(
                 "/audio/transcriptions", cast_to=object, content=content, options={"headers": {"content-type": "x/y"}}
             )
+
+
+def test_a_form_sent_again_under_its_idempotency_key_is_made_once(
+    openai_client: openai.OpenAI, call_of: Callable[[str], Row]
+) -> None:
+    answers = [  # the client divides each form by another boundary
+        openai_client.audio.transcriptions.with_raw_response.create(
+            model=OLD_LISTENER, file=recording(2), extra_headers={"idempotency-key": "heard once"}
+        )
+        for _ in range(2)
+    ]
+    assert answers[1].headers["x-bursar-replayed"] == "true"
+    assert answers[0].headers["x-bursar-call-id"] == answers[1].headers["x-bursar-call-id"]

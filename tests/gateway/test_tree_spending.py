@@ -366,6 +366,22 @@ def test_many_at_once_overspend_no_budget_of_the_tree(shared_bursar: LocalBursar
     assert shared_bursar.audit().findings == []
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("images/generations", {"model": "gpt-image-2", "prompt": "a barn", "size": "1024x1024", "quality": "high"}),
+        ("embeddings", {"model": "text-embedding-3-large", "input": ["x" * 8_192] * 100}),
+    ],
+)
+def test_what_takes_no_cap_is_not_made_smaller(shared_bursar: LocalBursar, path: str, body: dict[str, Any]) -> None:
+    team, name = fresh("team"), fresh("key")
+    plant(shared_bursar, team, "0.05")
+    set_policy(shared_bursar, team, Policies(exhausted=Exhausted.smaller))
+    key = shared_bursar.create_key(name, "10.00", parent=team)
+    answer = httpx.post(f"{shared_bursar.url}/v1/{path}", json=body, headers={"authorization": f"Bearer {key}"})
+    assert (answer.status_code, error_of(answer)["budget"]) == (402, team)
+
+
 def test_a_call_that_does_not_fit_is_made_smaller_where_that_is_wished(shared_bursar: LocalBursar) -> None:
     team, name = fresh("team"), fresh("key")
     plant(shared_bursar, team, "0.001")

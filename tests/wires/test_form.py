@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bursar.core.errors import BadRequest
-from bursar.wires.form import read_form
+from bursar.wires.form import form_digest, read_form
 
 CONTENTS = st.binary(max_size=200).filter(lambda data: b"--frontier" not in data)
 
@@ -55,3 +55,23 @@ def test_a_field_stands_once_and_is_text() -> None:
         read_form(twice).field("prompt")
     with pytest.raises(BadRequest, match="an integer from 1 to 10 in `n`"):
         read_form(form_of({"n": "eleven"}, {})).number("n", 1, 1, 10)
+
+
+@pytest.mark.parametrize("boundary", ['A"; x="', "A\rx-injected: 1", "A\0", "A\\", "a" * 71, "A ", "\xe9"])
+def test_a_boundary_that_a_header_could_be_misread_by_is_refused(boundary: str) -> None:
+    body = form_of({"model": "a"}, {}).replace(b"frontier", boundary.encode())
+    with pytest.raises(BadRequest, match="expected multipart"):
+        read_form(body)
+
+
+def test_a_head_that_cannot_be_read_is_not_repeated() -> None:
+    body = form_of({}, {"file": b""}).replace(b'filename="f"', b'filename="\xff secret"')
+    with pytest.raises(BadRequest, match="cannot be read") as refused:
+        read_form(body)
+    assert "secret" not in str(refused.value)
+
+
+def test_the_same_form_divided_otherwise_has_the_same_digest() -> None:
+    body = form_of({"model": "a"}, {"file": b"sound"})
+    assert form_digest(body) == form_digest(body.replace(b"frontier", b"another"))
+    assert form_digest(body) != form_digest(form_of({"model": "a"}, {"file": b"silence"}))

@@ -151,6 +151,8 @@ class HoldPolicy:
         """Lower the output cap so far that the call takes a share of what is left, or refuse it after all."""
         settings, facts, plan = self.settings, passage.facts, passage.plan
         at_most = refusal.headroom_nano * settings.smaller_share_percent // _PERCENT
+        if not all(candidate.wire.caps for candidate in plan.candidates):
+            raise refusal
         cap = quote_cap(quote, at_most) // facts.choices
         if cap < min(settings.smaller_floor, plan.output_cap) or facts.predicted_bytes:
             raise refusal

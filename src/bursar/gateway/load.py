@@ -7,6 +7,7 @@ grown old moves nothing: then the price is the one that was set.
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
+from math import isfinite
 from typing import Final
 
 import msgspec
@@ -96,7 +97,12 @@ class Load:
     def _take(self, body: bytes, now_us: int) -> None:
         try:
             families = text_string_to_metric_families(body.decode())
-            samples = [(sample.name, sample.value) for family in families for sample in family.samples]
+            samples = [
+                (sample.name, sample.value)
+                for family in families
+                for sample in family.samples
+                if isfinite(sample.value)
+            ]
         except ValueError:  # UnicodeDecodeError is one
             self._tell("its metrics cannot be read")
             return

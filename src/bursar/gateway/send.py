@@ -189,7 +189,7 @@ def request_of(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
     """Return the head and body of the request for a candidate."""
     wire, facts, cap_field = candidate.wire, passage.facts_for(candidate), candidate.upstream.cap_field
     body = wire.upstream_body(passage.body_for(candidate), facts, candidate.model, passage.plan.output_cap, cap_field)
-    if candidate.upstream.dialect is not None:
+    if candidate.upstream.dialect is not None and not wire.multipart:
         body = candidate.upstream.dialect.body(body)
     extra = passage.headers_for(wire)
     if wire.multipart:

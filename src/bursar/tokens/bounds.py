@@ -32,12 +32,12 @@ def input_tokens_max(facts: Facts, model: str, context_window: int | None) -> in
     bound = facts.text_bytes
     media = facts.media
     if media.others:
-        return _window(model, context_window) or None
+        return facts.prompts * _window(model, context_window) or None
     if media.images:
         bound += media.images * image_tokens_max(model)
     if context_window is None or bound < context_window:
         return bound
-    return min(bound, _window(model, context_window))
+    return min(bound, facts.prompts * _window(model, context_window))
 
 
 def _window(model: str, catalogued: int | None) -> int:

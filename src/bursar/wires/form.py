@@ -1,6 +1,8 @@
 """Read a request that is a form with files, as images and recordings are sent in; write it again with another value."""
 
+import re
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from importlib import import_module
 from typing import Any, Final
 
@@ -9,12 +11,13 @@ import msgspec
 from bursar.core.errors import BadRequest
 
 PARTS_MAX: Final = 100
-BOUNDARY_BYTES_MAX: Final = 200
 
 # By name: a package of the same name may lie beside it, hand over to it, and hide its types.
 _multipart: Any = import_module("multipart")
 _ERRORS: Final[tuple[type[Exception], ...]] = (_multipart.MultipartError, UnicodeError)
 _HOW: Final = "send it as the official clients do"
+# What RFC 2046 allows, and nothing that could be read otherwise where it stands in a header.
+_BOUNDARY: Final = re.compile(rb"--([0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?])\r\n")
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -80,10 +83,10 @@ class Form(msgspec.Struct, frozen=True):
 
 def boundary_of(body: bytes) -> bytes:
     """Return what parts a form, as its first line says. Raises `BadRequest` where there is none."""
-    line, found, _ = body[: BOUNDARY_BYTES_MAX + 4].partition(b"\r\n")
-    if not found or not line.startswith(b"--") or len(line) < 3 or not line.isascii():
+    found = _BOUNDARY.match(body)
+    if found is None:
         raise BadRequest(f"expected multipart/form-data: {_HOW}")
-    return line[2:]
+    return found[1]
 
 
 def read_form(body: bytes) -> Form:
@@ -92,9 +95,17 @@ def read_form(body: bytes) -> Form:
     try:
         with _multipart.PushMultipartParser(boundary, max_segment_count=PARTS_MAX) as parser:
             parts = _parts((*parser.parse(body), *parser.parse(b"")))
-    except _ERRORS as error:
-        raise BadRequest(f"the form cannot be read: {error}; {_HOW}") from None
+    except _ERRORS:  # whose words may hold a file's name
+        raise BadRequest(
+            f"the form cannot be read: it ends early, or a part of it has no proper head; {_HOW}"
+        ) from None
     return Form(boundary, parts)
+
+
+def form_digest(body: bytes) -> bytes:
+    """Return a digest of what a form says, the same however its parts are divided. Raises `BadRequest`."""
+    said = [(part.name, part.file_name or "", sha256(part.data).hexdigest()) for part in read_form(body).parts]
+    return sha256(msgspec.json.encode(said)).digest()
 
 
 def _parts(events: Iterable[Any]) -> tuple[Part, ...]:

@@ -203,6 +203,7 @@ class Gemini:
     meters: ClassVar = TEXT_METERS
     estimates: ClassVar = True
     multipart: ClassVar = False
+    caps: ClassVar = True
     comments: ClassVar = False  # Google's own client takes every line of a stream but `data:` for an error
 
     def path(self, model: str, *, stream: bool) -> str:

@@ -32,6 +32,7 @@ from bursar.wires.wire import (
     edit_body,
     is_report,
     nested,
+    unknown_counts,
     utf8_len,
 )
 
@@ -46,6 +47,9 @@ HEARD_TOKENS_A_S_MAX: Final = 25
 
 WRITTEN_TOKENS_A_S_MAX: Final = 10
 """More than anybody says in a second."""
+
+_HEAD_BYTES_MAX: Final = 65_536
+"""More than what stands in a WAV beside its sound."""
 
 BYTES_A_SECOND_LEAST: Final = 750
 """Opus at its lowest rate, 6 kbit/s (RFC 6716): no recording that can be understood is longer for its size."""
@@ -65,6 +69,15 @@ _FORMATS: Final = {
     "wav": b"audio/wav",
     "pcm": b"audio/pcm",
 }
+_KNOWN: Final = frozenset(
+    (
+        "input_tokens",
+        "output_tokens",
+        "total_tokens",
+        "input_token_details.text_tokens",
+        "input_token_details.audio_tokens",
+    )
+)
 _TELL_NOTHING: Final = ("text", "srt", "vtt")
 """Formats of a text that say nothing of what is billed."""
 
@@ -162,7 +175,7 @@ class OpenAISpeech(PlainWire):
         in_events = request.stream_format == "sse"
         return Facts(
             request.model,
-            in_events or request.model.startswith(_SPEAKS_IN_EVENTS),
+            in_events,
             in_events,
             round(SPOKEN_TOKENS_A_CHAR_MAX * characters / min(1.0, speed)) + 1,
             1,
@@ -175,10 +188,10 @@ class OpenAISpeech(PlainWire):
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:  # noqa: ARG002
         """Return the body to send: the client's, with the model as decided, in events where they alone tell usage."""
-        edits = {"model": model} if model != facts.model else {}
-        if facts.stream and not facts.wants_usage:
+        edits = {"model": model}
+        if not facts.wants_usage and model.startswith(_SPEAKS_IN_EVENTS):
             edits["stream_format"] = "sse"
-        return edit_body(body, edits) if edits else body
+        return edit_body(body, edits)
 
     def answer(self, body: bytes) -> Answer:  # noqa: ARG002
         """Return that nothing is known of sound but that it came."""
@@ -190,7 +203,7 @@ class OpenAISpeech(PlainWire):
 
     def bare(self, body: bytes, facts: Facts) -> Sound | None:
         """Return what takes the sound out of a stream; None for a client that asked for the events."""
-        if not facts.stream or facts.wants_usage:
+        if facts.wants_usage:
             return None
         return Sound(_FORMATS[_speech.decode(body).response_format or "mp3"])
 
@@ -262,9 +275,10 @@ def wav_seconds(sound: bytes) -> int | None:
     """Return how long a WAV recording is, rounded as it is billed; None for any other."""
     try:
         with wave.open(io.BytesIO(sound)) as recording:
-            frames = min(recording.getnframes(), len(sound) // max(1, recording.getsampwidth()))
-            return round(frames / recording.getframerate())
-    except (wave.Error, EOFError, ZeroDivisionError):
+            size = recording.getnframes() * recording.getnchannels() * recording.getsampwidth()
+            told = size <= len(sound) <= size + _HEAD_BYTES_MAX  # else the head says less than there is to hear
+            return round(recording.getnframes() / recording.getframerate()) if told else None
+    except (wave.Error, EOFError, ZeroDivisionError, RuntimeError):  # the last for chunks of odd sizes
         return None
 
 
@@ -273,15 +287,20 @@ def audio_usage(report: UsageReport) -> Usage:
 
     Raises `UsageContradiction` for a field of the wrong kind.
     """
-    if report.get("type") == "duration":
-        seconds = report.get("seconds")
+    heard_s = report.get("prompt_audio_seconds")  # Mistral's name for it
+    if report.get("type") == "duration" or heard_s is not None:
+        seconds = report.get("seconds") if heard_s is None else heard_s
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
             raise UsageContradiction(f"usage field seconds is {type(seconds).__name__}, expected a number")
         return Usage(other={"input_audio_seconds": round(seconds)})
+    if not report.keys() >= {"input_tokens", "output_tokens"}:
+        raise UsageContradiction("usage says neither seconds nor input_tokens and output_tokens")
     given = count_of(report, "input_tokens")
     heard = count_of(nested(report, "input_token_details"), "audio_tokens")
     other = {"input_audio_tokens": heard} if heard else {}
-    return believable(Usage(given - heard, output_tokens=count_of(report, "output_tokens"), other=other))
+    unknown = {name: count for name, count in unknown_counts(report, _KNOWN).items() if count}
+    made = count_of(report, "output_tokens")
+    return believable(Usage(given - heard, output_tokens=made, other=other, unknown=unknown))
 
 
 def _answer_of(report: UsageReport | None, duration_s: float | None) -> Answer:

@@ -324,6 +324,7 @@ class OpenAIChat:
     meters: ClassVar = TEXT_METERS
     estimates: ClassVar = True
     multipart: ClassVar = False
+    caps: ClassVar = True
     comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002

@@ -6,9 +6,20 @@ import msgspec
 
 from bursar.core.errors import BadRequest
 from bursar.core.records import TEXT_METERS, Protocol, Segments, Traits
-from bursar.wires.openai_chat import CHOICES_MAX
+from bursar.wires.openai_chat import CHOICES_MAX, OPENAI_CHAT
 from bursar.wires.plain import PlainWire, prompt_bytes, read_request
-from bursar.wires.wire import NO_MEDIA, OFF, Facts, Resold, check_cap, check_resold, edit_body, utf8_len
+from bursar.wires.wire import (
+    NO_MEDIA,
+    OFF,
+    Answer,
+    Facts,
+    Resold,
+    check_cap,
+    check_resold,
+    read_fields,
+    utf8_len,
+    write_fields,
+)
 
 DEFAULT_CAP: Final = 16
 """Tokens a completion has at most where its request does not say ("Create completion", checked 2026-11-22)."""
@@ -32,6 +43,7 @@ class _Request(Resold, kw_only=True):
 
 _request: Final = msgspec.json.Decoder(_Request)
 _TRAITS: Final = Traits(writes_cache_5m=True)
+_NULL: Final = b"null"
 
 
 class OpenAICompletions(PlainWire):
@@ -40,6 +52,7 @@ class OpenAICompletions(PlainWire):
     protocol: ClassVar = Protocol.openai_completions
     route: ClassVar = "/v1/completions"
     meters: ClassVar = TEXT_METERS
+    caps: ClassVar = True
 
     def facts(self, body: bytes, target: str = "") -> Facts:  # noqa: ARG002
         """Read a request. Raises `BadRequest` naming the field and the kind of value expected."""
@@ -68,16 +81,25 @@ class OpenAICompletions(PlainWire):
             size + prompts,  # some begin each prompt with a token of their own
             NO_MEDIA,
             _TRAITS,
+            prompts=prompts,
         )
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:  # noqa: ARG002
-        """Return the body to send: the client's, with the model as decided, and the wish for usage."""
-        edits: dict[str, object] = {"model": model} if model != facts.model else {}
-        if cap != facts.output_cap:
-            edits["max_tokens"] = cap
+        """Return the body to send: the client's, with model, output cap and usage wish as decided.
+
+        The cap is always said: what a provider takes for none may be without end.
+        """
+        fields = read_fields(body)
+        fields["model"] = model
+        if bytes(fields.get("max_tokens", _NULL)) == _NULL or cap != facts.output_cap:
+            fields["max_tokens"] = cap
         if facts.stream and not facts.wants_usage:
-            edits["stream_options"] = {"include_usage": True}
-        return edit_body(body, edits) if edits else body
+            fields["stream_options"] = {"include_usage": True}
+        return write_fields(fields)
+
+    def answer(self, body: bytes) -> Answer:
+        """Read a whole JSON answer. Raises `BadAnswer` when it is none."""
+        return OPENAI_CHAT.answer(body)
 
 
 OPENAI_COMPLETIONS: Final = OpenAICompletions()

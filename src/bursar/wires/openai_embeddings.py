@@ -29,8 +29,9 @@ class OpenAIEmbeddings(PlainWire):
     def facts(self, body: bytes, target: str = "") -> Facts:  # noqa: ARG002
         """Read a request. Raises `BadRequest` naming the field and the kind of value expected."""
         request: _Request = read_request(_request, body)
-        size, _ = prompt_bytes(request.input, "input")
-        return Facts(request.model, _NO_STREAM, True, None, 0, Segments(user=size), size, NO_MEDIA, _TRAITS)  # noqa: FBT003
+        size, texts = prompt_bytes(request.input, "input")
+        segments = Segments(user=size)
+        return Facts(request.model, _NO_STREAM, True, None, 0, segments, size, NO_MEDIA, _TRAITS, prompts=texts)  # noqa: FBT003
 
 
 OPENAI_EMBEDDINGS: Final = OpenAIEmbeddings()

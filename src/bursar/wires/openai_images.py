@@ -48,6 +48,7 @@ _PIXELS_A_TOKEN_LEAST: Final = 64
 _SIZE_CHOSEN: Final = 1_536 * 1_536
 """Pixels where the model chooses the size, more than any of the standard sizes has."""
 _SIDE_MAX: Final = 3_840
+_LEAST: Final = {"n": 1, "partial_images": 0, "frame_count": 2}
 _MASKED: Final = ("image", "mask")
 
 
@@ -194,6 +195,8 @@ def image_usage(report: UsageReport) -> Usage:
 
     Raises `UsageContradiction` for a field of the wrong kind and parts that are more than their whole.
     """
+    if not report.keys() >= {"input_tokens", "output_tokens"}:
+        raise UsageContradiction("usage does not say input_tokens and output_tokens")
     given, made = count_of(report, "input_tokens"), count_of(report, "output_tokens")
     image_in = count_of(nested(report, "input_tokens_details"), "image_tokens")
     details = nested(report, "output_tokens_details")
@@ -216,8 +219,9 @@ def _answer_of(read: _Answer) -> Answer:
 def _bounded(name: str, given: int | None, default: int, most: int) -> int:
     if given is None:
         return default
-    if not 0 <= given <= most or (given == 0 and name == "n"):
-        raise BadRequest(f"expected an integer of at most {most} in `{name}`, got {given}", param=name)
+    least = _LEAST[name]
+    if not least <= given <= most:
+        raise BadRequest(f"expected an integer from {least} to {most} in `{name}`, got {given}", param=name)
     return given
 
 

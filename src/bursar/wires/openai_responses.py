@@ -290,6 +290,7 @@ class OpenAIResponses:
     meters: ClassVar = TEXT_METERS
     estimates: ClassVar = True
     multipart: ClassVar = False
+    caps: ClassVar = True
     comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002

@@ -38,6 +38,7 @@ class PlainWire:
     meters: ClassVar[Meters]
     estimates: ClassVar = True
     multipart: ClassVar = False
+    caps: ClassVar = False
     comments: ClassVar = True
 
     def path(self, model: str, *, stream: bool) -> str:  # noqa: ARG002
@@ -45,8 +46,8 @@ class PlainWire:
         return self.route.removeprefix("/v1")
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:  # noqa: ARG002
-        """Return the body to send: the client's, with the model as decided."""
-        return body if model == facts.model else edit_body(body, {"model": model})
+        """Return the body to send: the client's, with the model as decided, and each field once, as it was read."""
+        return edit_body(body, {"model": model})
 
     def answer(self, body: bytes) -> Answer:
         """Read a whole JSON answer. Raises `BadAnswer` when it is none."""

@@ -64,6 +64,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     speed: str = ""
     hides_searches: bool = False  # it searches the web, and its answer does not say how often
     recalls: tuple[tuple[str, str], ...] = ()  # what the provider is to have kept: by which field, and its id
+    prompts: int = 1  # of which each may fill the model's context
     counts: tuple[tuple[str, int], ...] = ()  # the most it can use of what is no token: characters, seconds
 
 
@@ -115,6 +116,7 @@ class Wire(Protocol):
     meters: ClassVar[Meters]
     estimates: ClassVar[bool]  # whether usage that is not reported can be estimated by the size of what was sent
     multipart: ClassVar[bool]  # whether requests are forms, else they are JSON
+    caps: ClassVar[bool]  # whether a request can say how much is to be answered at most
     comments: ClassVar[bool]  # whether its clients pass over the comments of a stream
 
     def facts(self, body: bytes, target: str = "") -> Facts:
