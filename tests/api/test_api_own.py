@@ -3,8 +3,10 @@
 import itertools
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 from hypothesis import given
@@ -12,14 +14,19 @@ from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
 from bench.harness import LocalBursar
-from bursar.api.plan import plan_cost
+from bursar.api.plan import Planner, plan_cost
 from bursar.api.shapes.own import PlanRequest
+from bursar.budgets.budget import UNLIMITED
 from bursar.core.money import nano_to_usd
+from bursar.prices import load
 from bursar.prices.price import Rate, RateCard, Source, with_parents
+from bursar.store.database import Connection
+from bursar.store.keys import Scope, create_key
 from tests.asking import Answer, ask_and_wait, fetch
 
 _numbers = itertools.count(1)
 PER_USD = 1_000_000_000
+OWN = '[providers.own]\nkind = "openai"\nbase_url = "http://127.0.0.1:1/v1"\n'
 RATES = {"input_tokens": Rate(PER_USD), "cache_read_tokens": Rate(PER_USD // 10), "output_tokens": Rate(4 * PER_USD)}
 CARD = RateCard("made up", with_parents(RATES), 2**62, Source("", ""))
 
@@ -178,3 +185,27 @@ def test_a_cheaper_read_never_makes_a_plan_dearer(prompt: int, shared: int, answ
     fresh, cached = plan_cost(request, prompt, CARD)
     assert cached <= fresh
     assert plan_cost(msgspec.structs.replace(request, shared_tokens=0), prompt, CARD) == (fresh, fresh)
+
+
+async def test_a_plan_goes_by_the_configuration_as_it_is_now(connection: Connection, tmp_path: Path) -> None:
+    def write(usd: str) -> None:
+        config.write_text(
+            f'[models.small]\ntargets = ["own/small"]\nprice = {{ input = "{usd}", output = "1" }}\n{OWN}'
+        )
+
+    config, prices = tmp_path / "bursar.toml", tmp_path / "prices.msgpack"
+    prices.write_bytes(msgspec.msgpack.encode(load()))
+    key, _ = await create_key(connection, "plan", UNLIMITED, Scope(), 1)
+    planner, request = Planner(config, prices), PlanRequest(input_tokens=1_000_000)
+    for usd in ("0.50", "0.25"):
+        write(usd)
+        async with asyncpg.create_pool(min_size=0) as nobody:  # nothing is counted, so the books are not asked
+            found = await planner.price(nobody, key, request, 1)
+        assert [(each.model, each.cost_usd) for each in found.prices] == [("small", usd)]
+
+
+def test_what_a_key_may_not_do_to_itself_is_no_method(shared_bursar: LocalBursar, own_secret: str) -> None:
+    for method in ("PUT", "PATCH", "DELETE"):
+        for path in ("budget", "plan", "runs/x"):
+            bearer = {"authorization": f"Bearer {own_secret}", "host": "bursar.example"}
+            assert fetch(shared_bursar, method, f"/api/own/{path}", b"{}", **bearer).status == 405
