@@ -26,6 +26,9 @@ _WIRES: Final = {wire.route: wire for wire in WIRES.values() if wire not in PATH
 _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
 GEMINI_CALLS: Final = (f":{WHOLE_METHOD}", f":{STREAM_METHOD}")
 _CONTROL_PLANE: Final = ("/api/", "/static/")
+_GOOGLES: Final = ("/v1beta/", "/v1alpha/", "/upload/v1beta/", "/ws/google.")
+_LOOKS: Final = ("GET", "HEAD")
+_WORK: Final = "/operations/"  # below a model of Gemini's: what it was asked to make
 _PAGES: Final = frozenset(("/", "/savings", "/count"))
 _MESSAGES: Final = "/v1/messages/"
 _NO_CALL: Final = bytes(16)
@@ -84,7 +87,7 @@ class App:
             self._calls.check_reader(scope)
             text = generate_latest(self._registry)
             await send_whole(send, 200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], text)
-        elif method != "POST" and path.startswith(PATHS) and path.split("/")[2] == "models":
+        elif method in _LOOKS and path.startswith(PATHS) and path.split("/")[2] == "models" and _WORK not in path:
             await self._listing.serve(scope, send)
         elif method == "POST" and path == MESSAGES_PATH:
             await self._counting.serve(scope, receive, send)
@@ -107,7 +110,7 @@ def _target(path: str) -> str:
 def _wire_of(scope: Scope) -> Wire:
     """Tell by its path and headers what speaks whoever asked for something that is no call."""
     path, names = scope["path"], {name for name, _ in scope["headers"]}
-    if path.startswith("/v1beta/") or path.endswith(METHOD) or b"x-goog-api-key" in names:
+    if path.startswith(_GOOGLES) or path.endswith(METHOD) or b"x-goog-api-key" in names:
         return GEMINI
     return ANTHROPIC_MESSAGES if b"anthropic-version" in names or path.startswith(_MESSAGES) else OPENAI_CHAT
 

@@ -14,6 +14,7 @@ from bursar.gateway.batches.requests import Checked, Checker
 from bursar.gateway.batches.visit import Reception, Visit, page_of, pass_on, pour, send_json
 from bursar.gateway.connection import Response
 from bursar.gateway.routes import Routes, Upstream
+from bursar.gateway.signpost import ELSEWHERE, way_on
 from bursar.store.batches import KeptFile, files_of, find_file, forget_file, keep_file, open_batches_of
 from bursar.wires.batch import Asked, is_id, lines_of, read_line, write_line
 from bursar.wires.form import read_form
@@ -44,6 +45,8 @@ class Files:
 
     async def serve(self, visit: Visit) -> None:
         """Answer one request for files."""
+        if visit.headers.anthropic:
+            raise NotFound(f"no route {visit.method} {visit.scope['path']}: {way_on(PATH)}", code="no_route")
         match (visit.method, visit.path):
             case ("POST", ()):
                 await self._upload(visit)
@@ -56,7 +59,7 @@ class Files:
             case ("DELETE", (file_id,)):
                 await self._delete(visit, file_id)
             case _:
-                raise NotFound(f"no route {visit.method} {visit.scope['path']}", code="no_route")
+                raise NotFound(f"no route {visit.method} {visit.scope['path']}: {ELSEWHERE}", code="no_route")
 
     async def _upload(self, visit: Visit) -> None:
         content_type, body = visit.given(b"content-type").decode("latin-1"), await self._reception.body(visit)
