@@ -95,7 +95,7 @@ class Calls:
         self.holds = HoldPolicy(settings, books, stats, self.routing)
         self._sender = Sender(routes, books, self.holds)
         self._reader = Reader(self._sender, books)
-        self._deciding = Deciding(routes, books, self._sender)
+        self._deciding = Deciding(books, self._sender)
         self._guard = Guard(books.control)
         self._recall = Recall(books.control, books.settler.kept)
         self.stats = stats
@@ -277,7 +277,7 @@ class Calls:
         """Attempt a call that is held for, settle it and answer; `first` is how the first attempt went."""
         books = self._books
         try:
-            made = await self._deciding.run(passage, self.routing) if passage.asks_first else None
+            made = await self._deciding.run(passage, passage.routing or self.routing) if passage.asks_first else None
             if passage.status is CallStatus.client_gone:  # while its route asked others
                 books.settle(passage)
                 return
@@ -343,6 +343,7 @@ class Calls:
         facts, call, settings = passage.facts, passage.call, self._settings
         output_cap = key.output_cap or settings.output_cap
         if facts.model in self._routes.policies:
+            passage.routing = self.routing  # till the call's end, whatever is configured meanwhile
             candidates = self.routing.route(passage, key, self._routes.policies[facts.model], output_cap)
         else:
             candidates = self._routes.find(facts.model, call.protocol)

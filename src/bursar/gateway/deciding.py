@@ -15,7 +15,7 @@ from bursar.gateway.books import GatewayBooks
 from bursar.gateway.draft import Draft, keep_back
 from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Plan, Quote
-from bursar.gateway.routes import Candidate, Routes
+from bursar.gateway.routes import Candidate
 from bursar.gateway.routing import Routing
 from bursar.gateway.send import Sender
 from bursar.gateway.translation import telling, translate_call
@@ -59,8 +59,7 @@ _chat = msgspec.json.Decoder(_Chat)
 class Deciding:
     """Ask what a route wishes to know, and have the call go where it then says."""
 
-    def __init__(self, routes: Routes, books: GatewayBooks, sender: Sender) -> None:
-        self._routes = routes
+    def __init__(self, books: GatewayBooks, sender: Sender) -> None:
         self._books = books
         self._sender = sender
 
@@ -68,7 +67,8 @@ class Deciding:
         """Add to a quote what the first side question can cost."""
         wish = passage.routed.wish if passage.routed is not None else None
         if isinstance(wish, Ask):
-            side, candidate = self._side(passage, wish)
+            assert passage.routing is not None
+            side, candidate = self._side(passage, passage.routing, wish)
             most = candidate.ceiling(candidate.dearest_card(passage.call.opened_us), side.facts.traits)
             size = side.facts.text_bytes
             quote.add(most.cost(size, wish.output_cap), size + wish.output_cap)
@@ -97,7 +97,7 @@ class Deciding:
             return None
         try:
             if isinstance(wish, Ask):
-                side, candidate = self._side(passage, wish)
+                side, candidate = self._side(passage, routing, wish)
             else:
                 candidate = routing.targets(passage, wish.model, passage.plan.output_cap)[0]
             if begun and not await self._sender.cover(passage, (candidate,), side=side):
@@ -199,13 +199,13 @@ class Deciding:
         passage.attempts[:] = [each for each in passage.attempts if each is not priced]
         return made
 
-    def _side(self, passage: Passage, wish: Ask) -> tuple[Passage, Candidate]:
+    def _side(self, passage: Passage, routing: Routing, wish: Ask) -> tuple[Passage, Candidate]:
         """Return a question of the route's own as a call beside the call, and whom to ask."""
         said = {"model": wish.model, "max_tokens": wish.output_cap}
         body = msgspec.json.encode(said | {"messages": [{"role": "user", "content": wish.prompt}]})
         call = msgspec.structs.replace(passage.call, protocol=Protocol.openai_chat, stream=False)
         side = Passage(OPENAI_CHAT, call, OPENAI_CHAT.facts(body), body, b"")
-        candidate = self._routes.find(wish.model, Protocol.openai_chat)[0]
+        candidate = routing.first(wish.model)
         side.plan, side.attempts = Plan((candidate,), wish.output_cap), passage.attempts
         side.held_nano, side.deadline_us = passage.held_nano, passage.deadline_us
         if side.is_foreign_to((candidate,)):

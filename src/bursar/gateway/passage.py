@@ -1,7 +1,7 @@
 """Carry what is known of one call from its arrival to its settlement."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.budgets.settlement import Holding, Wish
 from bursar.budgets.tree import Claim
@@ -15,6 +15,9 @@ from bursar.gateway.rules import USUAL
 from bursar.savings.compress.setting import OFF
 from bursar.store.keys import Key
 from bursar.wires.wire import Facts, Wire
+
+if TYPE_CHECKING:
+    from bursar.gateway.routing import Routing
 
 
 class Translated(NamedTuple):
@@ -52,6 +55,7 @@ class Passage:
         "reads",
         "record",
         "routed",
+        "routing",
         "rules",
         "saved_nano",
         "segment",
@@ -79,6 +83,7 @@ class Passage:
         self.plan = NO_PLAN
         self.rules = USUAL  # of the model the client asked for
         self.routed: Routed | None = None  # where its model was chosen
+        self.routing: Routing | None = None  # by which it is chosen
         self.claim = NO_CLAIM
         self.held_nano: Money = 0
         self.expires_us = 0

@@ -1,6 +1,7 @@
 """Choose the models of calls that name a route, by its policy and by the prices in force."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -50,7 +51,7 @@ class Routing:
     """Choose models; made anew with each configuration, and told from time to time how models answer."""
 
     def __init__(self, routes: Routes, now_us: int) -> None:
-        self._routes = routes
+        self._routes = copy(routes)  # which go on as they are when others take another configuration
         self._teachings = _teachings(routes.policies.values())
         self._manners = NO_MANNERS
         self.corrections: dict[str, Corrections] = {}  # by route, from outcomes
@@ -232,7 +233,7 @@ class Routing:
             options = tuple(named)
         facts = passage.facts
         if facts.service_tier or facts.speed or facts.media.others:
-            why = {option.model: _unpriced(self._first(option.model), facts) for option in options}
+            why = {option.model: _unpriced(self.first(option.model), facts) for option in options}
             lacking += [(model, reason) for model, reason in why.items() if reason]
             options = tuple(option for option in options if not why[option.model])
         return (msgspec.structs.replace(prepared, options=options) if lacking else prepared), lacking
@@ -248,12 +249,12 @@ class Routing:
         tokens = sum(each.output_tokens for each in seen) // len(seen) if seen else ANSWER_TOKENS
         unseen = {name: Manner(tokens) for name in map(self._target, policy.models)}
         options = [self._option(model, {**unseen, **manners}, now_us) for model in policy.models]
-        until_us = min(self._first(model).card(now_us).valid_until_us for model in policy.models)
+        until_us = min(self.first(model).card(now_us).valid_until_us for model in policy.models)
         return _Ready(prepare(policy, options, self._teachings.get(policy.router)), until_us)
 
     def _option(self, name: str, manners: Manners, now_us: int) -> Option:
         """Describe a model by its first target's price and by how that answers."""
-        candidate, model = self._first(name), self._routes.model(name)
+        candidate, model = self.first(name), self._routes.model(name)
         manner, rates = manner_of(candidate, manners), candidate.card(now_us).rates
         return Option(
             name,
@@ -268,10 +269,10 @@ class Routing:
         )
 
     def _target(self, model: str) -> str:
-        candidate = self._first(model)
+        candidate = self.first(model)
         return f"{candidate.upstream.name}/{candidate.model}"
 
-    def _first(self, model: str) -> Candidate:
+    def first(self, model: str) -> Candidate:
         """Return the target a model goes to first; its price is the same whatever protocol it is asked in."""
         return self._routes.find(model, Protocol.openai_chat)[0]
 
