@@ -116,7 +116,7 @@ def test_either_spelling_is_served_and_capped(shared_bursar: LocalBursar, key: s
         ("/v1beta/models/" + "m" * 257 + ":countTokens", "bad_request"),
         ("/v1beta/models/sandbox%2Fgemini-2.5-flash%0d%0ax-evil:%201:generateContent", "bad_request"),
         ("/v1beta/models/sandbox/gemini-9%3Fkey=x:generateContent", "unpriced"),
-        (f"/v1beta/models/{FLASH}:embedContent", "no_route"),
+        (f"/v1beta/models/{FLASH}:predict", "no_route"),
         (f"/v1beta/models/{FLASH}:batchGenerateContent", "no_route"),
         (f"/v1beta/models/{FLASH}", "no_route"),
         (f"/v1beta/tunedModels/{FLASH}:generateContent", "no_route"),

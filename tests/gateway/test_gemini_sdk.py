@@ -283,3 +283,22 @@ def test_a_stream_that_is_cut_is_an_error_and_charged_for_what_came(
     call = call_of(caught.value.details["error"]["details"][0]["metadata"]["call_id"])
     assert (call["status"], call["output_tokens"]) == (CallStatus.cut, 10)
     assert 0 < call["cost_nano"] < call["held_nano"]
+
+
+def test_texts_are_embedded_and_charged_by_what_they_are_estimated_to_take(
+    gemini_client: genai.Client, call_of: CallOf
+) -> None:
+    made = gemini_client.models.embed_content(
+        model="gemini-embedding-001", contents=["one text", "another"], config={"output_dimensionality": 8}
+    )
+    assert [len(each.values or ()) for each in made.embeddings or ()] == [8, 8]
+    call = call_of(call_id(made))
+    assert call["protocol"] in (Protocol.gemini_embed, Protocol.gemini_embed_batch)
+    assert call["cost_nano"] == call["input_tokens"] * 150 > 0
+    assert call["output_tokens"] == 0
+
+
+def test_what_cannot_be_metered_is_not_embedded(gemini_client: genai.Client) -> None:
+    image = types.Part.from_bytes(data=b"no image", mime_type="image/png")
+    with pytest.raises(errors.ClientError, match="only texts are embedded here"):
+        gemini_client.models.embed_content(model="gemini-embedding-001", contents=image)

@@ -63,7 +63,7 @@ def _shown(given: Given, squeezed: Squeezed, count: Callable[[str], int]) -> Sho
 
 
 def _passage(wire: Wire, model: str, body: bytes) -> Passage:
-    target = f"{model}:generateContent" if wire in PATH_WIRES else ""
+    target = f"{model}:generateContent" if wire in PATH_WIRES.values() else ""
     facts: Facts = msgspec.structs.replace(wire.facts(body, target), model=model)
     opened_us = now_us()
     call = Call(first_id_at(opened_us // 1_000), 0, "", wire.protocol, model, facts.stream, opened_us, facts.segments)

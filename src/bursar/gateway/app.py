@@ -17,14 +17,14 @@ from bursar.gateway.proxy import Proxy
 from bursar.gateway.refusals import send_refusal
 from bursar.gateway.signpost import way_on
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
-from bursar.wires.gemini import GEMINI, STREAM_METHOD, WHOLE_METHOD
+from bursar.wires.gemini import GEMINI
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.protocols import PATH_WIRES, WIRES
 from bursar.wires.wire import Wire
 
-_WIRES: Final = {wire.route: wire for wire in WIRES.values() if wire not in PATH_WIRES}
+_WIRES: Final = {wire.route: wire for wire in WIRES.values() if wire not in PATH_WIRES.values()}
 _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
-GEMINI_CALLS: Final = (f":{WHOLE_METHOD}", f":{STREAM_METHOD}")
+GEMINI_CALLS: Final = tuple(f":{method}" for method in PATH_WIRES)
 _CONTROL_PLANE: Final = ("/api/", "/static/")
 _GOOGLES: Final = ("/v1beta/", "/v1alpha/", "/upload/v1beta/", "/ws/google.")
 _LOOKS: Final = ("GET", "HEAD")
@@ -64,7 +64,7 @@ class App:
         if wire is not None and scope["method"] == "POST":
             return self._calls.begin(wire, scope, receive, send)
         if path.endswith(GEMINI_CALLS) and scope["method"] == "POST" and (target := _target(path)):
-            return self._calls.serve(GEMINI, scope, receive, send, target)
+            return self._calls.serve(PATH_WIRES[target.rpartition(":")[2]], scope, receive, send, target)
         return self._rest(scope, receive, send)
 
     async def _rest(self, scope: Scope, receive: Receive, send: Send) -> None:

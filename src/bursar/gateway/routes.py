@@ -27,13 +27,17 @@ _OPENAI_BESIDES: Final = tuple(each for each in WIRES if each.name.startswith("o
 if TYPE_CHECKING:
     from bursar.gateway.load import Load
 
+_GEMINIS: Final = (Protocol.gemini, Protocol.gemini_embed, Protocol.gemini_embed_batch)
 _SPEAKS: Final = {
     "openai": (Protocol.openai_chat, *_OPENAI_BESIDES),
     "anthropic": (Protocol.anthropic_messages,),
-    "gemini": (Protocol.gemini,),
+    "gemini": _GEMINIS,
     "sandbox": tuple(WIRES),
 }
-_KEY_HEADERS: Final = {Protocol.anthropic_messages: "x-api-key: ", Protocol.gemini: "x-goog-api-key: "}
+_KEY_HEADERS: Final = {
+    Protocol.anthropic_messages: "x-api-key: ",
+    **dict.fromkeys(_GEMINIS, "x-goog-api-key: "),
+}
 _OPENAI: Final = "api.openai.com"
 _HEALTHS_MAX: Final = 10_000  # a client may make up names without end
 _OTHERS_MAX: Final = 100

@@ -35,6 +35,8 @@ _OPERATIONS: Final[Mapping[int, str]] = {
     Protocol.gemini: "generate_content",
     Protocol.openai_completions: "text_completion",
     Protocol.openai_embeddings: "embeddings",
+    Protocol.gemini_embed: "embeddings",
+    Protocol.gemini_embed_batch: "embeddings",
     Protocol.openai_moderations: "moderation",  # the conventions have no name for it
 }
 

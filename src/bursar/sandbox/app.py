@@ -17,7 +17,7 @@ from bursar.sandbox.media import fields_of, image_answer, speech_answer, transcr
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
 from bursar.sandbox.prompt import Prompt, read_chat, read_completion, read_messages, read_responses
 from bursar.sandbox.responses import response_answer, response_events
-from bursar.sandbox.vectors import embedding_answer, moderation_answer
+from bursar.sandbox.vectors import content_embedding, embedding_answer, moderation_answer
 from bursar.sandbox.voice import (
     Turn,
     chat_answer,
@@ -47,6 +47,7 @@ MODELS: Final = (
     "gpt-3.5-turbo-instruct",
     "text-embedding-3-small",
     "text-embedding-3-large",
+    "gemini-embedding-001",
     "omni-moderation-latest",
     "gpt-image-2",
     "gpt-4o-mini-tts",
@@ -75,7 +76,12 @@ _STREAMED: Final = {
     Protocol.gemini: content_chunks,
     Protocol.openai_completions: completion_chunks,
 }
-_PLAIN: Final = {Protocol.openai_embeddings: embedding_answer, Protocol.openai_moderations: moderation_answer}
+_PLAIN: Final = {
+    Protocol.openai_embeddings: embedding_answer,
+    Protocol.openai_moderations: moderation_answer,
+    Protocol.gemini_embed: content_embedding,
+    Protocol.gemini_embed_batch: content_embedding,
+}
 _MEDIA: Final = {
     Protocol.openai_images: image_answer,
     Protocol.openai_image_edits: image_answer,
@@ -84,8 +90,8 @@ _MEDIA: Final = {
     Protocol.openai_transcriptions: transcription_answer,
     Protocol.openai_translations: transcription_answer,
 }
-_BY_ROUTE: Final = {wire.route.removeprefix("/v1"): wire for wire in WIRES.values() if wire not in PATH_WIRES}
-_ANSWERS: Final = (*_BY_ROUTE, ":generateContent", ":streamGenerateContent")
+_BY_ROUTE: Final = {wire.route.removeprefix("/v1"): wire for wire in WIRES.values() if wire not in PATH_WIRES.values()}
+_ANSWERS: Final = (*_BY_ROUTE, *(f":{method}" for method in PATH_WIRES))
 _COUNTS: Final = ("/messages/count_tokens", ":countTokens")
 _STALL_S: Final = 3_600.0
 _TOOL_TOKENS: Final = 5
@@ -291,7 +297,7 @@ class Sandbox:
 
 
 def _given_fault(request: dict[str, Any], facts: Facts) -> str:
-    given = request["input"]
+    given = request.get("input", "")
     return play_for(b"", given if isinstance(given, str) else "", None, facts.model).direction.fault
 
 
@@ -336,7 +342,7 @@ def _spoken(path: str) -> tuple[Wire, str]:
     """Tell from a path which protocol is spoken, and the model and method it names."""
     _, models, target = path.partition("/models/")
     if models:
-        return GEMINI, target
+        return PATH_WIRES.get(target.rpartition(":")[2], GEMINI), target
     found = [part for part in _BY_ROUTE if path.removesuffix("/count_tokens").endswith(part)]
     return (_BY_ROUTE[max(found, key=len)] if found else OPENAI_CHAT), ""
 

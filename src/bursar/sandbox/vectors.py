@@ -36,6 +36,18 @@ def embedding_answer(request: dict[str, Any], answer_id: str) -> tuple[Usage, by
     return Usage(tokens), _encode(body)
 
 
+def content_embedding(request: dict[str, Any], answer_id: str) -> tuple[Usage, bytes]:
+    """Return the vectors of Gemini's contents; like Google it says nothing of what that used."""
+    del answer_id
+    many = request.get("requests")
+    asked: list[dict[str, Any]] = [request] if many is None else many
+    texts = ["".join(str(part.get("text", "")) for part in each["content"]["parts"]).encode() for each in asked]
+    sizes = [each.get("outputDimensionality") or DIMENSIONS for each in asked]
+    found = [{"values": list(_vector(text, size))} for text, size in zip(texts, sizes, strict=True)]
+    body = {"embedding": found[0]} if many is None else {"embeddings": found}
+    return Usage(sum(tokens_of(len(text)) for text in texts)), _encode(body)
+
+
 def moderation_answer(request: dict[str, Any], answer_id: str) -> tuple[Usage, bytes]:
     """Return whether each of a request's texts may be said. Nothing is billed for it."""
     results: list[dict[str, Any]] = []

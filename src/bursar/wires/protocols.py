@@ -5,7 +5,8 @@ from typing import Final
 
 from bursar.core.records import Protocol
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
-from bursar.wires.gemini import GEMINI
+from bursar.wires.gemini import GEMINI, STREAM_METHOD, WHOLE_METHOD
+from bursar.wires.gemini_embed import GEMINI_EMBED, GEMINI_EMBED_MANY, MANY_METHOD, ONE_METHOD
 from bursar.wires.openai_audio import OPENAI_SPEECH, OPENAI_TRANSCRIPTIONS, OPENAI_TRANSLATIONS
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.openai_completions import OPENAI_COMPLETIONS
@@ -34,6 +35,8 @@ WIRES: Final[Mapping[Protocol, Wire]] = {
             OPENAI_SPEECH,
             OPENAI_TRANSCRIPTIONS,
             OPENAI_TRANSLATIONS,
+            GEMINI_EMBED,
+            GEMINI_EMBED_MANY,
         )
     },
 }
@@ -48,5 +51,10 @@ BATCH_ROUTES: Final[Mapping[Protocol, str]] = {
 ROUTES: Final = (*dict.fromkeys(wire.route for wire in WIRES.values()), *BATCH_ROUTES.values())
 """Where clients call, each once."""
 
-PATH_WIRES: Final = (GEMINI,)
-"""Those that name the model in the path, and what is asked of it."""
+PATH_WIRES: Final[Mapping[str, Wire]] = {
+    WHOLE_METHOD: GEMINI,
+    STREAM_METHOD: GEMINI,
+    ONE_METHOD: GEMINI_EMBED,
+    MANY_METHOD: GEMINI_EMBED_MANY,
+}
+"""Those that name the model in the path, by what is asked of it there."""
