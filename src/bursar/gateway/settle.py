@@ -91,6 +91,18 @@ def _in_order(attempts: Sequence[Attempt]) -> tuple[tuple[Attempt, ...], int]:
     return ordered, place if place + 1 < len(ordered) else -1
 
 
+def _charged(attempt: Attempt, usage: Usage, card: RateCard, priced: _Priced) -> Attempt:
+    return msgspec.structs.replace(
+        attempt,
+        usage=usage,
+        usage_source=priced.source,
+        price_id=card.price_id,
+        lines=priced.lines,
+        cost_nano=priced.cost_nano,
+        error=priced.error or attempt.error,
+    )
+
+
 class Settler:
     """Settle calls: the one place where money is posted."""
 
@@ -151,21 +163,13 @@ class Settler:
             return self.price_unknown(passage, candidate, msgspec.structs.replace(attempt, error=note))
         usage = Usage(other=known)
         priced = self._price(passage, candidate, card, usage, UsageSource.counted)
-        return msgspec.structs.replace(
-            attempt,
-            usage=usage,
-            usage_source=priced.source,
-            price_id=card.price_id,
-            lines=priced.lines,
-            cost_nano=priced.cost_nano,
-            error=priced.error or answer.note,
-        )
+        return _charged(msgspec.structs.replace(attempt, error=answer.note), usage, card, priced)
 
     def price_unknown(self, passage: Passage, candidate: Candidate, attempt: Attempt) -> Attempt:
-        """Price an attempt whose bill is not known, by policy: its whole hold, or what was sent."""
+        """Price an attempt whose bill is not known, by policy: its whole hold, or what was sent where that tells it."""
         facts = passage.facts_for(candidate)
         card = candidate.card(passage.call.opened_us, facts.service_tier, facts.speed)
-        if self._indeterminate == "estimate":
+        if self._indeterminate == "estimate" and candidate.wire.estimates:
             usage = Usage(input_tokens=estimated_input(facts.segments))
             priced = self._price(passage, candidate, card, usage, UsageSource.counted)
         else:
@@ -173,15 +177,7 @@ class Settler:
                 self._keep_card(card)
             rest = passage.held_nano - sum(earlier.cost_nano for earlier in passage.attempts)
             usage, priced = NO_USAGE, _Priced(max(0, rest), UsageSource.held)
-        return msgspec.structs.replace(
-            attempt,
-            usage=usage,
-            usage_source=priced.source,
-            price_id=card.price_id,
-            lines=priced.lines,
-            cost_nano=priced.cost_nano,
-            error=priced.error or attempt.error,
-        )
+        return _charged(attempt, usage, card, priced)
 
     def _price(
         self, passage: Passage, candidate: Candidate, card: RateCard, usage: Usage, source: UsageSource
