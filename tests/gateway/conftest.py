@@ -109,8 +109,8 @@ def _lines_of_head(reader: BinaryIO) -> Iterator[bytes]:
 
 
 def _model_of(head: bytes, body: bytes) -> str:
-    """Name the model asked for: the body does, or the path, as Gemini's."""
-    named = json.loads(body).get("model")
+    """Name the model asked for: the body does, or the path, as Gemini's and those of files and batches."""
+    named = json.loads(body).get("model") if body.startswith(b"{") else None
     return named or head.split(b" ")[1].rpartition(b"/")[2].decode().partition(":")[0]
 
 

@@ -17,7 +17,7 @@ from bursar.core.errors import (
     UpstreamTimeout,
 )
 from bursar.core.ids import IdSource, call_name
-from bursar.core.money import Money, nano_to_usd, usd_to_nano
+from bursar.core.money import nano_to_usd
 from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Record, Segments
 from bursar.core.times import SECOND_US
 from bursar.gateway.asgi import (
@@ -47,7 +47,7 @@ from bursar.gateway.idempotency import Idempotency
 from bursar.gateway.identify import Keys, check_address, check_reader, check_scope
 from bursar.gateway.metering import Metering
 from bursar.gateway.passage import Passage
-from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, quote_plan
+from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, max_cost_of, quote_plan
 from bursar.gateway.reading import Reader, shown, unread
 from bursar.gateway.recall import Recall
 from bursar.gateway.recorder import Recorder
@@ -359,7 +359,7 @@ class Calls:
         if passage.routed is not None:
             self._deciding.cover(passage, quote)
         if headers.max_cost_usd is not None:
-            passage.most_nano = _max_cost(headers.max_cost_usd)
+            passage.most_nano = max_cost_of(headers.max_cost_usd)
             check_max_cost(passage.most_nano, quote.cost())
         timeout_us = passage.rules.timeout_us
         if headers.timeout_us and headers.timeout_us < timeout_us:
@@ -489,10 +489,3 @@ def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: byte
 def _goes_as_it_is(passage: Passage) -> bool:
     """Tell whether a call may reach a provider of its own protocol, who would find what it names."""
     return bool(passage.rules.fallbacks) or any(each.wire is passage.wire for each in passage.plan.candidates)
-
-
-def _max_cost(text: str) -> Money:
-    try:
-        return usd_to_nano(text)
-    except ValueError as error:
-        raise BadRequest(f"x-bursar-max-cost-usd: {error}", param="x-bursar-max-cost-usd") from None

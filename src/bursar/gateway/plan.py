@@ -10,8 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from bursar.core.errors import NoMoney, Unmetered
-from bursar.core.money import Money, nano_to_usd
+from bursar.core.errors import BadRequest, NoMoney, Unmetered
+from bursar.core.money import Money, nano_to_usd, usd_to_nano
 from bursar.core.records import Assignment
 from bursar.gateway.routes import Candidate
 from bursar.prices.price import RateCard
@@ -136,6 +136,14 @@ def ceiling_for(candidate: Candidate, card: RateCard, facts: Facts) -> Ceiling:
     """Return the dearest rates that can apply to a call, with what it uses beside its tokens."""
     found = candidate.ceiling(card, facts.traits)
     return found.beside(facts.counts, card) if facts.counts else found
+
+
+def max_cost_of(text: str) -> Money:
+    """Read what a client allows a call to cost. Raises `BadRequest`."""
+    try:
+        return usd_to_nano(text)
+    except ValueError as error:
+        raise BadRequest(f"x-bursar-max-cost-usd: {error}", param="x-bursar-max-cost-usd") from None
 
 
 def check_max_cost(most_nano: Money, cost_nano: Money) -> None:

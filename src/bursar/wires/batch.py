@@ -50,6 +50,9 @@ class State(msgspec.Struct, frozen=True):
     own_name: str = ""  # which batch of ours it says it is
     request_count: int = 0
     created: str = ""
+    answered: int | None = None  # how many requests its provider says it has answered; none where it does not say
+    failed: int = 0  # and how many have failed
+    lacks: bool = False  # its results are somewhere they cannot be read
 
 
 class BatchWire(Protocol):
@@ -95,6 +98,11 @@ class _ResultLine(msgspec.Struct):
     response: _Response | None = None
 
 
+class _Counts(msgspec.Struct, frozen=True):
+    completed: int = 0
+    failed: int = 0
+
+
 class _Batch(msgspec.Struct):
     id: str
     status: str
@@ -102,6 +110,7 @@ class _Batch(msgspec.Struct):
     error_file_id: str | None = None
     metadata: dict[str, Any] | None = None
     created_at: int = 0
+    request_counts: _Counts | None = None
 
 
 class _List(msgspec.Struct):
@@ -155,8 +164,9 @@ class OpenAIBatch:
 
 
 def _state(batch: _Batch) -> State:
-    named = [each for each in (batch.output_file_id, batch.error_file_id) if each and is_id(each)]
-    ended = batch.status in _ENDED
+    said = [each for each in (batch.output_file_id, batch.error_file_id) if each]
+    named = [each for each in said if is_id(each)]
+    ended, counts = batch.status in _ENDED, batch.request_counts
     own = (batch.metadata or {}).get(OWN_FIELD)
     return State(
         batch.id,
@@ -164,6 +174,9 @@ def _state(batch: _Batch) -> State:
         tuple(f"/files/{each}/content" for each in named) if ended else (),
         tuple(named),
         own_name=own if isinstance(own, str) else "",
+        answered=None if counts is None else counts.completed,
+        failed=0 if counts is None else counts.failed,
+        lacks=len(named) < len(said) or (batch.status == "completed" and counts is None and not said),
     )
 
 
@@ -189,8 +202,13 @@ def read_line(line: bytes) -> Asked:
 
 
 def write_line(line: bytes, body: bytes) -> bytes:
-    """Return a line with another body; every other field stays as it came."""
-    return write_fields({**read_fields(line), "body": msgspec.Raw(body)})
+    """Return a line as it was read, with the body that is sent: each field once, and none besides.
+
+    A carriage return can only be white space here, and some readers take it for the end of a line.
+    """
+    fields = read_fields(line)
+    named = {"custom_id": fields["custom_id"], "method": "POST", "url": fields["url"], "body": msgspec.Raw(body)}
+    return write_fields(named).replace(b"\r", b" ")
 
 
 def check_custom_id(custom_id: str) -> None:

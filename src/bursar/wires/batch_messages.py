@@ -1,5 +1,6 @@
 """Read Anthropic's message batches, whose requests come with the batch and whose results are a file of JSON lines."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -92,13 +93,11 @@ def read_requests(body: bytes) -> list[Asked]:
     return asked
 
 
-def with_params(body: bytes, bodies: list[bytes | None]) -> bytes:
-    """Return a wish for a batch with other requests; those without another stay as they came."""
-    if all(each is None for each in bodies):
-        return body
+def with_params(body: bytes, bodies: Sequence[bytes]) -> bytes:
+    """Return a wish for a batch with the requests that are sent, each field once."""
     requests: list[Any] = []
     for raw, changed in zip(msgspec.json.decode(body, type=_Raws).requests, bodies, strict=True):
-        requests.append(raw if changed is None else {**read_fields(bytes(raw)), "params": msgspec.Raw(changed)})
+        requests.append({"custom_id": read_fields(bytes(raw))["custom_id"], "params": msgspec.Raw(changed)})
     return write_fields({**read_fields(body), "requests": requests})
 
 
@@ -118,7 +117,15 @@ def _state(batch: _Batch) -> State:
     counts, ended = batch.request_counts, batch.processing_status == "ended"
     total = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
     paths = (f"/messages/batches/{batch.id}/results",) if ended else ()
-    return State(batch.id, ended, paths, request_count=total, created=batch.created_at)
+    return State(
+        batch.id,
+        ended,
+        paths,
+        request_count=total,
+        created=batch.created_at,
+        answered=counts.succeeded,
+        failed=counts.errored,
+    )
 
 
 def _read(decoder: "msgspec.json.Decoder[Any]", text: bytes) -> Any:

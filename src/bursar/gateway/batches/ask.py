@@ -1,6 +1,7 @@
 """Ask a provider for something that is no call: a file, a batch, a list; whole answers, or line by line."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -12,6 +13,8 @@ from bursar.gateway.routes import Upstream
 
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 """What one line of a file of results may take at most."""
+
+_AT_ONCE: Final = 4
 
 
 _NEEDED: Final = {Protocol.anthropic_messages: b"anthropic-version: 2023-06-01\r\n"}
@@ -74,6 +77,27 @@ async def ask_whole(upstream: Upstream, question: Question) -> Response:
         response.stream.abort()
         raise UpstreamFailed(f"provider {upstream.name} answered with a stream")
     return response
+
+
+async def few_at_once(asks: Sequence[Callable[[], Awaitable[Response]]]) -> list[Response | None]:
+    """Ask for several things, a few at a time; none where one is out of reach.
+
+    Raises the `Refusal` of the first where all are.
+    """
+    turn, refusals = asyncio.Semaphore(_AT_ONCE), list[Refusal]()
+
+    async def one(act: Callable[[], Awaitable[Response]]) -> Response | None:
+        async with turn:
+            try:
+                return await act()
+            except Refusal as refusal:
+                refusals.append(refusal)
+                return None
+
+    answers = await asyncio.gather(*map(one, asks))
+    if refusals and len(refusals) == len(asks):
+        raise refusals[0]
+    return answers
 
 
 async def lines_from(stream: Connection) -> AsyncIterator[bytes]:

@@ -114,6 +114,9 @@ class Ending:
             size = await self._read(tally, batch, upstream, Question("GET", path, protocol))
             if place < len(state.files):
                 files.append(KeptFile(batch.provider, state.files[place], "batch_output", size))
+        if state.lacks or tally.lacks(state.answered, state.failed):
+            log.warning("batch.results_lack", batch=call_name(batch.batch_id), provider=batch.provider)
+            raise NotThere
         await self._end(batch, tally.bill(self._calls.clock_us()), files)
 
     async def _read(self, tally: Tally, batch: Batch, upstream: Upstream, question: Question) -> int:

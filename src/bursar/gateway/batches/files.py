@@ -1,29 +1,32 @@
 """Keep files at providers for a key, each its own; a batch's input is read while it passes, request by request."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from bursar.core.errors import BadRequest, NotFound, Refusal, UpstreamFailed
 from bursar.core.records import Protocol
-from bursar.gateway.batches.ask import Question, ask, ask_whole
+from bursar.gateway.batches.ask import Question, ask, ask_whole, few_at_once
 from bursar.gateway.batches.ending import Ending, headers_of
-from bursar.gateway.batches.requests import Checked, Checker
-from bursar.gateway.batches.visit import Reception, Visit, page_of, pass_on, pour, send_json
+from bursar.gateway.batches.requests import TURN, Checked, Checker
+from bursar.gateway.batches.visit import Reception, Visit, check_route, page_of, pass_on, pour, send_json
 from bursar.gateway.connection import Response
 from bursar.gateway.routes import Routes, Upstream
 from bursar.gateway.signpost import ELSEWHERE, way_on
 from bursar.store.batches import KeptFile, files_of, find_file, forget_file, keep_file, open_batches_of
 from bursar.wires.batch import Asked, is_id, lines_of, read_line, write_line
-from bursar.wires.form import read_form
+from bursar.wires.form import Form, read_form
 
 PATH: Final = "/v1/files"
 BATCH: Final = "batch"
 PURPOSES: Final = (BATCH, "user_data", "vision", "assistants")
 """What files are taken for: what else there is leads to routes that have no meter here."""
 
+_FIELDS: Final = ("file", "purpose", "expires_after[anchor]", "expires_after[seconds]")
 _OPEN_MAX: Final = 20
 _PROTOCOL: Final = Protocol.openai_batch
 
@@ -47,6 +50,7 @@ class Files:
         """Answer one request for files."""
         if visit.headers.anthropic:
             raise NotFound(f"no route {visit.method} {visit.scope['path']}: {way_on(PATH)}", code="no_route")
+        check_route(visit.key, _PROTOCOL)
         match (visit.method, visit.path):
             case ("POST", ()):
                 await self._upload(visit)
@@ -62,8 +66,8 @@ class Files:
                 raise NotFound(f"no route {visit.method} {visit.scope['path']}: {ELSEWHERE}", code="no_route")
 
     async def _upload(self, visit: Visit) -> None:
-        content_type, body = visit.given(b"content-type").decode("latin-1"), await self._reception.body(visit)
-        form = read_form(body)
+        form = read_form(await self._reception.body(visit))
+        _check_fields(form)
         files, purpose = form.files("file"), form.field("purpose")
         if len(files) != 1:
             raise BadRequest("expected one file in the form's field `file`", param="file")
@@ -75,8 +79,9 @@ class Files:
             content, checked = await self._check(visit, content)
             upstream = checked.upstream
             file = KeptFile("", "", purpose, len(content), requests=checked.costs, models=checked.models)
-            if content is not files[0].data:
-                body = form.with_content(files[0], content).with_fields({})
+        # Written anew, under its own boundary: whoever reads it finds the file that was checked, and no other.
+        body = form.with_content(files[0], content).with_fields({})
+        content_type = f'multipart/form-data; boundary="{form.boundary.decode()}"'
         protocol = headers_of(upstream, _PROTOCOL)
         response = await ask_whole(upstream, Question("POST", "/files", protocol, body, content_type))
         if response.status < 300:
@@ -104,10 +109,12 @@ class Files:
             raise BadRequest("expected the same `url` on every line", param="url")
         checker = Checker(self._routes, visit.key, self._reception.settings.output_cap, calls.clock_us())
         checked = await checker.check(asked, place_of)
-        if all(body is None for body in checked.bodies):
-            return content, checked
-        pairs = zip(lines, checked.bodies, strict=True)
-        return b"\n".join(line if body is None else write_line(line, body) for line, body in pairs) + b"\n", checked
+        written: list[bytes] = []
+        for line, body in zip(lines, checked.bodies, strict=True):
+            if len(written) % TURN == TURN - 1:
+                await asyncio.sleep(0)
+            written.append(write_line(line, body))
+        return b"\n".join(written) + b"\n", checked
 
     async def find(self, visit: Visit, file_id: str) -> KeptFile:
         """Find a key's own file. Raises `NotFound`, as the provider does for what it has not.
@@ -157,11 +164,8 @@ class Files:
         found = await self._reception.books(
             lambda connection: files_of(connection, key.tenant, key.key_id, providers, page)
         )
-        data: list[msgspec.Raw] = []
-        for file in found[:limit]:
-            response = await self._ask(file, "GET")
-            if response.status < 300:
-                data.append(msgspec.Raw(response.body))
+        answers = await few_at_once([partial(self._ask, file, "GET") for file in found[:limit]])
+        data = [msgspec.Raw(each.body) for each in answers if each is not None and each.status < 300]
         shown = {"object": "list", "data": data, "has_more": len(found) > limit}
         await send_json(visit.send, shown | _ends(found[:limit]))
 
@@ -183,6 +187,16 @@ class Files:
         if not found:
             raise NotFound("no provider here keeps files of OpenAI's kind", code="no_provider")
         return found[0]
+
+
+def _check_fields(form: Form) -> None:
+    """Check that a form has what a file needs, each once, and nothing besides. Raises `BadRequest`."""
+    names = [part.name for part in form.parts]
+    for name in names:
+        if name not in _FIELDS:
+            raise BadRequest(f"expected only {', '.join(_FIELDS)} in the form", param="form")
+        if names.count(name) > 1:
+            raise BadRequest(f"`{name}` stands in the form {names.count(name)} times", param=name)
 
 
 def _ends(files: Sequence[KeptFile]) -> dict[str, str | None]:

@@ -10,16 +10,16 @@ import structlog
 
 from bursar.budgets.budget import Budget, Window
 from bursar.budgets.purse import Ask, Purse
-from bursar.core.errors import BooksError, Conflict, NoMoney, Refusal, Unavailable, UpstreamFailed
+from bursar.budgets.tree import Claim
+from bursar.core.errors import BadRequest, BooksError, Conflict, NoMoney, Refusal, Unavailable, UpstreamFailed
 from bursar.core.ids import call_name
-from bursar.core.money import usd_to_nano
 from bursar.core.records import Call
 from bursar.gateway.batches.ask import Question, Unanswered, ask
 from bursar.gateway.batches.requests import Checked, ceiling_of
 from bursar.gateway.calls import Calls
 from bursar.gateway.connection import Response
 from bursar.gateway.control import Control
-from bursar.gateway.plan import check_max_cost
+from bursar.gateway.plan import check_max_cost, max_cost_of
 from bursar.gateway.purse import RECALL_S, refusal_of
 from bursar.ledger.chart import Unit
 from bursar.store.batches import Batch, NewBatch, Short, end_batch, find_made_under, open_batch, reached
@@ -44,11 +44,11 @@ class Making:
 
     async def hold(self, call: Call, key: Key, checked: Checked, endpoint: str, max_cost_usd: str | None) -> Batch:
         """Hold all that a batch may cost, and write it down. Raises `NoMoney`, `TooMany`, `Unavailable`."""
-        claim, most = key.path.find(call.run, call.model, call.tags), ceiling_of(checked.costs)
+        claim, most = _claim_of(key, call, checked), ceiling_of(checked.costs)
         if claim.frozen:
             raise NoMoney(f"{claim.frozen} is frozen: nothing is spent until it is thawed", code="budget_frozen")
         if max_cost_usd is not None:
-            check_max_cost(usd_to_nano(max_cost_usd), most.most_nano)
+            check_max_cost(max_cost_of(max_cost_usd), most.most_nano)
         amounts = {Unit.usd: most.most_nano, Unit.token: most.tokens, Unit.request: checked.count}
         asks = [
             Ask(budget, amounts[budget.terms.unit], amounts[budget.terms.unit])
@@ -137,6 +137,21 @@ class Making:
 def with_key(call: Call, name: bytes, digest: bytes) -> Call:
     """Return a call under an Idempotency-Key."""
     return msgspec.structs.replace(call, idempotency_key=name, body_sha256=digest) if name else call
+
+
+def _claim_of(key: Key, call: Call, checked: Checked) -> Claim:
+    """Return what the holders of a batch say of it, the same for all its models. Raises `BadRequest`.
+
+    A batch has one charge: of models with budgets of their own nothing says which has to pay what of it.
+    """
+    claims = {each.name: key.path.find(call.run, each.name, call.tags) for each in checked.models}
+    first, *others = claims
+    for name in others:
+        if claims[name] != claims[first]:
+            raise BadRequest(
+                f"{first} and {name} count against different budgets of this key: make a batch of each", param="model"
+            )
+    return claims[first]
 
 
 def _counts(budget: Budget) -> bool:

@@ -1,13 +1,14 @@
 """Serve Anthropic's message batches."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from bursar.core.errors import NotFound
 from bursar.core.records import Protocol
-from bursar.gateway.batches.ask import Question, ask, ask_whole
+from bursar.gateway.batches.ask import Question, ask, ask_whole, few_at_once
 from bursar.gateway.batches.ending import Ending, headers_of
 from bursar.gateway.batches.making import Making
 from bursar.gateway.batches.requests import Checker
@@ -71,7 +72,7 @@ class MessageBatches:
         checked = await checker.check(asked, lambda number: f"requests.{number}")
         call = msgspec.structs.replace(call, model=checked.models[0].name)
         batch = await self._making.hold(call, visit.key, checked, PATH, visit.headers.max_cost_usd)
-        sent, protocol = with_params(body, list(checked.bodies)), headers_of(checked.upstream, _PROTOCOL)
+        sent, protocol = with_params(body, checked.bodies), headers_of(checked.upstream, _PROTOCOL)
         question = Question("POST", "/messages/batches", protocol, sent, forwarded=visit.headers.forwarded)
         response = await self._making.send(batch, MESSAGE_BATCH, checked, question)
         await pass_on(visit.send, response, response.body, headers_for(batch))
@@ -123,11 +124,13 @@ class MessageBatches:
         found = await self._reception.books(
             lambda connection: batches_of(connection, key.tenant, key.key_id, _PROTOCOL, after, limit + 1)
         )
-        data: list[msgspec.Raw] = []
-        for batch in found[:limit]:
-            response = await self._ending.look(batch, forwarded=visit.headers.forwarded)
-            if response.status < 300:
-                data.append(msgspec.Raw(_shown(response.body, batch)))
+        forwarded = visit.headers.forwarded
+        answers = await few_at_once([partial(self._ending.look, each, forwarded=forwarded) for each in found[:limit]])
+        data = [
+            msgspec.Raw(_shown(answer.body, batch))
+            for batch, answer in zip(found, answers, strict=False)  # one more may be found than is shown
+            if answer is not None and answer.status < 300
+        ]
         await send_json(visit.send, _page(data, found, limit))
 
 

@@ -1,5 +1,6 @@
 """Serve OpenAI's batches."""
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from bursar.core.errors import BadRequest, Conflict, NotFound
 from bursar.core.ids import call_name
 from bursar.core.records import Protocol
-from bursar.gateway.batches.ask import Question
+from bursar.gateway.batches.ask import Question, few_at_once
 from bursar.gateway.batches.ending import Ending, headers_of
 from bursar.gateway.batches.files import BATCH, Files
 from bursar.gateway.batches.making import Making
@@ -117,11 +118,8 @@ class OpenAIBatches:
         found = await self._reception.books(
             lambda connection: batches_of(connection, key.tenant, key.key_id, _PROTOCOL, after, limit + 1)
         )
-        data: list[msgspec.Raw] = []
-        for batch in found[:limit]:
-            response = await self._ending.look(batch)
-            if response.status < 300:
-                data.append(msgspec.Raw(without_own_name(response.body)))
+        answers = await few_at_once([partial(self._ending.look, batch) for batch in found[:limit]])
+        data = [msgspec.Raw(without_own_name(each.body)) for each in answers if each is not None and each.status < 300]
         ids = [batch.provider_id for batch in found[:limit]]
         ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
         await send_json(visit.send, {"object": "list", "data": data, "has_more": len(found) > limit, **ends})

@@ -24,7 +24,7 @@ from bursar.store.keys import Key
 from bursar.tokens.bounds import input_tokens_max
 from bursar.wires.batch import REQUESTS_MAX, Asked, first_duplicate
 from bursar.wires.protocols import TEXT_WIRES
-from bursar.wires.wire import Facts, check_model
+from bursar.wires.wire import Facts, check_model, edit_body
 
 PROCESSING: Final = {"processing": "batch"}
 """What price variants of batches go by; a model without one is charged its standard rates."""
@@ -57,7 +57,7 @@ class Checked(msgspec.Struct, frozen=True):
     models: tuple[BatchModel, ...]
     cards: tuple[Card, ...]
     costs: bytes
-    bodies: Sequence[bytes | None]  # none where a request goes as it came
+    bodies: Sequence[bytes]
 
     @property
     def count(self) -> int:
@@ -119,7 +119,7 @@ class Checker:
         names, cards = list(prices), {name: batch_card(each, self._now_us) for name, each in prices.items()}
         if len(names) > _MODELS_MAX:
             raise BadRequest(f"expected at most {_MODELS_MAX} models in a batch: divide it", param="model")
-        costs, bodies = bytearray(), list[bytes | None]()
+        costs, bodies = bytearray(), list[bytes]()
 
         def price(number: int, each: Asked) -> None:
             name = (facts[number].model, each.wire.protocol)
@@ -202,10 +202,11 @@ class Checker:
         most = ceiling_for(candidate, card, facts).cost(bound, output)
         return Cost(most, min(bound + output, _TOKENS_MAX), model)
 
-    def _body(self, candidate: Candidate, asked: Asked, facts: Facts) -> bytes | None:
-        """Return the body to send, with the model's and the cap's names; none where it goes as it came."""
+    def _body(self, candidate: Candidate, asked: Asked, facts: Facts) -> bytes:
+        """Return the body to send, written anew as it was read, with the model's name and the cap it is held for."""
         wire = asked.wire
-        if candidate.model == facts.model and (facts.output_cap is not None or wire.protocol not in _CAPPED):
-            return None
         cap = facts.output_cap or self._output_cap
-        return wire.upstream_body(asked.body, facts, candidate.model, cap, candidate.upstream.cap_field)
+        if wire.protocol not in _CAPPED:
+            return wire.upstream_body(asked.body, facts, candidate.model, cap, candidate.upstream.cap_field)
+        body = edit_body(asked.body, {})  # some wires leave as it came what needs no change
+        return wire.upstream_body(body, facts, candidate.model, cap, candidate.upstream.cap_field)

@@ -13,6 +13,7 @@ import structlog
 from bursar.core.errors import UnpricedUsage
 from bursar.core.money import Money, div_half_even
 from bursar.core.records import NO_USAGE, Attempt, AttemptStatus, CallStatus, Line, UsageSource
+from bursar.core.usage import Usage
 from bursar.gateway.batches.requests import Cost, digest_of, unpack
 from bursar.prices.charge import charge, total
 from bursar.prices.price import RateCard
@@ -52,16 +53,21 @@ class Tally:
         self._costs: dict[bytes, Cost] = dict(unpack(costs))
         self._cards = [cards[each.price_id] for each in batch.models]
         self._sums = [_Sum() for _ in batch.models]
+        self._dear = max(self._costs.values(), key=lambda cost: cost.most_nano)
         self._failed = 0
         self._tokens = 0
+        self._unasked = 0
 
     def add(self, result: Result) -> None:
-        """Take in one result. Of several under one name the first counts, and one nobody asked for does not."""
+        """Take in one result. An answer nobody asked for, or a second under one name, is charged as well."""
         cost = self._costs.pop(digest_of(result.custom_id), None)
         if cost is None:
             log.warning("batch.result_not_asked_for", provider=self._batch.provider)
-            return
-        if result.body is None:
+            if result.body is None:
+                return
+            self._unasked += 1
+            cost = self._dearest(result.body)
+        elif result.body is None:
             self._failed += 1
             return
         found = self._sums[cost.model]
@@ -76,9 +82,32 @@ class Tally:
             name = (line.unit, line.rate_nano, line.divisor)
             found.quantities[name] = found.quantities.get(name, 0) + line.quantity
 
+    def lacks(self, answered: int | None, failed: int) -> bool:
+        """Tell whether results are missing of which a provider says that they exist."""
+        seen = sum(each.answered for each in self._sums) - self._unasked
+        return answered is not None and seen < answered and seen + self._failed < answered + failed
+
+    def _dearest(self, body: bytes) -> Cost:
+        """Return what to charge an answer by that nobody asked for: the dearest that the batch's models make of it."""
+        made = [(place, self._priced(place, body)) for place in range(len(self._sums))]
+        priced = [(total(lines), place) for place, found in made if found is not None for lines in [found[1]]]
+        place = max(priced)[1] if priced else self._dear.model
+        return Cost(self._dear.most_nano, self._dear.tokens, place)
+
     def _lines(self, cost: Cost, body: bytes) -> tuple[Line, ...] | None:
-        """Price one answer; none where its usage is not told, cannot be believed or has no price."""
-        model, found = self._batch.models[cost.model], self._sums[cost.model]
+        """Price one answer and sum its usage; none where that cannot be told."""
+        read = self._priced(cost.model, body)
+        if read is None:
+            return None
+        usage, lines = read
+        found = self._sums[cost.model]
+        found.usage = found.usage.plus(usage)
+        self._tokens += usage.input_total + usage.output_total
+        return lines
+
+    def _priced(self, place: int, body: bytes) -> tuple[Usage, tuple[Line, ...]] | None:
+        """Price one answer at a model's rates; none where its usage is not told, not to be believed or unpriced."""
+        model = self._batch.models[place]
         answer: Answer | None = None
         try:
             answer = WIRES[model.protocol].answer(body)
@@ -88,18 +117,16 @@ class Tally:
         if usage is None:
             return None
         try:
-            lines = charge(usage, self._cards[cost.model])
+            return usage, charge(usage, self._cards[place])
         except UnpricedUsage as error:
             log.error("batch.unpriced_usage", price=model.price_id, unit=error.unit)
             return None
-        found.usage = found.usage.plus(usage)
-        self._tokens += usage.input_total + usage.output_total
-        return lines
 
     def bill(self, ended_us: int) -> Bill:
         """Return what all came to. Requests without a result were not answered: they cost nothing."""
         attempts = [each for place in range(len(self._sums)) for each in self._attempts(place, ended_us)]
         answered = sum(each.answered for each in self._sums)
+        asked = answered - self._unasked
         if not attempts:
             attempts = [self._attempt(0, ended_us, AttemptStatus.failed)]
         return Bill(
@@ -107,7 +134,7 @@ class Tally:
             self._tokens,
             answered + self._failed,
             answered,
-            self._batch.request_count - answered,
+            self._batch.request_count - asked,
             sum(each.unmetered for each in self._sums),
             CallStatus.ok if answered else CallStatus.failed,
         )

@@ -62,8 +62,10 @@ select provider_id from batches where tenant = $1 and provider = $2 and protocol
 select ended_us, charged, cost_nano from batches where tenant = $1 and batch_id = $2 for update;
 
 -- name: end
+-- What was not charged was never made: its Idempotency-Key may make it once more.
 update batches
-set ended_us = $3, charged = $4, cost_nano = $5, answered = $6, failed = $7, unmetered = $8
+set ended_us = $3, charged = $4, cost_nano = $5, answered = $6, failed = $7, unmetered = $8,
+    idempotency_key = case when $4 then idempotency_key end
 where tenant = $1 and batch_id = $2;
 
 -- name: forget_requests
