@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from email.parser import BytesParser
 from email.policy import HTTP
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -86,7 +86,7 @@ def read_by(request: bytes) -> dict[str, bytes]:
     read = BytesParser(policy=HTTP).parsebytes(kind + b"\r\n\r\n" + body)
     parts = [(str(part.get_param("name", header="content-disposition")), part) for part in read.iter_parts()]
     assert len({name for name, _ in parts}) == len(parts)
-    return {name: part.get_payload(decode=True) for name, part in parts}
+    return {name: cast("bytes", part.get_payload(decode=True)) for name, part in parts}
 
 
 def test_the_file_that_is_checked_is_the_file_that_is_sent(local: LocalBursar, scripted: ScriptedProvider) -> None:

@@ -99,8 +99,8 @@ class _ResultLine(msgspec.Struct):
 
 
 class _Counts(msgspec.Struct, frozen=True):
-    completed: int = 0
-    failed: int = 0
+    completed: int | None = None
+    failed: int | None = None
 
 
 class _Batch(msgspec.Struct):
@@ -166,7 +166,7 @@ class OpenAIBatch:
 def _state(batch: _Batch) -> State:
     said = [each for each in (batch.output_file_id, batch.error_file_id) if each]
     named = [each for each in said if is_id(each)]
-    ended, counts = batch.status in _ENDED, batch.request_counts
+    ended, counts = batch.status in _ENDED, batch.request_counts or _Counts()
     own = (batch.metadata or {}).get(OWN_FIELD)
     return State(
         batch.id,
@@ -174,9 +174,9 @@ def _state(batch: _Batch) -> State:
         tuple(f"/files/{each}/content" for each in named) if ended else (),
         tuple(named),
         own_name=own if isinstance(own, str) else "",
-        answered=None if counts is None else counts.completed,
-        failed=0 if counts is None else counts.failed,
-        lacks=len(named) < len(said) or (batch.status == "completed" and counts is None and not said),
+        answered=counts.completed,
+        failed=counts.failed or 0,
+        lacks=len(named) < len(said) or (batch.status == "completed" and counts.completed is None and not said),
     )
 
 
