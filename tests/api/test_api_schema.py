@@ -108,7 +108,7 @@ def test_every_answer_in_the_name_of_a_key_is_as_described(
         if secret is not None:  # it is also left out
             case.headers = {**(case.headers or {}), "Authorization": f"Bearer {secret}"}
         answer = case.call_and_validate(excluded_checks=excluded)
-        assert secret == api_key or answer.status_code in (400, 401)
+        assert secret == api_key or answer.status_code in (400, 401, 429)  # whoever guesses is slowed down
 
     answers_as_described()
 

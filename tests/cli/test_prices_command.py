@@ -201,7 +201,7 @@ def test_the_same_work_is_priced_on_several_models(bare_cli: Cli, tmp_path: Path
 ticket.toml: 12 calls
 model              input  of it cached  output       USD  times the least
 gpt-4o-mini       36,000        26,400   4,200   0.00594            1.00x
-claude-haiku-4-5  41,400        30,360   5,040  0.039966            6.73x\
+claude-haiku-4-5  41,400        30,360   5,040  0.039966            6.72x\
 """)
     found = bare_cli("prices", "--compare", "--task", str(path), "--at", DAY, "--json").json()
     assert [each["model"] for each in found] == ["gpt-4o-mini", "claude-haiku-4-5"]

@@ -223,6 +223,7 @@ def test_models_are_listed_and_found(openai_client: openai.OpenAI) -> None:
             "gpt-3.5-turbo-instruct",
             "text-embedding-3-small",
             "text-embedding-3-large",
+            "gemini-embedding-001",
             "omni-moderation-latest",
             "gpt-image-2",
             "gpt-4o-mini-tts",

@@ -257,7 +257,7 @@ async def test_many_who_ask_at_once_never_get_more_than_there_is(connection: Con
     async def ask(worker: int) -> int:
         granted = 0
         for round_ in range(8):
-            grant = await lease(connections[worker], budget, 7, f"{worker} {round_}", gateway=worker)
+            grant = await lease(connections[worker], budget, 7, f"{worker} {round_}", gateway=worker + 1)
             granted += grant.granted_nano
             if grant.granted_nano and round_ % 3 == 0:
                 await give_back(connections[worker], grant, grant.granted_nano, f"back {worker} {round_}")

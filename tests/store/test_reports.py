@@ -80,6 +80,7 @@ async def test_a_calls_lines_are_derived_again_and_sum_to_what_was_charged(
             "overage_usd": "0.00",
             "counterfactual_usd": "0.0000378",
             "arms": [],
+            "lever_notes": [],
             "sent_bytes": None,
             "prompt_bytes": {"system": 8, "tools": 21, "history": 30, "retrieved": 6, "user": 3},
             "attempts": [

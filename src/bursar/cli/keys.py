@@ -29,6 +29,9 @@ Route = Literal[
     "/v1/audio/speech",
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
+    "/v1/batches",
+    "/v1/messages/batches",
+    "/v1beta/batches",
 ]
 
 app = App(name="keys", help="Create, list, rotate and revoke virtual keys.")
