@@ -10,10 +10,13 @@ by `bench.compress_lossless`, with TOON beside where a folder has it.
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one core is measured; NumPy reads this when it is loaded
 
 from bench.compress_lossless import figures as lossless_figures
 from bench.figures import Figure, arguments, show

@@ -6,8 +6,11 @@ Reads routellm and ulab_llmrouter in --data (default ../shared/data). No questio
 learned from, and no setting was chosen on one (docs/internals/lab.md says how often each set was scored).
 """
 
+import os
 import time
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one core is measured; NumPy reads this when it is loaded
 
 import numpy as np
 

@@ -42,3 +42,11 @@ def test_a_field_given_twice_is_sent_once_as_it_was_read(wire: object, rest: byt
 @pytest.mark.parametrize("usage", [b"{}", b'{"total_tokens":500}', b'{"input_tokens":1}', b"null"])
 def test_an_image_whose_usage_says_nothing_has_none(usage: bytes) -> None:
     assert OPENAI_IMAGES.answer(b'{"data":[],"usage":' + usage + b"}").usage is None
+
+
+def test_an_embedding_goes_on_untouched_where_nothing_can_stand_in_it_twice() -> None:
+    plain = b'{ "model": "m", "input": "say \\"model\\" and \\"input\\"" }'
+    assert OPENAI_EMBEDDINGS.upstream_body(plain, OPENAI_EMBEDDINGS.facts(plain), "m", 1, "") is plain
+    hidden = b'{"mod\\u0065l":"dear","model":"m","input":"a"}'
+    sent = OPENAI_EMBEDDINGS.upstream_body(hidden, OPENAI_EMBEDDINGS.facts(hidden), "m", 1, "")
+    assert b"dear" not in sent

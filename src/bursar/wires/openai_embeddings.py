@@ -33,5 +33,10 @@ class OpenAIEmbeddings(PlainWire):
         segments = Segments(user=size)
         return Facts(request.model, _NO_STREAM, True, None, 0, segments, size, NO_MEDIA, _TRAITS, prompts=texts)  # noqa: FBT003
 
+    def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:
+        """Return the body to send: the client's, untouched where no field that is billed can stand in it twice."""
+        once = body.count(b'"model"') == body.count(b'"input"') == 1 and b"\\u" not in body
+        return body if once and model == facts.model else super().upstream_body(body, facts, model, cap, cap_field)
+
 
 OPENAI_EMBEDDINGS: Final = OpenAIEmbeddings()
