@@ -31,7 +31,7 @@ from bursar.gateway.stats import Stats
 from bursar.prices import load
 from bursar.prices.file import VARIANTS
 from bursar.prices.units import UNIT_BY_NAME
-from bursar.wires.protocols import PATH_WIRES, WIRES
+from bursar.wires.protocols import BODY_WIRES
 from tests.docs.make_reference import PAGE, reference
 from tests.docs.pages import Block, Command, anchors, blocks, commands, links, matches
 
@@ -156,7 +156,7 @@ def test_http_names_every_route() -> None:
     found = {path for path in found if path == "/" or not path.endswith("/")}  # the others are dispatched further
     routes = found | {"/api/openapi.json", MESSAGES_PATH, *MODELS_PATHS, *(f"{path}/{{name}}" for path in MODELS_PATHS)}
     routes |= {files.PATH, openai.PATH, messages.PATH}
-    routes |= {wire.route for wire in WIRES.values() if wire not in PATH_WIRES.values()}
+    routes |= BODY_WIRES.keys()
     routes |= {f"/v1beta/models/{{model}}{method}" for method in (*GEMINI_CALLS, METHOD)}
     routes |= {re.sub(r"\{[^}]*\}", "{id}", path) for handler in HANDLERS for path in handler.paths}
     assert len(routes) > 12

@@ -19,10 +19,9 @@ from bursar.gateway.signpost import way_on
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI
 from bursar.wires.openai_chat import OPENAI_CHAT
-from bursar.wires.protocols import PATH_WIRES, WIRES
+from bursar.wires.protocols import BODY_WIRES, PATH_WIRES
 from bursar.wires.wire import Wire
 
-_WIRES: Final = {wire.route: wire for wire in WIRES.values() if wire not in PATH_WIRES.values()}
 _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
 GEMINI_CALLS: Final = tuple(f":{method}" for method in PATH_WIRES)
 _CONTROL_PLANE: Final = ("/api/", "/static/")
@@ -60,7 +59,7 @@ class App:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None] | None:
         """Serve one request; None where it is answered without a task."""
         path = scope["path"]
-        wire = _WIRES.get(path)
+        wire = BODY_WIRES.get(path)
         if wire is not None and scope["method"] == "POST":
             return self._calls.begin(wire, scope, receive, send)
         if path.endswith(GEMINI_CALLS) and scope["method"] == "POST" and (target := _target(path)):

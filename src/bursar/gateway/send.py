@@ -20,7 +20,7 @@ from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Quote, check_max_cost, quote_plan
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.translation import translate_call
-from bursar.wires.form import boundary_of
+from bursar.wires.form import boundary_of, content_type_of
 
 log = structlog.get_logger()
 
@@ -193,5 +193,5 @@ def request_of(passage: Passage, candidate: Candidate) -> tuple[bytes, bytes]:
         body = candidate.upstream.dialect.body(body)
     extra = passage.headers_for(wire)
     if wire.multipart:
-        extra += b'content-type: multipart/form-data; boundary="%b"\r\n' % boundary_of(body)
+        extra += b"content-type: %b\r\n" % content_type_of(boundary_of(body))
     return candidate.head(stream=passage.facts.stream, extra=extra, body_len=len(body)), body

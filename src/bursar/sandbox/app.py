@@ -30,7 +30,7 @@ from bursar.sandbox.voice import (
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI
 from bursar.wires.openai_chat import OPENAI_CHAT
-from bursar.wires.protocols import PATH_WIRES, WIRES
+from bursar.wires.protocols import BODY_WIRES, PATH_WIRES
 from bursar.wires.wire import Facts, Wire
 
 MODELS: Final = (
@@ -90,7 +90,7 @@ _MEDIA: Final = {
     Protocol.openai_transcriptions: transcription_answer,
     Protocol.openai_translations: transcription_answer,
 }
-_BY_ROUTE: Final = {wire.route.removeprefix("/v1"): wire for wire in WIRES.values() if wire not in PATH_WIRES.values()}
+_BY_ROUTE: Final = {route.removeprefix("/v1"): wire for route, wire in BODY_WIRES.items()}
 _ANSWERS: Final = (*_BY_ROUTE, *(f":{method}" for method in PATH_WIRES))
 _COUNTS: Final = ("/messages/count_tokens", ":countTokens")
 _STALL_S: Final = 3_600.0

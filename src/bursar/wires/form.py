@@ -59,6 +59,10 @@ class Form(msgspec.Struct, frozen=True):
             raise BadRequest(f"expected an integer from {least} to {most} in `{name}`", param=name)
         return int(text)
 
+    def flag(self, name: str) -> bool:
+        """Tell whether a field says true. Raises `BadRequest` where it stands in the form twice."""
+        return self.field(name, "false").strip().lower() == "true"
+
     def files(self, *names: str) -> list[Part]:
         """Return the files under some names; `image[]` is `image`, as lists are spelled in forms."""
         return [part for part in self.parts if part.file_name is not None and part.name.removesuffix("[]") in names]
@@ -87,6 +91,11 @@ def boundary_of(body: bytes) -> bytes:
     if found is None:
         raise BadRequest(f"expected multipart/form-data: {_HOW}")
     return found[1]
+
+
+def content_type_of(boundary: bytes) -> bytes:
+    """Return the content type of a form that is parted so."""
+    return b'multipart/form-data; boundary="%b"' % boundary
 
 
 def read_form(body: bytes) -> Form:

@@ -15,7 +15,7 @@ import msgspec
 from bursar.core.errors import BadRequest
 from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
-from bursar.wires.form import Form, read_form
+from bursar.wires.form import read_form
 from bursar.wires.plain import FormWire, PlainWire, read_request
 from bursar.wires.sse import event_data
 from bursar.wires.wire import (
@@ -132,8 +132,6 @@ class AudioReader:
 class Sound:
     """Take the sound out of a stream of events, for a client that asked for nothing else."""
 
-    ended: ClassVar = False
-
     def __init__(self, content_type: bytes) -> None:
         self.content_type = content_type
 
@@ -238,7 +236,7 @@ class OpenAITranscriptions(FormWire):
         heard = HEARD_TOKENS_A_S_MAX * seconds + size
         return Facts(
             model,
-            _is_true(form, "stream"),
+            form.flag("stream"),
             True,  # noqa: FBT003
             WRITTEN_TOKENS_A_S_MAX * max(1, seconds),
             1,
@@ -312,10 +310,6 @@ def _answer_of(report: UsageReport | None, duration_s: float | None) -> Answer:
     except UsageContradiction as error:
         return Answer(None, "", "", 0, note=str(error))
     return Answer(None, "", "", 0)
-
-
-def _is_true(form: Form, name: str) -> bool:
-    return form.field(name, "false").strip().lower() == "true"
 
 
 OPENAI_SPEECH: Final = OpenAISpeech()

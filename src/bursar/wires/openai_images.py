@@ -67,7 +67,6 @@ class _Request(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     usage: UsageReport | None = None
-    svg_usage: msgspec.Raw = ABSENT
 
 
 _request: Final = msgspec.json.Decoder(_Request)
@@ -171,7 +170,7 @@ class _FormImages(FormWire, OpenAIImages):
         most += PARTIAL_TOKENS * partial
         size = utf8_len(prompt)
         media = Media(images=len(files), body_bytes=sum(len(file.data) for file in files))
-        stream = form.field("stream", "false").lower() == "true"
+        stream = form.flag("stream")
         text_bytes = len(body) - media.body_bytes
         return Facts(model, stream, True, most, images, Segments(user=size), text_bytes, media, _MEDIA)  # noqa: FBT003
 

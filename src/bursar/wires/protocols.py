@@ -58,3 +58,6 @@ PATH_WIRES: Final[Mapping[str, Wire]] = {
     MANY_METHOD: GEMINI_EMBED_MANY,
 }
 """Those that name the model in the path, by what is asked of it there."""
+
+BODY_WIRES: Final[Mapping[str, Wire]] = {wire.route: wire for wire in WIRES.values() if wire not in PATH_WIRES.values()}
+"""Those that name the model in the body, by their route."""

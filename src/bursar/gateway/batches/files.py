@@ -19,7 +19,7 @@ from bursar.gateway.routes import Routes, Upstream
 from bursar.gateway.signpost import ELSEWHERE, way_on
 from bursar.store.batches import KeptFile, files_of, find_file, forget_file, keep_file, open_batches_of
 from bursar.wires.batch import Asked, is_id, lines_of, read_line, write_line
-from bursar.wires.form import Form, read_form
+from bursar.wires.form import Form, content_type_of, read_form
 
 PATH: Final = "/v1/files"
 BATCH: Final = "batch"
@@ -81,7 +81,7 @@ class Files:
             file = KeptFile("", "", purpose, len(content), requests=checked.costs, models=checked.models)
         # Written anew, under its own boundary: whoever reads it finds the file that was checked, and no other.
         body = form.with_content(files[0], content).with_fields({})
-        content_type = f'multipart/form-data; boundary="{form.boundary.decode()}"'
+        content_type = content_type_of(form.boundary).decode()
         protocol = headers_of(upstream, _PROTOCOL)
         response = await ask_whole(upstream, Question("POST", "/files", protocol, body, content_type))
         if response.status < 300:
