@@ -24,7 +24,7 @@ from bursar.store import spool as spool_module
 from bursar.store.audit import audit
 from bursar.store.database import Connection
 from bursar.store.gateways import take_place
-from bursar.store.journal import Fenced, Journal, next_wait_s
+from bursar.store.journal import GROUP_MAX, Fenced, Journal, next_wait_s, part_of
 from bursar.store.leases import expire_holds
 from bursar.store.spool import Position, Spool
 
@@ -232,6 +232,12 @@ def test_groups_of_a_busy_gateway_gather_for_longer() -> None:
     waits_s = [next_wait_s(count, 0.025) for count in (0, 50, 100, 200, 2_000)]
     assert waits_s == pytest.approx([0.005, 0.005, 0.010, 0.020, 0.025])
     assert next_wait_s(2_000, 0.0) == 0.0  # strict: somebody waits
+
+
+def test_a_large_group_lets_calls_through_no_more_often_than_a_small_one() -> None:
+    counts = (1, 64, 200, 384, 385, GROUP_MAX)
+    assert [part_of(count) for count in counts] == [64, 64, 64, 64, 65, 334]
+    assert all(-(-count // part_of(count)) <= 6 for count in range(1, GROUP_MAX + 1))
 
 
 async def test_a_commit_that_was_not_heard_of_is_not_made_again(

@@ -129,6 +129,8 @@ class Passage:
 
     def is_foreign_to(self, candidates: Sequence[Candidate]) -> bool:
         """Tell whether some candidate speaks another protocol than the client."""
+        if len(candidates) == 1:
+            return candidates[0].wire is not self.wire
         return any(candidate.wire is not self.wire for candidate in candidates)
 
     def facts_for(self, candidate: Candidate) -> Facts:

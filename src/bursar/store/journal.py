@@ -41,7 +41,11 @@ _ENTRY_WAIT_S: Final = 0.000_1
 database from whatever else its core has to do, and many commits cost more than few."""
 
 _PART: Final = 64
-"""Entries of which rows are made before calls that came meanwhile are let through."""
+"""Entries of which rows are made, at least, before calls that came meanwhile are let through."""
+
+_PARTS_MAX: Final = 6
+"""How often calls are let through in one group: a turn of a busy loop makes more entries than a part has, and a journal
+that waited a turn for each part would fall ever further behind."""
 
 _RETRY_S: Final = 0.25
 _SQL: Final = load_statements("journal")
@@ -169,9 +173,10 @@ class Journal:
     async def commit_group(self, now_us: int) -> int:
         """Commit one group; returns how many entries it carried."""
         entries, group = self._gather(now_us)
-        for start in range(0, len(entries), _PART):
+        part = part_of(len(entries))
+        for start in range(0, len(entries), part):
             await self._let_calls_go_on()
-            self._sort_out(group, entries[start : start + _PART])
+            self._sort_out(group, entries[start : start + part])
         await self._let_calls_go_on()
         heads = await self._write(group)
         self._heads.update(heads)
@@ -269,6 +274,11 @@ class Journal:
             future = self._waiting.popleft()[1]
             if not future.done():
                 future.set_result(None)
+
+
+def part_of(count: int) -> int:
+    """Return of how many entries of a group rows are made at a time."""
+    return max(_PART, -(-count // _PARTS_MAX))
 
 
 def next_wait_s(count: int, most_s: float) -> float:
