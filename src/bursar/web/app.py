@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.datastructures import State
@@ -27,18 +27,11 @@ from bursar.savings.proof import percent_text
 from bursar.store.database import Pool, borrow, open_pool
 from bursar.store.savings import savings as read_savings
 from bursar.web.format import breakable, count, each, milliseconds, place, share, usd
-from bursar.web.pages import Pages
+from bursar.web.pages import Page, Pages, respond
 
 _HERE: Final = Path(__file__).parent
 _CONNECTIONS_MAX: Final = 4
 _BEARER: Final = SecurityScheme(type="http", scheme="bearer")
-_SECURITY_HEADERS: Final = {
-    "content-security-policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
-    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
-
 
 SAVINGS_DAYS: Final = 30
 _LIVE_MS: Final = 2_000
@@ -53,15 +46,6 @@ _FILTERS: Final = {
     "place": place,
     "percent": percent_text,
 }
-
-
-class _Page(NamedTuple):
-    """Describe a page: its changing part, its title, the same as JSON, and how often it is brought up to date."""
-
-    content: str
-    title: str
-    json: str
-    every_ms: int
 
 
 def control_plane(database_url: str, planner: Planner) -> Litestar:
@@ -87,8 +71,8 @@ def control_plane(database_url: str, planner: Planner) -> Litestar:
         """Show the front page; only its changing part when the script asks for it."""
         async with borrow(pool) as connection:
             overview = await read_overview(connection, now_us())
-        page = _Page("overview.html", "Bursar", "/api/overview", _LIVE_MS)
-        return _respond(pages, request, page, overview=overview, ok=CallStatus.ok.name)
+        page = Page("overview.html", "Bursar", "/api/overview", _LIVE_MS)
+        return respond(pages, request, page, overview=overview, ok=CallStatus.ok.name)
 
     @get("/savings", include_in_schema=False, media_type=MediaType.HTML)
     async def savings_page(request: Request[Any, Any, Any], pool: Pool) -> Response[str]:
@@ -98,13 +82,13 @@ def control_plane(database_url: str, planner: Planner) -> Litestar:
         async with borrow(pool) as connection:
             found = [savings_view(report) for report in await read_savings(connection, from_us, now)]
             routing = await read_routes(connection, from_us, now)
-        page = _Page("savings.html", "Savings · Bursar", "/api/savings", _SLOW_MS)
-        return _respond(pages, request, page, savings=found, routing=routing, days=SAVINGS_DAYS)
+        page = Page("savings.html", "Savings · Bursar", "/api/savings", _SLOW_MS)
+        return respond(pages, request, page, savings=found, routing=routing, days=SAVINGS_DAYS)
 
     @get("/count", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
     def count_page(request: Request[Any, Any, Any]) -> Response[str]:
         """Show where to paste a text or drop an image; what is pasted is counted by `POST /api/count` and not kept."""
-        return _respond(pages, request, _Page("count.html", "Tokens · Bursar", "", 0))
+        return respond(pages, request, Page("count.html", "Tokens · Bursar", script="count"))
 
     return Litestar(
         route_handlers=[
@@ -127,10 +111,3 @@ def control_plane(database_url: str, planner: Planner) -> Litestar:
         signature_types=[Pool],
         logging_config=None,
     )
-
-
-def _respond(pages: Pages, request: Request[Any, Any, Any], page: _Page, **values: Any) -> Response[str]:
-    """Render a page; only its changing part when the script asks for it."""
-    name = page.content if request.headers.get("x-fragment") else "page.html"
-    text = pages.render(name, path=request.url.path, version=bursar.__version__, **page._asdict(), **values)
-    return Response(text, media_type=MediaType.HTML, headers=_SECURITY_HEADERS)

@@ -1,10 +1,30 @@
-"""Render templates."""
+"""Render templates, and answer with what they make."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import MediaType, Request, Response
+
+import bursar
+
+SECURITY_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Page(NamedTuple):
+    """Describe a page: its changing part and title; the same as JSON, and how often it is brought up to date, if so."""
+
+    content: str
+    title: str
+    json: str = ""
+    every_ms: int = 0
+    script: str = "bursar"
 
 
 class Pages:
@@ -23,3 +43,12 @@ class Pages:
     def render(self, name: str, **values: Any) -> str:
         """Render one template."""
         return self._environment.get_template(name).render(**values)
+
+
+def respond(
+    pages: Pages, request: Request[Any, Any, Any], page: Page, status_code: int = 200, **values: Any
+) -> Response[str]:
+    """Render a page; only its changing part when the script asks for it."""
+    name = page.content if request.headers.get("x-fragment") else "page.html"
+    text = pages.render(name, path=request.url.path, version=bursar.__version__, **page._asdict(), **values)
+    return Response(text, media_type=MediaType.HTML, headers=SECURITY_HEADERS, status_code=status_code)
