@@ -9,6 +9,16 @@ from litestar import MediaType, Request, Response
 
 import bursar
 
+LIVE_MS: Final = 2_000
+SLOW_MS: Final = 30_000  # what is read of many days
+
+NAVIGATION: Final = (
+    ("/", "Overview"),
+    ("/savings", "Savings"),
+    ("/count", "Tokens"),
+)
+"""The pages every page links to, a line each, in the order they are shown."""
+
 SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -50,5 +60,6 @@ def respond(
 ) -> Response[str]:
     """Render a page; only its changing part when the script asks for it."""
     name = page.content if request.headers.get("x-fragment") else "page.html"
-    text = pages.render(name, path=request.url.path, version=bursar.__version__, **page._asdict(), **values)
+    shown = {"path": request.url.path, "version": bursar.__version__, "navigation": NAVIGATION, **page._asdict()}
+    text = pages.render(name, **shown, **values)
     return Response(text, media_type=MediaType.HTML, headers=SECURITY_HEADERS, status_code=status_code)
