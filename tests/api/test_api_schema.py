@@ -22,6 +22,8 @@ ROUTES = (
     "/api/keys",
     "/api/alerts",
     "/api/audit",
+    "/api/prices",
+    "/api/prices/{name}",
     "/api/runs",
     "/api/runs/{run}",
 )
@@ -78,13 +80,16 @@ def test_every_answer_is_as_described(api_schema: Any, path: str, mode: Generati
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_every_count_is_as_described(api_schema: Any, mode: GenerationMode) -> None:
-    operation = api_schema["/api/count"]["POST"]
+@pytest.mark.parametrize("path", ["/api/count", "/api/compare"])
+def test_every_answer_to_a_question_with_a_body_is_as_described(
+    api_schema: Any, path: str, mode: GenerationMode
+) -> None:
+    operation = api_schema[path]["POST"]
 
     @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def answers_as_described(case: schemathesis.Case) -> None:
-        # A request can name two things to count, or a file that is none: that is described by the refusal.
+        # A request can name two things to count, or a model that is none: that is described by the refusal.
         case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
     answers_as_described()
@@ -130,4 +135,10 @@ def test_every_answer_to_a_change_is_as_described(
 
 
 def test_the_description_names_every_route(api_schema: Any) -> None:
-    assert set(api_schema.raw_schema["paths"]) == {*ROUTES, *(path for _, path in OWN_KEY), *CHANGES, "/api/count"}
+    assert set(api_schema.raw_schema["paths"]) == {
+        *ROUTES,
+        *(path for _, path in OWN_KEY),
+        *CHANGES,
+        "/api/count",
+        "/api/compare",
+    }

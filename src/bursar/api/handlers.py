@@ -23,6 +23,7 @@ from bursar.api.count import count
 from bursar.api.outcomes import tell_outcome
 from bursar.api.own import OWN
 from bursar.api.own_key import bearer, key_of
+from bursar.api.prices import PRICES
 from bursar.api.routes import routes
 from bursar.api.savings import savings_view
 from bursar.api.shapes.holders import TEXT, KeyView
@@ -210,6 +211,7 @@ HANDLERS: Final = [
     charge_work,
     tell_outcome,
     count,
+    *PRICES,
     *OWN,
     *CHANGES,
 ]

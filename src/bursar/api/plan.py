@@ -32,7 +32,10 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class Planner:
-    """Price plans. The price list is read when it is first needed, and again when the configuration has changed."""
+    """Price plans, and know what is charged here.
+
+    The price list is read when it is first needed, and again when the configuration has changed.
+    """
 
     def __init__(self, config: Path | None, prices: Path) -> None:
         self._config = config
@@ -41,6 +44,11 @@ class Planner:
         self._list: PriceList | None = None
         self._measure = Measure()
         self._turn = asyncio.Lock()  # one at a time: to count takes a core, and vocabularies are loaded once
+
+    async def prices(self) -> PriceList:
+        """Return the prices this gateway charges by."""
+        async with self._turn:
+            return await asyncio.to_thread(self._now)
 
     async def price(self, pool: Pool, key: Key, plan: PlanRequest, now_us: int) -> PlanView:
         """Price a plan on the models it names, or on all that are configured and the key may use.

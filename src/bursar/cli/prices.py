@@ -1,9 +1,8 @@
 """`bursar price` and `bursar prices`: what a call costs, and what models cost."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-import msgspec
 from cyclopts import Parameter
 
 from bursar.cli.common import Json, now_us, print_json, print_table
@@ -15,8 +14,9 @@ from bursar.gateway.config import read_config
 from bursar.prices import load
 from bursar.prices.book import Book, with_prices
 from bursar.prices.charge import charge, total
+from bursar.prices.listing import STALE_DAYS, blended, is_stale
 from bursar.prices.price import Price, RateCard
-from bursar.prices.task import Task, TaskCost, check_task, price_task
+from bursar.prices.task import Task, TaskCost, price_task, read_task, times_text
 from bursar.prices.units import UNITS
 
 Config = Annotated[Path | None, Parameter(name="--config", help="A bursar.toml whose prices come first.")]
@@ -24,9 +24,6 @@ At = Annotated[
     str | None, Parameter(name="--at", help="A moment such as 2026-01-31 or 2026-01-31T20:00Z; now without.")
 ]
 Tier = Annotated[str | None, Parameter(name="--tier", help="A service tier, such as flex or priority.")]
-
-STALE_DAYS: Final = 60
-"""A price whose last check is older is marked."""
 
 
 def price(
@@ -94,7 +91,7 @@ def prices(
     if not found:
         raise OperatorError(f"no price matches {search!r}")
     if compare:
-        found = sorted(((p, c) for p, c in found if _blended(c)), key=lambda pair: _blended(pair[1]))
+        found = sorted(((p, c) for p, c in found if blended(c)), key=lambda pair: blended(pair[1]))
     if json:
         print_json([_row_json(each, card, at_us) for each, card in found])
         return
@@ -103,18 +100,17 @@ def prices(
     print_table(columns, rows, right=tuple(range(1, len(columns) - 1)))
     print(f"{len(found)} prices in USD per million tokens; {book.release}, newest check {book.checked}")
     if compare:
-        print(_spread([_blended(card) for _, card in found]))
+        print(_spread([blended(card) for _, card in found]))
 
 
 def _price_task(path: Path, book: Book, at_us: int) -> tuple[Task, list[TaskCost]]:
     """Read a file of work and price it. Raises `OperatorError` naming the file, the field and what is expected."""
     try:
-        task = msgspec.toml.decode(path.read_bytes(), type=Task)
-        check_task(task)
+        task = read_task(path.read_text())
         return task, price_task(task, book, at_us)
     except OSError as error:
         raise OperatorError(f"{path}: {error.strerror}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, UnpricedUsage, ValueError) as error:
+    except (UnpricedUsage, ValueError) as error:
         raise OperatorError(f"{path}: {error}") from None
     except UnknownModel as error:
         raise OperatorError(f"{path}: models: {error}") from None
@@ -125,7 +121,6 @@ def _show_task(path: Path, priced: tuple[Task, list[TaskCost]], at_us: int, *, j
     if json:
         print_json([_task_json(cost, at_us) for cost in costs])
         return
-    least = max(1, costs[0].cost_nano)
     rows = [
         [
             cost.name,
@@ -133,16 +128,12 @@ def _show_task(path: Path, priced: tuple[Task, list[TaskCost]], at_us: int, *, j
             f"{cost.usage.cache_read_tokens:,}",
             f"{cost.usage.output_total:,}",
             nano_to_usd(cost.cost_nano),
-            _times(cost.cost_nano * 100 // least),
+            times_text(cost.cost_nano, costs[0].cost_nano),
         ]
         for cost in costs
     ]
     columns = ["model", "input", "of it cached", "output", "USD", "times the least"]
     print_table(columns, rows, right=(1, 2, 3, 4, 5), title=f"{path.name}: {task.calls:,} calls")
-
-
-def _times(hundredths: int) -> str:
-    return f"{hundredths // 100:,}.{hundredths % 100:02d}x"
 
 
 def _task_json(cost: TaskCost, at_us: int) -> dict[str, Any]:
@@ -171,16 +162,10 @@ def _rate(card: RateCard, leaf: str) -> str:
     return "" if rate is None else nano_to_usd(rate.base_nano) + (" +" if rate.tiers else "")
 
 
-def _blended(card: RateCard) -> int:
-    """Blend three parts of input and one of output, in nano-USD per million tokens; 0 without either rate."""
-    into, out = card.rates.get("input_tokens"), card.rates.get("output_tokens")
-    return (3 * into.base_nano + out.base_nano) // 4 if into is not None and out is not None else 0
-
-
 def _row(price_: Price, card: RateCard, at_us: int, *, compare: bool) -> list[str]:
-    checked = f"{card.source.checked}{' (old)' if _is_stale(card, at_us) else ''}"
+    checked = f"{card.source.checked}{' (old)' if is_stale(card, at_us) else ''}"
     rates = [_rate(card, leaf) for leaf in ("input_tokens", "cache_read_tokens", "output_tokens")]
-    return [f"{price_.provider}/{price_.model}", *rates, *([nano_to_usd(_blended(card))] if compare else []), checked]
+    return [f"{price_.provider}/{price_.model}", *rates, *([nano_to_usd(blended(card))] if compare else []), checked]
 
 
 def _row_json(price_: Price, card: RateCard, at_us: int) -> dict[str, Any]:
@@ -200,14 +185,8 @@ def _row_json(price_: Price, card: RateCard, at_us: int) -> dict[str, Any]:
 
 
 def _source(card: RateCard, at_us: int) -> dict[str, str]:
-    warning = f" (more than {STALE_DAYS} days ago)" if _is_stale(card, at_us) else ""
+    warning = f" (more than {STALE_DAYS} days ago)" if is_stale(card, at_us) else ""
     return {"source": card.source.url, "checked": card.source.checked or "never", "warning": warning}
-
-
-def _is_stale(card: RateCard, at_us: int) -> bool:
-    if not card.source.checked:
-        return True
-    return at_us - moment_from_text(card.source.checked) > STALE_DAYS * 86_400_000_000
 
 
 def _spread(blended: list[int]) -> str:

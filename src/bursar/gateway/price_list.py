@@ -1,12 +1,14 @@
 """Find the prices that apply here: the operator's own first, then those of who sells what a provider gives."""
 
+import contextlib
 from collections.abc import Iterator
 
 import msgspec
 
 from bursar.core.errors import NotFound, UnknownModel, Unmetered
 from bursar.gateway.config import Config
-from bursar.prices.book import Book
+from bursar.gateway.provider import ByLoad
+from bursar.prices.book import Book, with_prices
 from bursar.prices.near import near_names
 from bursar.prices.price import Price
 
@@ -16,6 +18,14 @@ class Target(msgspec.Struct, frozen=True):
 
     name: str  # provider/model
     price: Price
+
+
+class Served(msgspec.Struct, frozen=True):
+    """Be one target of a model that clients may ask for, and whose prices move with its servers' load, if any do."""
+
+    name: str
+    target: Target
+    by_load: ByLoad | None
 
 
 class PriceList:
@@ -28,6 +38,23 @@ class PriceList:
     def names(self) -> Iterator[str]:
         """Name the models clients may ask for; those of routes are among them."""
         yield from self._config.models
+
+    def book(self) -> Book:
+        """Return the price book with every price the operator has set, those of models before those of `[[prices]]`."""
+        return with_prices(self._book, [each.price for each in self._config.models.values() if each.price is not None])
+
+    def own(self) -> set[tuple[str, str]]:
+        """Return the (provider, model) whose price the operator has set."""
+        models = (each.price for each in self._config.models.values())
+        return {(each.provider, each.model) for each in (*models, *self._config.prices) if each is not None}
+
+    def served(self) -> Iterator[Served]:
+        """Give every target of every model that has a price."""
+        for name, model in self._config.models.items():
+            for provider, own in model.targets:
+                with contextlib.suppress(Unmetered):
+                    price = self.of_target(name, (provider, own), model.price)
+                    yield Served(name, Target(f"{provider}/{own}", price), self._config.providers[provider].by_load)
 
     def first(self, name: str) -> Target:
         """Return the first target of a model. Raises `NotFound` for an unknown name, `Unmetered` without a price."""

@@ -15,7 +15,7 @@ def is_another(price: Price, asked: str, answered: str) -> bool:
 
     A dated snapshot is the model itself, and so is every name its price is found by; of two snapshots each is its own.
     """
-    mine, theirs = _plain(asked), _plain(answered)
+    mine, theirs = plain_name(asked), plain_name(answered)
     if mine == theirs or not theirs:
         return False
     root, their_root = _DATED.sub("", mine), _DATED.sub("", theirs)
@@ -24,6 +24,6 @@ def is_another(price: Price, asked: str, answered: str) -> bool:
     return not (matches(price.match, answered) or matches(price.match, theirs))
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a name without its place, such as `models/` or `openai/`, and the ways to write the newest or a date."""
     return name.lower().rpartition("/")[2].replace("@", "-").removesuffix(_LATEST)

@@ -4,8 +4,9 @@ A terse model can be cheaper than its price, a cache of many calls worth more th
 neither. Tokens are the work's where a model does not say otherwise.
 """
 
-from collections.abc import Mapping
-from typing import Final
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +19,7 @@ from bursar.prices.price import Price, RateCard
 CALLS_MAX: Final = 1_000_000
 TOKENS_MAX: Final = 10_000_000
 PERCENT_MAX: Final = 1_000
+MODELS_MAX: Final = 256
 
 
 class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,6 +57,17 @@ class TaskCost(msgspec.Struct, frozen=True):
     cost_nano: Money
 
 
+def read_task(text: str, more_models: Iterable[str] = ()) -> Task:
+    """Read a task from TOML, with models that it does not name itself. Raises `ValueError` naming the field or line."""
+    table: dict[str, Any] = tomllib.loads(text)
+    models = table.setdefault("models", {})
+    if isinstance(models, dict):
+        table["models"] = {name: {} for name in more_models} | models
+    task = msgspec.convert(table, Task)  # whose error is a ValueError
+    check_task(task)
+    return task
+
+
 def check_task(task: Task) -> None:
     """Check what a task says. Raises `ValueError` naming the field, what is expected and what was given."""
     _within("calls", task.calls, 1, CALLS_MAX)
@@ -63,6 +76,8 @@ def check_task(task: Task) -> None:
         _within(name, getattr(task, name), 0, TOKENS_MAX)
     if not task.models:
         raise ValueError('models: expected at least one table such as [models."gpt-4o-mini"]')
+    if len(task.models) > MODELS_MAX:
+        raise ValueError(f"models: expected at most {MODELS_MAX}, got {len(task.models):,}")
     for model, own in task.models.items():
         where = f"models.{model!r}."
         _within(where + "input_percent", own.input_percent, 1, PERCENT_MAX)
@@ -80,6 +95,30 @@ def price_task(task: Task, book: Book, at_us: int) -> list[TaskCost]:
     """
     costs = [_cost(name, own, task, book, at_us) for name, own in task.models.items()]
     return sorted(costs, key=lambda cost: (cost.cost_nano, cost.name))
+
+
+def assumptions(task: Task, cost: TaskCost) -> list[str]:
+    """Say in words what a cost takes for granted: how the model does the work otherwise, and what its price lacks."""
+    own, rates = task.models[cost.name], cost.card.rates
+    told = [f"{percent:,} % of the work's input" for percent in (own.input_percent,) if percent != 100]
+    for field, words in (
+        ("output_tokens", "output tokens a call"),
+        ("reasoning_tokens", "reasoning tokens a call"),
+        ("cached_percent", "% of the input the same in each call"),
+    ):
+        value: int | None = getattr(own, field)
+        told += [f"{value:,} {words}"] if value is not None else []
+    told += [words for words in (own.tier and f"tier {own.tier}", own.processing) if words]
+    share = task.cached_percent if own.cached_percent is None else own.cached_percent
+    if share and task.calls > 1 and rates.get("cache_read_tokens") == rates.get("input_tokens"):
+        told.append("no price of its own for what is read from a cache")
+    return told
+
+
+def times_text(cost_nano: Money, least_nano: Money) -> str:
+    """Write how many times the least a cost is, with two decimals, rounded down: 1.00x."""
+    hundredths = cost_nano * 100 // max(1, least_nano)
+    return f"{hundredths // 100:,}.{hundredths % 100:02d}x"
 
 
 def _cost(name: str, own: Own, task: Task, book: Book, at_us: int) -> TaskCost:
