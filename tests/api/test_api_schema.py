@@ -26,6 +26,9 @@ ROUTES = (
     "/api/prices/{name}",
     "/api/runs",
     "/api/runs/{run}",
+    "/api/series/spend",
+    "/api/series/tokens",
+    "/api/series/latency",
 )
 OWN_KEY = (
     ("POST", "/api/charges"),
@@ -65,7 +68,7 @@ def api_schema(shared_bursar: LocalBursar, api_key: str) -> Any:
 @pytest.mark.parametrize(
     ("path", "mode"),
     [(path, GenerationMode.POSITIVE) for path in ROUTES]
-    + [(path, GenerationMode.NEGATIVE) for path in ("/api/calls", "/api/statement", "/api/runs")],
+    + [(path, GenerationMode.NEGATIVE) for path in ("/api/calls", "/api/statement", "/api/runs", "/api/series/spend")],
 )
 def test_every_answer_is_as_described(api_schema: Any, path: str, mode: GenerationMode) -> None:
     operation = api_schema[path]["GET"]

@@ -26,6 +26,7 @@ from bursar.api.own_key import bearer, key_of
 from bursar.api.prices import PRICES
 from bursar.api.routes import routes
 from bursar.api.savings import savings_view
+from bursar.api.series import SERIES
 from bursar.api.shapes.holders import TEXT, KeyView
 from bursar.api.shapes.saving import SavingsView
 from bursar.api.shapes.spending import BudgetView, Overview, StatementView
@@ -212,6 +213,7 @@ HANDLERS: Final = [
     tell_outcome,
     count,
     *PRICES,
+    *SERIES,
     *OWN,
     *CHANGES,
 ]

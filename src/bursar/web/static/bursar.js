@@ -11,7 +11,7 @@ function callIds() {
 async function refresh() {
   if (document.hidden) return;
   try {
-    const response = await fetch(location.pathname, { headers: { "x-fragment": "1" }, cache: "no-store" });
+    const response = await fetch(location.pathname + location.search, { headers: { "x-fragment": "1" }, cache: "no-store" });
     if (!response.ok) throw new Error(String(response.status));
     const text = await response.text();
     pulse.classList.remove("lost");
@@ -19,9 +19,13 @@ async function refresh() {
     if (text === last) return;
     const known = callIds();
     const held = content.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const heldIn = held ? null : document.activeElement.closest("details")?.id;
+    const open = [...content.querySelectorAll("details[open]")].map((details) => details.id);
     content.innerHTML = last = text;
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     // Whoever goes through the page by keyboard stays where they are.
     if (held) content.querySelector(`a[href="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
+    if (heldIn) document.getElementById(heldIn)?.querySelector("summary").focus({ preventScroll: true });
     if (known.size === 0) return;
     for (const row of content.querySelectorAll("tr[data-id]")) {
       if (!known.has(row.dataset.id)) row.classList.add("new");
