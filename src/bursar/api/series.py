@@ -54,7 +54,7 @@ class Window:
             raise ClientException(f"grain: {error}") from None
         self.span = Span(self.from_us, self.until_us, starts)
         self.times = [_text(each) for each in starts]
-        self.since, self.until = _text(self.from_us), _text(self.until_us)
+        self.since, self.until = to_datetime(self.from_us).isoformat(), to_datetime(self.until_us).isoformat()
 
     @property
     def before_us(self) -> int:
@@ -152,7 +152,7 @@ def _spent_group(parts: list[Part], width: int, total: int, told_apart: int) -> 
     for part in parts:
         costs[part.place] += part.cost_nano
     cost, calls, used = (sum(getattr(part, name) for part in parts) for name in ("cost_nano", "calls", "tokens"))
-    share = round(cost / total, 6) if total else 0.0  # of a picture, not of the books
+    share = round(cost / total, 6) if total else 0.0  # a float to be read, never counted with
     groups = first.groups - told_apart if first.rank == 0 else 1
     which = "others" if first.rank == 0 else "named" if first.name else "none"
     texts = [nano_to_usd(each) for each in costs]

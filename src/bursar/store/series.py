@@ -43,7 +43,7 @@ class Grouping(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Hold what a group has spent in one part; rank 0 is all that are not told apart. There are so many groups in all."""
+    """Hold what a group has spent in one part; rank 0 is all that are not told apart. `groups` are all there are."""
 
     rank: int
     place: int

@@ -19,11 +19,13 @@ from bursar.api.handlers import HANDLERS
 from bursar.api.plan import Planner
 from bursar.savings.proof import percent_text
 from bursar.store.database import Pool, open_pool
+from bursar.web.charts import Charts
 from bursar.web.count import count_page
 from bursar.web.format import breakable, count, each, milliseconds, place, share, usd
 from bursar.web.overview import overview_page
 from bursar.web.pages import Pages
 from bursar.web.savings import savings_page
+from bursar.web.spend import group_name, kind_colour, kind_name, spend_page
 
 _HERE: Final = Path(__file__).parent
 _CONNECTIONS_MAX: Final = 4
@@ -37,9 +39,13 @@ _FILTERS: Final = {
     "each": each,
     "place": place,
     "percent": percent_text,
+    "group_name": group_name,
+    "kind_name": kind_name,
+    "kind_colour": kind_colour,
 }
 PAGES: Final = (
     overview_page,
+    spend_page,
     savings_page,
     count_page,
 )
@@ -55,6 +61,7 @@ def control_plane(database_url: str, planner: Planner) -> Litestar:
         app.state.pool = pool
         app.state.admission = Admission()
         app.state.planner = planner
+        app.state.charts = Charts()
         try:
             yield
         finally:

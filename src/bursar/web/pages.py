@@ -14,6 +14,7 @@ SLOW_MS: Final = 30_000  # what is read of many days
 
 NAVIGATION: Final = (
     ("/", "Overview"),
+    ("/spend", "Spend"),
     ("/savings", "Savings"),
     ("/count", "Tokens"),
 )

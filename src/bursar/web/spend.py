@@ -4,8 +4,12 @@ from datetime import timedelta
 from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
+from litestar import MediaType, Request, Response, get
+from litestar.datastructures import State
+from litestar.di import Provide
 from litestar.params import Parameter
 
+from bursar.api.answers import now_us
 from bursar.api.series import BY, DAYS, Window, read_grouping, read_latency, read_spent, read_tokens
 from bursar.api.shapes.series import Latency, LatencyView, SpentGroup, SpentView, TokensView
 from bursar.core.spans import PARTS_MAX, Grain
@@ -14,6 +18,7 @@ from bursar.store.database import Pool, borrow
 from bursar.store.series import tag_names
 from bursar.web.charts import Chart, Charts, Drawn, Unit
 from bursar.web.format import count, milliseconds, usd
+from bursar.web.pages import SLOW_MS, Page, Pages, respond
 
 PERIODS: Final = ((1, "24 hours"), (7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "12 months"))
 _PERCENTILES: Final = ("p50", "p95", "p99")
@@ -77,6 +82,22 @@ def read_asked(
     return Asked(by, DAYS if days is None and since is None and until is None else days, since, until, grain)
 
 
+@get(
+    "/spend",
+    include_in_schema=False,
+    media_type=MediaType.HTML,
+    dependencies={"asked": Provide(read_asked, sync_to_thread=False)},
+)
+async def spend_page(
+    request: Request[Any, Any, Any], pool: Pool, pages: Pages, state: State, asked: Asked
+) -> Response[str]:
+    """Show what was spent, used and waited for over time."""
+    values = await spend_values(pool, state.charts, asked, now_us())
+    query = urlencode({"by": asked.by, **values.pop("ends")})
+    page = Page("spend.html", "Spend · Bursar", f"/api/series/spend?{query}", SLOW_MS)
+    return respond(pages, request, page, **values)
+
+
 class Column(NamedTuple):
     """Be a column of numbers below a chart."""
 
@@ -100,6 +121,7 @@ async def spend_values(pool: Pool, charts: Charts, asked: Asked, now_us: int) ->
         "ttft": latency_chart(latency, starts, first_token=True),
     }
     return {
+        "ends": {"since": spent.since, "until": spent.until, "grain": spent.grain},
         "spent": spent,
         "tokens": tokens,
         "latency": latency,
@@ -169,7 +191,7 @@ def spent_chart(spent: SpentView, starts_ms: tuple[int, ...]) -> Chart:
     series = tuple(
         Drawn(
             colour,
-            tuple(float(each) for each in group.costs_usd),  # of a picture: the table has the exact amounts
+            tuple(float(each) for each in group.costs_usd),  # floats of a picture: the table is exact
             tuple(
                 f"{_when(at)}  {group_name(group, spent.by)}: ${cost}"
                 for at, cost in zip(spent.times, group.costs_usd, strict=True)
