@@ -5,6 +5,7 @@ import json
 import struct
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any, cast
@@ -149,6 +150,28 @@ def test_an_idempotency_key_makes_what_was_refused_once_more(
     ids = [post(local, ready, "batches", json=WISH, headers=once).json()["id"] for _ in range(2)]
     assert ids == ["batch_again"] * 2
     assert sum(each.startswith(b"POST") for each in scripted.requests[count:]) == 1
+
+
+def test_several_at_once_under_a_new_idempotency_key_make_one_batch(
+    shared_bursar: LocalBursar, new_key: Callable[..., str]
+) -> None:
+    key = new_key("0.00001")  # which one of them fits
+    file = upload(shared_bursar, key, form(b"A", line("a", "gpt-4o-mini")))
+    wish, once = WISH | {"input_file_id": file.json()["id"]}, {"idempotency-key": "at once"}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: post(shared_bursar, key, "batches", json=wish, headers=once), range(8)))
+    good = [each.json()["id"] for each in answers if each.status_code == 200]
+    late = [each.json()["error"]["code"] for each in answers if each.status_code != 200]
+    assert (len(set(good)), set(late) - {"idempotency_conflict"}) == (1, set())
+    assert post(shared_bursar, key, "batches", json=wish, headers=once).json()["id"] == good[0]
+    other = wish | {"metadata": {"a": "b"}}
+    assert post(shared_bursar, key, "batches", json=other, headers=once).status_code == 409
+    rows = shared_bursar.query(
+        "select held_nano from batches where idempotency_key is not null and provider_id = $1", good[0]
+    )
+    assert len(rows) == 1
+    assert 5_000 < rows[0]["held_nano"] < 10_000
+    assert shared_bursar.audit().findings == []
 
 
 def test_a_limit_that_is_no_number_is_refused_with_its_name(local: LocalBursar, ready: str) -> None:

@@ -157,10 +157,17 @@ class Short(Exception):
         self.grant = grant
 
 
+class MadeAlready(Exception):
+    """Say that another has just made a batch under the same Idempotency-Key. Nothing is held."""
+
+
 async def open_batch(
     connection: Connection, new: NewBatch, asks: Sequence[Ask], cards: Sequence[Card], at_us: int
 ) -> Batch:
-    """Hold a batch's ceiling in all its budgets and write it down, in one transaction. Raises `Short`."""
+    """Hold a batch's ceiling in all its budgets and write it down, in one transaction.
+
+    Raises `Short`, or `MadeAlready`.
+    """
     for _ in range(_TRIES):
         try:
             async with connection.transaction():
@@ -172,7 +179,10 @@ async def open_batch(
 
 async def _open(connection: Connection, new: NewBatch, asks: Sequence[Ask], cards: Sequence[Card], at_us: int) -> Batch:
     call = new.call
-    await lock_control(connection, call.tenant)
+    await lock_control(connection, call.tenant)  # so that of several at once under one key the others find it made
+    name = call.idempotency_key
+    if name and await connection.fetchrow(_SQL["under_key"], call.tenant, call.key_id, name) is not None:
+        raise MadeAlready
     payable = await payable_account(connection, call.tenant, new.provider, BATCHES, at_us)
     holds: list[BatchHold] = []
     for place, ask in enumerate(asks):

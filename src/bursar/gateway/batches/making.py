@@ -22,7 +22,7 @@ from bursar.gateway.control import Control
 from bursar.gateway.plan import check_max_cost, max_cost_of
 from bursar.gateway.purse import RECALL_S, refusal_of
 from bursar.ledger.chart import Unit
-from bursar.store.batches import Batch, NewBatch, Short, end_batch, find_made_under, open_batch, reached
+from bursar.store.batches import Batch, MadeAlready, NewBatch, Short, end_batch, find_made_under, open_batch, reached
 from bursar.store.database import Connection, announce
 from bursar.store.keys import Key
 from bursar.wires.batch import BatchWire, is_id
@@ -43,7 +43,10 @@ class Making:
         self._control = control
 
     async def hold(self, call: Call, key: Key, checked: Checked, endpoint: str, max_cost_usd: str | None) -> Batch:
-        """Hold all that a batch may cost, and write it down. Raises `NoMoney`, `TooMany`, `Unavailable`."""
+        """Hold all that a batch may cost, and write it down.
+
+        Raises `NoMoney`, `TooMany`, `Unavailable`, or `Conflict` where another is making it under the same key.
+        """
         claim, most = _claim_of(key, call, checked), ceiling_of(checked.costs)
         if claim.frozen:
             raise NoMoney(f"{claim.frozen} is frozen: nothing is spent until it is thawed", code="budget_frozen")
@@ -61,6 +64,11 @@ class Making:
             now_us = self._calls.clock_us()
             try:
                 return await self._run(lambda connection: open_batch(connection, new, asks, checked.cards, now_us))  # noqa: B023 - it is awaited here
+            except MadeAlready:
+                await self.made_before(call)  # says so where that is another request, or still on its way
+                raise Conflict(
+                    "this batch has just been made under this Idempotency-Key: ask again", retry_after_s=1
+                ) from None
             except Short as short:
                 pause = next(waits, None)
                 if pause is None or not _is_elsewhere(short):
