@@ -243,6 +243,10 @@ targets = ["dead/gpt-4o-mini", "dead/gpt-4o"]
 targets = ["remote/made-up"]
 price = "free"
 
+[models."speaks"]
+targets = ["gemini/gemini-2.5-flash-preview-tts"]
+price = {{ input = "0.50", output = "10.00", audio_output = "10.00" }}
+
 [models."own-price"]
 targets = ["remote/made-up"]
 price = {{ input = "1.00", output = "2.00" }}

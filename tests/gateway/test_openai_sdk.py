@@ -13,7 +13,7 @@ from inline_snapshot import snapshot
 from bench.harness import LocalBursar
 from bursar.core.money import nano_to_usd, usd_to_nano
 from bursar.core.usage import Usage
-from bursar.wires.openai_chat import usage_from_json
+from bursar.wires.chat_usage import usage_from_json
 
 CallOf = Callable[[str], dict[str, Any]]
 PriceOf = Callable[[str, Usage], int]

@@ -67,10 +67,18 @@ def test_images_count_by_number_and_not_by_bytes() -> None:
     assert input_tokens_max(facts, "gpt-4o", 20_000) == 20_000
 
 
-def test_only_the_context_window_bounds_audio_and_documents() -> None:
+def test_a_recording_takes_no_more_than_its_length_at_its_models_rate() -> None:
+    facts, _ = facts_of(AUDIO, AUDIO)  # each of 67,500 bytes: 90 s at the lowest rate
+    for window in (None, 128_000):
+        assert input_tokens_max(facts, "gpt-audio", window) == facts.text_bytes + 2 * 900
+        assert input_tokens_max(facts, "gemini-2.5-flash", window) == facts.text_bytes + 2 * 2_880
+    assert input_tokens_max(facts, "gpt-audio", 1_000) == 1_000
+
+
+def test_only_the_context_window_bounds_documents_and_what_a_model_without_a_rate_hears() -> None:
     facts, _ = facts_of(AUDIO)
-    assert input_tokens_max(facts, "gpt-4o-audio-preview", 128_000) == 128_000
-    assert input_tokens_max(facts, "gpt-4o-audio-preview", None) is None
+    assert input_tokens_max(facts, "phi-4-multimodal-instruct", 128_000) == 128_000
+    assert input_tokens_max(facts, "phi-4-multimodal-instruct", None) is None
     document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "A"}}
     message = {"role": "user", "content": [document]}
     body = msgspec.json.encode({"model": "m", "max_tokens": 5, "messages": [message]})

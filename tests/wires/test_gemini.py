@@ -188,7 +188,7 @@ def test_a_name_the_books_cannot_show_is_refused(model: str) -> None:
     [
         ({"inlineData": {"mimeType": "image/png", "data": "A" * 999}}, (1, 0)),
         ({"inlineData": {"mimeType": "IMAGE/JPEG", "data": "A" * 999}}, (1, 0)),
-        ({"inlineData": {"mimeType": "audio/wav", "data": "A" * 999}}, (0, 1)),
+        ({"inlineData": {"mimeType": "video/mp4", "data": "A" * 999}}, (0, 1)),
         ({"inlineData": {"data": "A" * 999}}, (0, 1)),
         ({"fileData": {"mimeType": "image/png", "fileUri": "https://x/y"}}, (0, 1)),  # what is there, nobody knows
         ({"somethingNew": {"uri": "https://x/y"}}, (0, 1)),
@@ -266,7 +266,7 @@ def test_what_is_billed_by_other_than_tokens_and_searches_is_refused(tool: str) 
     "config",
     [
         {"responseModalities": ["TEXT", "IMAGE"]},
-        {"response_modalities": ["AUDIO"]},
+        {"response_modalities": ["IMAGE"]},
         {"responseModalities": "Video"},
         {"responseFormat": [{"text": {}}, {"image": {}}]},
         {"routingConfig": {"autoMode": {}}},

@@ -1,38 +1,8 @@
-import io
-import wave
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bursar.core.usage import Usage, UsageContradiction
-from bursar.wires.openai_audio import OPENAI_SPEECH, OPENAI_TRANSCRIPTIONS, audio_usage, wav_seconds
+from bursar.wires.openai_audio import OPENAI_SPEECH, OPENAI_TRANSCRIPTIONS, audio_usage
 from bursar.wires.wire import BadAnswer
-
-
-def wav(seconds: int) -> bytes:
-    held = io.BytesIO()
-    with wave.open(held, "wb") as sound:
-        sound.setparams((2, 2, 8_000, 0, "NONE", "not compressed"))
-        sound.writeframes(bytes(32_000 * seconds))
-    return held.getvalue()
-
-
-def test_a_wav_says_how_long_it_is() -> None:
-    assert wav_seconds(wav(3)) == 3
-
-
-@pytest.mark.parametrize("told", [0, 16, 10**6])
-def test_a_head_that_says_less_or_more_than_there_is_to_hear_says_nothing(told: int) -> None:
-    sound = wav(3)
-    assert wav_seconds(sound[:40] + told.to_bytes(4, "little") + sound[44:]) is None
-    assert wav_seconds(b"RIFF") is None
-
-
-@given(st.binary(max_size=100), st.integers(0, 60))
-def test_no_sound_stops_the_reader(noise: bytes, at: int) -> None:
-    sound = wav(1)[:200]
-    assert wav_seconds(sound[:at] + noise + sound[at:]) in (None, 0)
 
 
 @pytest.mark.parametrize(

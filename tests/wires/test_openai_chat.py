@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from bursar.core.errors import BadRequest, NoMoney, Unmetered
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.tokens.bounds import input_tokens_max
-from bursar.wires.openai_chat import OPENAI_CHAT, usage_from_json
+from bursar.wires.chat_usage import usage_from_json
+from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.sse import event_bytes
 from bursar.wires.wire import BadAnswer, Seen
 
@@ -129,8 +130,7 @@ def test_a_cap_reaches_the_provider_in_the_field_it_knows(
         {"fallbacks": ["dearer"]},
         {"plugins": [{"id": "web"}]},
         {"search_parameters": {"mode": "on"}},
-        {"audio": {"voice": "alloy", "format": "wav"}},
-        {"modalities": ["text", "audio"]},
+        {"modalities": ["text", "image"]},
         {"enable_search": True},
         {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "web_search"}]},
         {"tools": [{"type": "builtin_function", "function": {"name": "$web_search"}}]},

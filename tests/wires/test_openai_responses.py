@@ -79,7 +79,6 @@ def message(**part: Any) -> Any:
         (message(type="input_file", file_data="AAAA"), 0, 1),
         (message(type="input_file", file_url="https://example.com/a.pdf"), 0, 1),
         (message(type="input_file", file_id="file_1"), 0, 1),
-        (message(type="input_audio", input_audio={"data": "AAAA"}), 0, 1),
         (message(type="input_hologram"), 0, 1),
         ({"type": "function_call_output", "output": [{"type": "input_image", "image_url": "data:AAAA"}]}, 1, 0),
         ({"type": "custom_tool_call_output", "output": [{"type": "input_file", "file_id": "f"}]}, 0, 1),

@@ -47,7 +47,7 @@ def asked_of(passage: Passage) -> Asked:
         system=_texts(parts, Kind.system),
         turns=parts[-1].turn + 1 if parts else 1,
         tools=facts.segments.tools > 0,
-        images=facts.media.images > 0 or facts.media.others > facts.media.unseen,
+        images=facts.media.images > 0 or facts.media.others > facts.media.unseen or bool(facts.media.sounds_ms),
         tags=passage.call.tags,
         output_cap=facts.output_cap,
         wants_json=wants_json(passage.body),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bursar.core.errors import BadRequest, ConfigError, Refusal
-from bursar.core.records import Protocol
+from bursar.core.records import TEXT_METERS, Protocol
 from bursar.gateway.asking import asked_of
 from bursar.gateway.balance import choose as choose_target
 from bursar.gateway.passage import Passage
@@ -16,6 +16,7 @@ from bursar.gateway.routed import ANSWER_TOKENS, LEVER, NO_MANNERS, PPM_PER_PERC
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.rules import Rules
 from bursar.gateway.translation import translate_call
+from bursar.prices.quote import missing_rate
 from bursar.savings.proof import Arm, arm, unit_digest, unit_of
 from bursar.savings.route.able import able
 from bursar.savings.route.choice import Asked, Choice, How, Nobody, Option
@@ -29,7 +30,7 @@ from bursar.store.keys import Key
 from bursar.tokens.bounds import input_tokens_max
 from bursar.wires.prefix import prefix_digest
 from bursar.wires.protocols import TEXT_WIRES
-from bursar.wires.wire import Facts
+from bursar.wires.wire import NO_MEDIA, Facts
 
 if TYPE_CHECKING:
     from bursar.savings.route.router import Router
@@ -232,8 +233,9 @@ class Routing:
             lacking += [(option.model, f"is not for key {key.name!r}") for option in options if option not in named]
             options = tuple(named)
         facts = passage.facts
-        if facts.service_tier or facts.speed or facts.media.others:
-            why = {option.model: _unpriced(self.first(option.model), facts) for option in options}
+        if facts.service_tier or facts.speed or facts.media is not NO_MEDIA or facts.traits.meters != TEXT_METERS:
+            now_us = passage.call.opened_us
+            why = {option.model: _unpriced(self.first(option.model), facts, now_us) for option in options}
             lacking += [(model, reason) for model, reason in why.items() if reason]
             options = tuple(option for option in options if not why[option.model])
         return (msgspec.structs.replace(prepared, options=options) if lacking else prepared), lacking
@@ -299,7 +301,7 @@ def _read(file: str, route: str) -> "Router":
         raise ConfigError(f"routes.{route}.router: cannot read {file}: {error.strerror}") from None
 
 
-def _unpriced(candidate: Candidate, facts: Facts) -> str:
+def _unpriced(candidate: Candidate, facts: Facts, now_us: int) -> str:
     """Say what of a call a model has no price or no bound for; empty where it has all."""
     if not candidate.priced_tier(facts.service_tier):
         return f"has no price for service tier {facts.service_tier!r}"
@@ -307,6 +309,8 @@ def _unpriced(candidate: Candidate, facts: Facts) -> str:
         return f"has no price for speed {facts.speed!r}"
     if input_tokens_max(facts, candidate.model, candidate.price.context_window) is None:
         return "has nothing that bounds the tokens of audio or documents"
+    if missing := missing_rate(candidate.card(now_us, facts.service_tier, facts.speed), facts.traits):
+        return f"has no price for {missing}"
     return ""
 
 

@@ -32,7 +32,10 @@ from bursar.ledger.journal import CardUsed, Debt, Intent
 from bursar.prices.charge import charge, cost, total
 from bursar.prices.price import RateCard
 from bursar.store.spool import Spool
+from bursar.tokens.audio import spoken_tokens
+from bursar.tokens.bounds import heard_tokens
 from bursar.tokens.estimate import tokens_from_bytes
+from bursar.wires.sounds import HEARD, SPOKEN
 from bursar.wires.wire import MODEL_CHARS_MAX, NO_MEDIA, Answer, Facts
 
 log = structlog.get_logger()
@@ -40,13 +43,15 @@ log = structlog.get_logger()
 _encode_rates: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
-def counted_usage(facts: Facts, answer: Answer) -> Usage:
+def counted_usage(facts: Facts, answer: Answer, model: str) -> Usage:
     """Count usage ourselves where a provider reported none, or only its beginning."""
-    output = tokens_from_bytes(answer.output_bytes)
+    output, spoken = tokens_from_bytes(answer.output_bytes), spoken_tokens(answer.spoken_bytes)
     if answer.usage is not None:
-        more = max(0, output - answer.usage.output_total)
-        return answer.usage.plus(Usage(output_tokens=more))
-    other = {"web_searches": answer.searches} if answer.searches else {}
+        told = answer.usage.other.get(SPOKEN, 0)
+        more = max(0, output - (answer.usage.output_total - told))
+        return answer.usage.plus(Usage(output_tokens=more, other={SPOKEN: spoken - told} if spoken > told else {}))
+    counts = {"web_searches": answer.searches, HEARD: heard_tokens(model, facts.media.sounds_ms) or 0, SPOKEN: spoken}
+    other = {leaf: count for leaf, count in counts.items() if count}
     return Usage(input_tokens=estimated_input(facts.segments), output_tokens=output, other=other)
 
 
@@ -117,10 +122,12 @@ class Settler:
     def price_answer(self, passage: Passage, candidate: Candidate, outcome: Outcome, answer: Answer) -> Attempt:
         """Price an attempt that was answered, whole or in part."""
         facts, usage, source = passage.facts_for(candidate), answer.usage, UsageSource.provider
-        if usage is None and not candidate.wire.estimates:
+        # How much speech is in a whole answer's sound, which may be packed, nothing tells; a stream's is not.
+        spoken_whole = answer.spoken_bytes > 0 and not facts.stream
+        if usage is None and (spoken_whole or not candidate.wire.estimates):
             return self._price_untold(passage, candidate, outcome, answer)
         if usage is None or not answer.whole or not answer.final:
-            usage, source = counted_usage(facts, answer), UsageSource.counted
+            usage, source = counted_usage(facts, answer, candidate.model), UsageSource.counted
         card = candidate.card(passage.call.opened_us, answer.service_tier or facts.service_tier, facts.speed)
         if not card.rates and answer.usage is None:  # nothing of it is billed, so nothing is reported
             usage, source = NO_USAGE, UsageSource.none
@@ -169,7 +176,8 @@ class Settler:
         """Price an attempt whose bill is not known, by policy: its whole hold, or what was sent where that tells it."""
         facts = passage.facts_for(candidate)
         card = candidate.card(passage.call.opened_us, facts.service_tier, facts.speed)
-        if self._indeterminate == "estimate" and candidate.wire.estimates:
+        tells = candidate.wire.estimates and not facts.media.sounds_ms and SPOKEN not in facts.traits.meters[0]
+        if self._indeterminate == "estimate" and tells:
             usage = Usage(input_tokens=estimated_input(facts.segments))
             priced = self._price(passage, candidate, card, usage, UsageSource.counted)
         else:

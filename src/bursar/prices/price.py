@@ -125,13 +125,17 @@ class Source(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RateCard(msgspec.Struct, frozen=True):
-    """Hold the rates one call is charged by. Every leaf with a rate of its own or of a parent is in `rates`."""
+    """Hold the rates one call is charged by. Every leaf with a rate of its own or of a parent is in `rates`.
+
+    `lent` names those whose rate is a parent's.
+    """
 
     price_id: str
     rates: Rates
     valid_until_us: int
     source: Source
     volume: Volume | None = None
+    lent: frozenset[str] = frozenset()
 
     def rate(self, leaf: str) -> Rate | None:
         """Return the rate of a leaf; None when it has none."""
@@ -171,7 +175,9 @@ class Price(msgspec.Struct, frozen=True, array_like=True):
                 rates.update((leaf, rate) for leaf, rate in variant.rates.items() if leaf not in replaced)
                 replaced.update(variant.rates)
         until = min((when.next_change_us(at_us) for when in changes), default=FOREVER_US)
-        return RateCard(_price_id(self, version, applied, rates), with_parents(rates), until, self.source, self.volume)
+        full = with_parents(rates)
+        lent = frozenset(full.keys() - rates.keys())
+        return RateCard(_price_id(self, version, applied, rates), full, until, self.source, self.volume, lent)
 
     def knows(self, name: str, value: str) -> bool:
         """Tell whether some variant is priced for a context value, such as service_tier = flex."""

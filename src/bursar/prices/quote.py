@@ -13,6 +13,8 @@ from bursar.prices.units import MILLION, UNITS, divisor
 SEARCHES_MAX: Final = 10
 """Searches held for when a call lets the provider search; what goes beyond is booked as overage."""
 
+_OWN: Final = ("input_audio_tokens", "output_audio_tokens")
+
 
 class Ceiling(msgspec.Struct, frozen=True):
     """Hold the dearest rates that can apply to calls of the same traits, in nano-USD per million.
@@ -81,9 +83,14 @@ def _rounds(leaf: str, rate: Rate) -> bool:
 def missing_rate(card: RateCard, traits: Traits) -> str | None:
     """Name a leaf a call would consume and the card has no rate for; None when all have one.
 
-    Of several ways to meter a call one is enough; the first is named where there is none.
+    Of several ways to meter a call one is enough; the first is named where there is none. What sound costs a rate of
+    text does not tell: it needs one of its own.
     """
     if traits.searches_web and "web_searches" not in card.rates:
         return "web_searches"
-    lacking = [next((leaf for leaf in leaves if leaf not in card.rates), None) for leaves in traits.meters]
+    lacking = [next((leaf for leaf in leaves if _lacks(card, leaf)), None) for leaves in traits.meters]
     return None if None in lacking else lacking[0]
+
+
+def _lacks(card: RateCard, leaf: str) -> bool:
+    return leaf not in card.rates or (leaf in _OWN and leaf in card.lent)

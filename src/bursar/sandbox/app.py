@@ -17,6 +17,7 @@ from bursar.sandbox.media import fields_of, image_answer, speech_answer, transcr
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
 from bursar.sandbox.prompt import Prompt, read_chat, read_completion, read_messages, read_responses
 from bursar.sandbox.responses import response_answer, response_events
+from bursar.sandbox.speech import asks_for_speech, heard_tokens, spoken_usage, tokens_a_word
 from bursar.sandbox.vectors import content_embedding, embedding_answer, moderation_answer
 from bursar.sandbox.voice import (
     Turn,
@@ -31,6 +32,7 @@ from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.protocols import BODY_WIRES, PATH_WIRES
+from bursar.wires.sounds import HEARD
 from bursar.wires.wire import Facts, Wire
 
 MODELS: Final = (
@@ -54,6 +56,8 @@ MODELS: Final = (
     "tts-1",
     "gpt-4o-transcribe",
     "whisper-1",
+    "gpt-audio",
+    "gpt-audio-mini",
 )
 _READERS: Final = {
     Protocol.openai_chat: read_chat,
@@ -177,13 +181,19 @@ class Sandbox:
         """Decide on an answer. Raises the `Refusal` that a request asks for."""
         request = msgspec.json.decode(body)
         prompt = _READERS[wire.protocol](request)
-        play = play_for(prompt.content, prompt.last_user_text, facts.output_cap, facts.model, prompt.script)
+        speaks, cap = asks_for_speech(request), facts.output_cap
+        if speaks and cap is not None:
+            cap //= tokens_a_word(wire.protocol)
+        play = play_for(prompt.content, prompt.last_user_text, cap, facts.model, prompt.script)
         self.requests += 1
         _fault_before(play.direction.fault)
         self._answers += 1
         forced = forced_tool(request, prompt) if wire is GEMINI else _forced_tool(request, prompt)
         tool = play.direction.tool or forced
         usage = self._usage(wire, facts, prompt, play, tool=tool)
+        if speaks := speaks and not tool:
+            said = spoken_usage(wire.protocol, play.text_tokens * facts.choices)
+            usage = msgspec.structs.replace(usage, output_tokens=0).plus(said)
         return Turn(
             model=facts.model,
             answer_id=f"{self._answers:012d}",
@@ -194,6 +204,7 @@ class Sandbox:
             wants_usage=facts.wants_usage,
             tells_usage=play.direction.fault != "silent",
             shows_thoughts=b'"includeThoughts":true' in body.replace(b" ", b""),
+            speaks=speaks,
             request=request,
         )
 
@@ -244,7 +255,9 @@ class Sandbox:
             usage = Usage(tokens_of(size) - cached, cached)
         output = (_TOOL_TOKENS if tool else play.text_tokens) * facts.choices
         reasoning = play.reasoning_tokens * facts.choices
-        more = Usage(prompt.images * IMAGE_TOKENS, output_tokens=output, reasoning_tokens=reasoning)
+        heard = heard_tokens(facts.model, prompt.recordings)
+        other = {HEARD: heard} if heard else {}
+        more = Usage(prompt.images * IMAGE_TOKENS, output_tokens=output, reasoning_tokens=reasoning, other=other)
         return usage.plus(more)
 
     async def _whole(self, wire: Wire, turn: Turn, send: Send) -> None:
@@ -280,7 +293,7 @@ class Sandbox:
                     malformed = False
                 await send({"type": "http.response.body", "body": event, "more_body": True})
         finally:
-            self._charge(turn, _cut_short(turn.usage, made))
+            self._charge(turn, _cut_short(wire, turn, made))
         await send({"type": "http.response.body", "body": b""})
 
     async def _wait(self, turn: Turn, tokens: int, *, first: bool = True) -> None:
@@ -330,9 +343,15 @@ def _paced(events: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
         yield made, joined
 
 
-def _cut_short(usage: Usage, made: int) -> Usage:
+def _cut_short(wire: Wire, turn: Turn, made: int) -> Usage:
     """Return what a provider bills for an answer that ended after `made` output tokens."""
+    usage = turn.usage
     reasoning = min(usage.reasoning_tokens, made)
+    if turn.speaks:
+        said = spoken_usage(wire.protocol, (made - reasoning) // tokens_a_word(wire.protocol))
+        return msgspec.structs.replace(
+            usage, reasoning_tokens=reasoning, output_tokens=said.output_tokens, other=usage.other | said.other
+        )
     return msgspec.structs.replace(
         usage, reasoning_tokens=reasoning, output_tokens=min(usage.output_tokens, made - reasoning)
     )

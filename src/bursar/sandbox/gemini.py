@@ -5,10 +5,13 @@ from typing import Any
 
 import msgspec
 
+from bursar.core.records import Protocol
 from bursar.sandbox.play import canonical
 from bursar.sandbox.prompt import Prompt
+from bursar.sandbox.speech import spoken, tokens_a_word
 from bursar.sandbox.voice import TOOL_ARGUMENTS, Turn
 from bursar.wires.gemini import GEMINI, camel_case
+from bursar.wires.sounds import SPOKEN
 from bursar.wires.sse import event_bytes
 
 _encode = msgspec.json.Encoder().encode
@@ -19,6 +22,7 @@ def read_contents(request: dict[str, Any]) -> Prompt:
     asked: Any = _camel(request)
     pieces: list[tuple[bytes, str]] = []
     images, last_user_text = 0, ""
+    recordings: list[str] = []
     tools = _listed(asked.get("tools"))
     if tools:
         pieces.append((canonical(tools), ""))
@@ -26,13 +30,17 @@ def read_contents(request: dict[str, Any]) -> Prompt:
     for content in [*contents, *_listed(asked.get("contents"))]:
         for part in _listed(content.get("parts")):
             text = part.get("text")
-            images += "inlineData" in part
+            inline = part.get("inlineData") or {}
+            if str(inline.get("mimeType", "")).startswith("audio/"):
+                recordings.append(inline["data"])
+            elif inline:
+                images += 1
             if "inlineData" not in part:
                 pieces.append((text.encode() if text is not None else canonical(part), ""))
             if text is not None and content.get("role", "user") == "user":
                 last_user_text = text
     names = tuple(each["name"] for tool in tools for each in _listed(tool.get("functionDeclarations")))
-    return Prompt(pieces, images, last_user_text, names)
+    return Prompt(pieces, images, last_user_text, names, recordings=tuple(recordings))
 
 
 def forced_tool(request: dict[str, Any], prompt: Prompt) -> str:
@@ -45,7 +53,8 @@ def forced_tool(request: dict[str, Any], prompt: Prompt) -> str:
 
 def content_answer(turn: Turn) -> bytes:
     """Word a whole answer."""
-    parts = [*_thoughts(turn), _call(turn) if turn.tool else {"text": turn.play.text()}]
+    said = _sound(turn.play.text_tokens) if turn.speaks else {"text": turn.play.text()}
+    parts = [*_thoughts(turn), _call(turn) if turn.tool else said]
     candidates = [_candidate(index, parts, _finish(turn)) for index in range(turn.choices)]
     return _encode(_frame(turn, candidates, made=turn.usage.output_total))
 
@@ -64,9 +73,10 @@ def content_chunks(turn: Turn) -> Iterator[tuple[int, bytes]]:
     if turn.tool:
         yield made, event(made, _call(turn), finish)
         return
+    each = tokens_a_word(Protocol.gemini) if turn.speaks else 1
     for index in range(turn.play.text_tokens):
-        count = thought + (index + 1) * turn.choices
-        yield count, event(count, {"text": turn.play.word(index)})
+        count = thought + (index + 1) * turn.choices * each
+        yield count, event(count, _sound(1) if turn.speaks else {"text": turn.play.word(index)})
     yield made, event(made, {"text": ""}, finish)
 
 
@@ -81,6 +91,9 @@ def _frame(turn: Turn, candidates: list[dict[str, Any]], *, made: int) -> dict[s
     if turn.tells_usage:
         reasoning = min(turn.usage.reasoning_tokens, made)
         usage = msgspec.structs.replace(turn.usage, reasoning_tokens=reasoning, output_tokens=made - reasoning)
+        if turn.speaks and not turn.tool:
+            other = turn.usage.other | {SPOKEN: made - reasoning}
+            usage = msgspec.structs.replace(usage, output_tokens=0, other=other)
         frame["usageMetadata"] = GEMINI.usage_report(usage)
     return frame | {"modelVersion": turn.model, "responseId": turn.answer_id}
 
@@ -93,6 +106,10 @@ def _candidate(index: int, parts: list[dict[str, Any]], finish: str) -> dict[str
 def _call(turn: Turn) -> dict[str, Any]:
     call = {"id": f"call_{turn.answer_id}", "name": turn.tool, "args": msgspec.json.decode(TOOL_ARGUMENTS)}
     return {"functionCall": call}
+
+
+def _sound(words: int) -> dict[str, Any]:
+    return {"inlineData": {"mimeType": "audio/L16;codec=pcm;rate=24000", "data": spoken(Protocol.gemini, words)}}
 
 
 def _thoughts(turn: Turn) -> list[dict[str, Any]]:

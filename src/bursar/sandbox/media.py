@@ -12,8 +12,9 @@ from bursar.core.records import Protocol
 from bursar.core.usage import Usage
 from bursar.sandbox.play import IMAGE_TOKENS, Play, tokens_of
 from bursar.wires.form import read_form
-from bursar.wires.openai_audio import BYTES_A_SECOND_LEAST, wav_seconds
+from bursar.wires.openai_audio import billed_seconds
 from bursar.wires.openai_images import OPENAI_IMAGES
+from bursar.wires.recordings import read_recording
 from bursar.wires.sse import event_bytes
 
 IMAGE_OUT_TOKENS: Final = 272
@@ -87,8 +88,7 @@ def transcription_answer(protocol: Protocol, body: bytes, play: Play) -> Made:
     """Write a recording down: the same words for the same sound."""
     del protocol
     fields, sound = fields_of(body)
-    length_s = wav_seconds(sound)
-    seconds = length_s if length_s is not None else len(sound) // BYTES_A_SECOND_LEAST
+    seconds = billed_seconds(length_ms(sound))
     text = play.text()
     if not str(fields["model"]).startswith("gpt-"):
         usage, report = Usage(other={"input_audio_seconds": seconds}), {"type": "duration", "seconds": seconds}
@@ -105,6 +105,12 @@ def transcription_answer(protocol: Protocol, body: bytes, play: Play) -> Made:
     pieces = [{"type": "transcript.text.delta", "delta": text}, {"type": "transcript.text.done", "text": text} | told]
     events = tuple(event_bytes(_encode(piece)) for piece in pieces)
     return Made(usage, _encode({"text": text} | more | told), events=events if fields.get("stream") == "true" else ())
+
+
+def length_ms(sound: bytes) -> int:
+    """Return how long a recording is: by what it says, else by its size at 6 kbit/s."""
+    found = read_recording(sound)
+    return found.milliseconds if found is not None and found.milliseconds else len(sound) * 4 // 3
 
 
 def _speech_events(sound: bytes, usage: Usage) -> Iterator[bytes]:

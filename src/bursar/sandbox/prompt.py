@@ -16,6 +16,7 @@ class Prompt(msgspec.Struct, frozen=True):
     last_user_text: str
     tools: tuple[str, ...]
     script: str = ""  # what must be answered word for word
+    recordings: tuple[str, ...] = ()  # in base64
 
     @property
     def content(self) -> bytes:
@@ -36,7 +37,7 @@ def read_chat(request: dict[str, Any]) -> Prompt:
     names = tuple(tool["function"]["name"] for tool in tools if "function" in tool)
     shape = (request.get("response_format") or {}).get("json_schema") or {}
     script = scripted_answer(shape.get("schema"))
-    return Prompt(reader.parts, reader.images, reader.last_user_text, names, script)
+    return Prompt(reader.parts, reader.images, reader.last_user_text, names, script, tuple(reader.recordings))
 
 
 def read_completion(request: dict[str, Any]) -> Prompt:
@@ -66,7 +67,7 @@ def read_responses(request: dict[str, Any]) -> Prompt:
             reader.add(canonical(item))
     names = tuple(tool["name"] for tool in tools if tool.get("type") in ("function", "custom"))
     script = scripted_answer(((request.get("text") or {}).get("format") or {}).get("schema"))
-    return Prompt(reader.parts, reader.images, reader.last_user_text, names, script)
+    return Prompt(reader.parts, reader.images, reader.last_user_text, names, script, tuple(reader.recordings))
 
 
 def read_messages(request: dict[str, Any]) -> Prompt:
@@ -85,6 +86,7 @@ class _Reader:
     def __init__(self) -> None:
         self.parts: list[tuple[bytes, str]] = []
         self.images = 0
+        self.recordings: list[str] = []
         self.last_user_text = ""
 
     def add(self, piece: bytes, lifetime: str = "") -> None:
@@ -100,6 +102,9 @@ class _Reader:
             if part.get("type") in ("image", "image_url", "input_image"):
                 self.images += 1
                 self.add(b"", _lifetime(part))
+                continue
+            if part.get("type") == "input_audio":
+                self.recordings.append(part["input_audio"]["data"])
                 continue
             text = part.get("text")
             self.add(text.encode() if text is not None else canonical(part), _lifetime(part))

@@ -5,8 +5,10 @@ from typing import Any, Final
 
 import msgspec
 
+from bursar.core.records import Protocol
 from bursar.core.usage import Usage
 from bursar.sandbox.play import Play
+from bursar.sandbox.speech import spoken, tokens_a_word
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.sse import event_bytes
@@ -28,12 +30,17 @@ class Turn(msgspec.Struct, frozen=True):
     wants_usage: bool = True
     tells_usage: bool = True
     shows_thoughts: bool = False
+    speaks: bool = False
     request: dict[str, Any] = {}
 
 
 def chat_answer(turn: Turn) -> bytes:
     """Word a chat completion."""
     message: dict[str, Any] = {"role": "assistant", "content": turn.play.text(), "refusal": None}
+    if turn.speaks:
+        sound = spoken(Protocol.openai_chat, turn.play.text_tokens, turn.request["audio"]["format"])
+        told = {"id": f"audio_{turn.answer_id}", "expires_at": CREATED + 3_600, "transcript": turn.play.text()}
+        message |= {"content": None, "audio": told | {"data": sound}}
     if turn.tool:
         function = {"name": turn.tool, "arguments": TOOL_ARGUMENTS}
         call = {"id": f"call_{turn.answer_id}", "type": "function", "function": function}
@@ -67,8 +74,14 @@ def chat_chunks(turn: Turn) -> Iterator[tuple[int, bytes]]:
         )
         yield reasoning, event({"tool_calls": [{"index": 0, "function": {"arguments": TOOL_ARGUMENTS}}]})
     else:
+        each = tokens_a_word(Protocol.openai_chat) if turn.speaks else 1
         for index in range(turn.play.text_tokens):
-            yield reasoning + (index + 1) * turn.choices, event({"content": turn.play.word(index)})
+            word, made = turn.play.word(index), reasoning + (index + 1) * turn.choices * each
+            if turn.speaks:
+                yield made, event({"audio": {"id": f"audio_{turn.answer_id}", "transcript": word}})
+                yield made, event({"audio": {"data": spoken(Protocol.openai_chat, 1)}})
+            else:
+                yield made, event({"content": word})
     made = turn.usage.output_total
     yield made, event({}, _chat_finish(turn))
     if usage:

@@ -14,6 +14,10 @@ from bursar.tokens.images import Counted
 
 SECONDS_MAX: Final = 1_000_000
 
+SPOKEN_BYTES_A_TOKEN: Final = 1_920
+"""Speech is streamed as PCM of 16 bits at 24 kHz: 1,920 bytes at Google's 25 tokens a second, more at OpenAI's 20
+("Understand and count tokens", "Managing costs" of the Realtime API; checked 2026-11-23)."""
+
 _MILLI: Final = 1_000
 # The name's beginning, tokens for 1,000 seconds, seconds it is filled up to, and where that is said.
 _RULES: Final = (
@@ -42,3 +46,8 @@ def audio_tokens(model: str, milliseconds: int) -> Counted:
             more = f", filled up to {filled_s} s" if filled_s else ""
             return Counted(div_ceil(heard * rate, _MILLI * _MILLI), told + more, source)
     raise ConfigError(f"no rate is published for what sound takes of {model!r}; send it, and read the usage")
+
+
+def spoken_tokens(size: int) -> int:
+    """Count the tokens of speech of so many bytes of PCM."""
+    return div_ceil(size, SPOKEN_BYTES_A_TOKEN)

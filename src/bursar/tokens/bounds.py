@@ -1,12 +1,14 @@
 """Bound the tokens of a prompt from above, cheaply.
 
 Byte-level tokenizers never make more tokens than the text has UTF-8 bytes, and the JSON around a message is longer
-than the few tokens a chat template adds. Images are bounded by their model's published maximum, other media by
-the context window alone.
+than the few tokens a chat template adds. Images are bounded by their model's published maximum, recordings by their
+length and their model's published rate, other media by the context window alone.
 """
 
 from typing import Final
 
+from bursar.core.errors import ConfigError
+from bursar.tokens.audio import audio_tokens
 from bursar.wires.wire import Facts
 
 # Most tokens one image can take, by a part of the model's name (resellers put a vendor before it). gpt-4o-mini: at most
@@ -31,13 +33,23 @@ def input_tokens_max(facts: Facts, model: str, context_window: int | None) -> in
     """Return the most input tokens a request can be billed for; None when nothing bounds them."""
     bound = facts.text_bytes
     media = facts.media
-    if media.others:
+    heard = heard_tokens(model, media.sounds_ms) if media.sounds_ms else 0
+    if media.others or heard is None:
         return facts.prompts * _window(model, context_window) or None
     if media.images:
         bound += media.images * image_tokens_max(model)
+    bound += heard
     if context_window is None or bound < context_window:
         return bound
     return min(bound, facts.prompts * _window(model, context_window))
+
+
+def heard_tokens(model: str, sounds_ms: tuple[int, ...]) -> int | None:
+    """Return the most tokens recordings take; None where no rate is published for the model."""
+    try:
+        return sum(audio_tokens(model, milliseconds).tokens for milliseconds in sounds_ms)
+    except ConfigError:
+        return None
 
 
 def _window(model: str, catalogued: int | None) -> int:

@@ -6,6 +6,7 @@ import msgspec
 
 from bursar.core.errors import BadRequest
 from bursar.core.usage import Usage, UsageContradiction
+from bursar.wires.chat_usage import usage_from_json
 from bursar.wires.fields import Fields, Silent, data_uri, image_of, media_of
 from bursar.wires.naming import call_id_in, made_id
 from bursar.wires.neutral import (
@@ -34,7 +35,7 @@ from bursar.wires.neutral import (
     effort_of,
     said,
 )
-from bursar.wires.openai_chat import OPENAI_CHAT, usage_from_json
+from bursar.wires.openai_chat import OPENAI_CHAT
 
 CALL_ID: Final = r"[\x21-\x7e]{1,40}"
 """What OpenAI takes as the id of a tool call."""

@@ -15,6 +15,7 @@ from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import TEXT_METERS, Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.gemini_usage import report_of, usage_from_report
+from bursar.wires.sounds import base64_ms, meters_of
 from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.wire import (
     NO_MEDIA,
@@ -29,6 +30,7 @@ from bursar.wires.wire import (
     bad_request,
     check_cap,
     check_model,
+    joined,
     merge_reports,
     read_fields,
     unmetered,
@@ -61,8 +63,13 @@ class _Content(msgspec.Struct):
     parts: list[Fields] | Fields | None = None
 
 
+class _Inline(msgspec.Struct):
+    data: str = ""
+
+
 class _AnswerPart(msgspec.Struct, rename="camel"):
     text: str | None = None
+    inline_data: _Inline | None = None
     function_call: msgspec.Raw = msgspec.Raw(b"")
     executable_code: msgspec.Raw = msgspec.Raw(b"")
     code_execution_result: msgspec.Raw = msgspec.Raw(b"")
@@ -112,7 +119,7 @@ class ContentReader:
     def __init__(self) -> None:
         self._report: UsageReport | None = None
         self._model = ""
-        self._output_bytes = 0
+        self._output_bytes = self._spoken_bytes = 0
         self._begun: set[int] = set()
         self._finished: set[int] = set()
         self._queries: set[str] = set()
@@ -145,6 +152,7 @@ class ContentReader:
         index = candidate.index or 0
         self._begun.add(index)
         self._output_bytes += _answer_len(candidate)
+        self._spoken_bytes += _sound_len(candidate)
         self._queries |= _queries(candidate)
         if candidate.finish_reason:
             self._finished.add(index)
@@ -156,7 +164,8 @@ class ContentReader:
     def answer(self) -> Answer:
         """Return what the stream has said so far."""
         answer = _answer_of(self._report, self._model, self._queries, self._output_bytes, whole=self._whole)
-        return msgspec.structs.replace(answer, final=self._final, note=answer.note or self._note)
+        note, spoken = answer.note or self._note, self._spoken_bytes
+        return msgspec.structs.replace(answer, final=self._final, note=note, spoken_bytes=spoken)
 
 
 def _is_blocked(answer: _Answer) -> bool:
@@ -170,6 +179,12 @@ def _answer_len(candidate: _Candidate) -> int:
         total += len(part.function_call) + len(part.executable_code) + len(part.code_execution_result)
         total += utf8_len(part.text or "")
     return total
+
+
+def _sound_len(candidate: _Candidate) -> int:
+    """Return the bytes of the sound in a piece of an answer, which is in base64."""
+    parts = (candidate.content.parts if candidate.content is not None else None) or ()
+    return sum(len(part.inline_data.data) * 3 // 4 for part in parts if part.inline_data is not None)
 
 
 def _queries(candidate: _Candidate) -> set[str]:
@@ -222,16 +237,18 @@ class Gemini:
         if "contents" not in fields:
             raise BadRequest("expected a list of contents in `contents`", param="contents")
         segments, media = _segments(fields)
-        cap, choices = _limits(fields)
+        cap, choices, speaks = _limits(fields)
         searches, reads_more = _at_provider(fields)
         text_bytes = len(body) - media.body_bytes
         if segments.tools:
             text_bytes += TOOLS_OVERHEAD_TOKENS
         traits = _PLAIN
-        if searches or media is not NO_MEDIA:
-            traits = Traits(media=media is not NO_MEDIA or reads_more, searches_web=searches)
+        if searches or speaks or media is not NO_MEDIA:
+            # Google's price of input is for sound as well, unless another is given.
+            meters = meters_of(hears=False, speaks=speaks)
+            traits = Traits(media=media is not NO_MEDIA or reads_more, searches_web=searches, meters=meters)
         if searches or reads_more:
-            media = Media(media.images, media.others + 1, media.body_bytes, 1)
+            media = msgspec.structs.replace(media, others=media.others + 1, unseen=1)
         tier = _read(_text, fields["serviceTier"], "serviceTier").lower() if "serviceTier" in fields else ""
         return Facts(
             model,
@@ -268,7 +285,9 @@ class Gemini:
         for candidate in candidates:
             queries |= _queries(candidate)
         output_bytes = sum(map(_answer_len, candidates))
-        return _answer_of(answer.usage_metadata, answer.model_version or "", queries, output_bytes, whole=True)
+        read = _answer_of(answer.usage_metadata, answer.model_version or "", queries, output_bytes, whole=True)
+        spoken_bytes = sum(map(_sound_len, candidates))
+        return msgspec.structs.replace(read, spoken_bytes=spoken_bytes) if spoken_bytes else read
 
     def reader(self) -> ContentReader:
         """Return a reader for one stream."""
@@ -358,13 +377,13 @@ def _read_list(decoder: msgspec.json.Decoder[list[T]], value: msgspec.Raw, where
     return [] if first == _NULL else _read(decoder, msgspec.Raw(b"[%b]" % bytes(value)), where)
 
 
-def _limits(fields: Fields) -> tuple[int | None, int]:
-    """Read the output cap and the number of candidates, and check that only text is asked of this model."""
+def _limits(fields: Fields) -> tuple[int | None, int, bool]:
+    """Read the output cap, the number of candidates, and whether the answer is spoken: it is that or text."""
     if "generationConfig" not in fields:
-        return None, 1
+        return None, 1, False
     where = "generationConfig."
     config = named(_read(_fields, fields["generationConfig"], "generationConfig"))
-    cap, choices = None, 1
+    cap, choices, speaks = None, 1, False
     if "maxOutputTokens" in config:
         cap = _read(_number, config["maxOutputTokens"], where + "maxOutputTokens")
         check_cap(cap, where + "maxOutputTokens")
@@ -375,8 +394,9 @@ def _limits(fields: Fields) -> tuple[int | None, int]:
             raise BadRequest(f"expected an integer from 1 to {CHOICES_MAX} in `{name}`, got {choices}", param=name)
     if "responseModalities" in config:
         asked = _read_list(_words, config["responseModalities"], where + "responseModalities")
-        if any(modality.upper() != "TEXT" for modality in asked):
-            raise unmetered("an answer that is not text", where + "responseModalities")
+        if any(modality.upper() not in ("TEXT", "AUDIO") for modality in asked):
+            raise unmetered("an answer that is neither text nor sound", where + "responseModalities")
+        speaks = any(modality.upper() == "AUDIO" for modality in asked)
     if "responseFormat" in config:
         formats = _read_list(_objects, config["responseFormat"], where + "responseFormat")
         if any(named(each).keys() - {"text"} for each in formats):
@@ -384,7 +404,7 @@ def _limits(fields: Fields) -> tuple[int | None, int]:
     for name in ("routingConfig", "modelSelectionConfig"):
         if name in config:
             raise unmetered("an answer of another model", where + name)
-    return cap, choices
+    return cap, choices, speaks
 
 
 def _at_provider(fields: Fields) -> tuple[bool, bool]:
@@ -408,7 +428,8 @@ def _at_provider(fields: Fields) -> tuple[bool, bool]:
 
 def _measure(given: list[Fields] | Fields | None) -> tuple[int, int, Media]:
     """Measure the text, the tool results and the media of a list of parts, in bytes."""
-    text = results = images = others = media_bytes = 0
+    text = results = 0
+    found: list[Media] = []
     parts = [given] if isinstance(given, dict) else given or []
     for part in parts:
         for name, value in named(part).items():
@@ -419,16 +440,19 @@ def _measure(given: list[Fields] | Fields | None) -> tuple[int, int, Media]:
             elif name in _RESULT_PARTS or name == "inlineData":
                 inner = _media_of(value) if name != "inlineData" else _inline_media(value)
                 results += len(value) - inner.body_bytes
-                images, others = images + inner.images, others + inner.others
-                media_bytes += inner.body_bytes
+                found.append(inner)
             elif name not in _BOUNDED_PARTS:  # a file, or what is not known here
-                others += 1
-    return text, results, Media(images, others, media_bytes)
+                found.append(Media(others=1))
+    return text, results, joined(found)
 
 
 def _inline_media(value: msgspec.Raw) -> Media:
     data = named(_read(_fields, value, "contents.parts.inlineData"))
     kind = _read(_text, data["mimeType"], "contents.parts.inlineData.mimeType") if "mimeType" in data else ""
+    if kind.lower().startswith("audio/"):
+        where = "contents.parts.inlineData.data"
+        sound = _read(_text, data["data"], where) if "data" in data else ""
+        return Media(body_bytes=len(value), sounds_ms=(base64_ms(sound, where),))
     image = kind.lower().startswith("image/")
     return Media(int(image), int(not image), len(value))
 
@@ -442,23 +466,20 @@ def _media_of(value: msgspec.Raw) -> Media:
 def _segments(fields: Fields) -> tuple[Segments, Media]:
     """Measure each part of the prompt. The last run of user messages is `user`, what precedes it `history`."""
     system = history = retrieved = user = 0
-    images = media_bytes = 0
-    others = int("cachedContent" in fields)  # it may hold anything the model takes
+    found = [Media(others=int("cachedContent" in fields))]  # it may hold anything the model takes
     if "systemInstruction" in fields:
         system, _, media = _measure(_read(_content, fields["systemInstruction"], "systemInstruction").parts)
-        images, others, media_bytes = media.images, others + media.others, media.body_bytes
+        found.append(media)
     for content in _read_list(_contents, fields["contents"], "contents"):
         size, results, media = _measure(content.parts)
         retrieved += results
-        images, others = images + media.images, others + media.others
-        media_bytes += media.body_bytes
+        found.append(media)
         if content.role == "model":
             history += size + user
             user = 0
         else:
             user += size
-    media = Media(images, others, media_bytes) if media_bytes or others else NO_MEDIA
-    return Segments(system, len(fields.get("tools", b"")), history, retrieved, user), media
+    return Segments(system, len(fields.get("tools", b"")), history, retrieved, user), joined(found)
 
 
 GEMINI: Final = Gemini()

@@ -4,8 +4,6 @@ Speech is billed by the characters of its text, or by tokens, which only a strea
 for the bare sound of such a model, the provider is asked for events and the sound is taken out of them as they come.
 """
 
-import io
-import wave
 from base64 import b64decode
 from binascii import Error as Base64Error
 from typing import Any, ClassVar, Final
@@ -13,10 +11,12 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from bursar.core.errors import BadRequest
+from bursar.core.money import div_ceil
 from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.form import read_form
 from bursar.wires.plain import FormWire, PlainWire, read_request
+from bursar.wires.recordings import counted_ms, most_ms
 from bursar.wires.sse import event_data
 from bursar.wires.wire import (
     NO_MEDIA,
@@ -47,12 +47,6 @@ HEARD_TOKENS_A_S_MAX: Final = 25
 
 WRITTEN_TOKENS_A_S_MAX: Final = 10
 """More than anybody says in a second."""
-
-_HEAD_BYTES_MAX: Final = 65_536
-"""More than what stands in a WAV beside its sound."""
-
-BYTES_A_SECOND_LEAST: Final = 750
-"""Opus at its lowest rate, 6 kbit/s (RFC 6716): no recording that can be understood is longer for its size."""
 
 _SPEAKS_IN_EVENTS: Final = "gpt-"
 """How the names of models begin whose speech is billed by tokens."""
@@ -222,23 +216,24 @@ class OpenAITranscriptions(FormWire):
         if len(files) != 1:
             raise BadRequest(f"expected one file `file` in the form, got {len(files)}", param="file")
         sound = files[0].data
-        exact_s = wav_seconds(sound)
-        seconds = exact_s if exact_s is not None else -(-len(sound) // BYTES_A_SECOND_LEAST)
+        exact_ms = counted_ms(sound)
+        most_s = div_ceil(most_ms(sound), 1_000)
+        seconds = most_s if exact_ms is None else billed_seconds(exact_ms)
         kind = form.field("response_format", "json")
-        if kind in _TELL_NOTHING and exact_s is None:
+        if kind in _TELL_NOTHING and exact_ms is None:
             raise BadRequest(
                 f"response_format {kind!r} does not say how long the recording is, by which it is billed: ask for"
-                " `json` or `verbose_json`, or send WAV",
+                " `json` or `verbose_json`, or send WAV or MP3",
                 code="unmetered",
                 param="response_format",
             )
         size = utf8_len(prompt)
-        heard = HEARD_TOKENS_A_S_MAX * seconds + size
+        heard = HEARD_TOKENS_A_S_MAX * most_s + size
         return Facts(
             model,
             form.flag("stream"),
             True,  # noqa: FBT003
-            WRITTEN_TOKENS_A_S_MAX * max(1, seconds),
+            WRITTEN_TOKENS_A_S_MAX * most_s,
             1,
             Segments(user=size),
             heard,
@@ -269,15 +264,9 @@ class OpenAITranslations(OpenAITranscriptions):
     route: ClassVar = "/v1/audio/translations"
 
 
-def wav_seconds(sound: bytes) -> int | None:
-    """Return how long a WAV recording is, rounded as it is billed; None for any other."""
-    try:
-        with wave.open(io.BytesIO(sound)) as recording:
-            size = recording.getnframes() * recording.getnchannels() * recording.getsampwidth()
-            told = size <= len(sound) <= size + _HEAD_BYTES_MAX  # else the head says less than there is to hear
-            return round(recording.getnframes() / recording.getframerate()) if told else None
-    except (wave.Error, EOFError, ZeroDivisionError, RuntimeError):  # the last for chunks of odd sizes
-        return None
+def billed_seconds(milliseconds: int) -> int:
+    """Round a length as recordings are billed: to the nearest second."""
+    return round(milliseconds / 1_000)
 
 
 def audio_usage(report: UsageReport) -> Usage:

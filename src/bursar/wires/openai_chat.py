@@ -1,7 +1,6 @@
 """Speak OpenAI chat completions, as OpenAI and every compatible provider do."""
 
 from decimal import Decimal
-from functools import lru_cache
 from typing import ClassVar, Final
 
 import msgspec
@@ -9,8 +8,9 @@ import msgspec
 from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import TEXT_METERS, Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
+from bursar.wires.chat_usage import usage_from_json
+from bursar.wires.sounds import asks_for_speech, input_audio_ms, meters_of
 from bursar.wires.sse import event_bytes, event_data
-from bursar.wires.stated_cost import STATED_FIELDS, stated_nano
 from bursar.wires.wire import (
     ABSENT,
     NO_MEDIA,
@@ -24,14 +24,12 @@ from bursar.wires.wire import (
     Seen,
     UsageReport,
     bad_request,
-    believable,
     check_cap,
     check_model,
     check_resold,
     merge_reports,
     openai_tier,
     read_fields,
-    unknown_counts,
     unmetered,
     utf8_len,
     write_fields,
@@ -86,36 +84,16 @@ class _Answer(msgspec.Struct):
     choices: msgspec.Raw = ABSENT
 
 
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = 0
-    audio_tokens: int | None = 0
-    cache_write_tokens: int | None = 0
-
-
-class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = 0
-    audio_tokens: int | None = 0
-    image_tokens: int | None = 0
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-    # DeepSeek, Moonshot and xAI repeat the split of the totals under names of their own.
-    prompt_cache_hit_tokens: int | None = 0
-    cached_tokens: int | None = 0
-    reasoning_tokens: int | None = 0
-    num_search_queries: int | None = 0
-
-
 class _Piece(msgspec.Struct):
     """Be a piece of an answer of Mistral's that reasons: text, or pieces of thinking."""
 
     text: str = ""
     thinking: "list[_Piece]" = []
+
+
+class _Spoken(msgspec.Struct):
+    data: str | None = None
+    transcript: str | None = None
 
 
 class _Text(msgspec.Struct):
@@ -124,6 +102,7 @@ class _Text(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: msgspec.Raw = ABSENT
+    audio: _Spoken | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -150,91 +129,8 @@ _answer = msgspec.json.Decoder(_Answer)
 _choices = msgspec.json.Decoder(list[_Choice])
 _tools = msgspec.json.Decoder(list[_Tool] | None)
 _chunk = msgspec.json.Decoder(_Chunk)
-_usage = msgspec.json.Decoder(_Usage)
 _report = msgspec.json.Decoder(UsageReport, float_hook=Decimal)
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-
-_KNOWN: Final = frozenset(
-    (
-        "prompt_tokens",
-        "completion_tokens",
-        "total_tokens",
-        "prompt_tokens_details.cached_tokens",
-        "prompt_tokens_details.audio_tokens",
-        "prompt_tokens_details.image_tokens",
-        "prompt_tokens_details.text_tokens",
-        "prompt_tokens_details.cache_write_tokens",
-        "completion_tokens_details.reasoning_tokens",
-        "completion_tokens_details.audio_tokens",
-        "completion_tokens_details.image_tokens",
-        "completion_tokens_details.text_tokens",
-        "completion_tokens_details.accepted_prediction_tokens",
-        "completion_tokens_details.rejected_prediction_tokens",
-        "prompt_cache_hit_tokens",
-        "prompt_cache_miss_tokens",
-        "reasoning_tokens",
-        "cached_tokens",
-        "num_sources_used",
-        "num_search_queries",
-        *STATED_FIELDS,
-    )
-)
-
-
-_NO_PROMPT_DETAILS: Final = _PromptDetails()
-_NO_COMPLETION_DETAILS: Final = _CompletionDetails()
-
-
-def usage_from_json(report: bytes) -> tuple[Usage, int]:
-    """Turn a chat completion's usage object into disjoint leaves, and the cost it states (nano-USD; -1: none).
-
-    `prompt_tokens` includes cached and audio tokens; `completion_tokens` includes reasoning, except where a provider
-    adds reasoning beside it (xAI, or Gemini without a name for it), which its `total_tokens` tells.
-    Raises `UsageContradiction` for a field that is missing or of the wrong kind and a leaf that would be negative.
-    """
-    try:
-        read = _usage.decode(report)
-    except UNREADABLE as error:
-        raise UsageContradiction(str(error)) from None
-    into = read.prompt_tokens_details or _NO_PROMPT_DETAILS
-    out = read.completion_tokens_details or _NO_COMPLETION_DETAILS
-    prompt, total = read.prompt_tokens, read.total_tokens
-    if prompt is None or (read.completion_tokens is None and total is None):
-        raise UsageContradiction("usage does not say prompt_tokens and completion_tokens")
-    completion = read.completion_tokens or 0
-    cached = into.cached_tokens or read.cached_tokens or read.prompt_cache_hit_tokens or 0
-    written, audio_in = into.cache_write_tokens or 0, into.audio_tokens or 0
-    reasoning = out.reasoning_tokens or read.reasoning_tokens or 0
-    beside = (total or 0) - prompt - completion
-    if beside > 0 and beside >= reasoning:
-        reasoning = beside
-    elif reasoning:
-        completion -= reasoning
-    other: dict[str, int] = {}
-    if audio_in or out.audio_tokens or out.image_tokens or read.num_search_queries:
-        leaves = ("input_audio_tokens", "output_audio_tokens", "output_image_tokens", "web_searches")
-        counts = (audio_in, out.audio_tokens, out.image_tokens, read.num_search_queries)
-        other = {leaf: count for leaf, count in zip(leaves, counts, strict=True) if count}
-        completion -= (out.audio_tokens or 0) + (out.image_tokens or 0)
-    unknown = _unknown(report)
-    usage = Usage(prompt - cached - written - audio_in, cached, written, 0, completion, reasoning, other, unknown)
-    return believable(usage), stated_nano(report)
-
-
-def _unknown(report: bytes) -> dict[str, int]:
-    if _holds_nothing_unknown(report.translate(None, b"0123456789")):
-        return {}
-    return {name: count for name, count in unknown_counts(_report.decode(report), _KNOWN).items() if count}
-
-
-@lru_cache(maxsize=1_000)
-def _holds_nothing_unknown(shape: bytes) -> bool:
-    """Tell whether a usage object without its digits has known names only: objects of one shape need one look."""
-    try:
-        report = _report.decode(shape.replace(b":,", b":0,").replace(b":}", b":0}"))
-    except UNREADABLE:
-        return False
-    return not unknown_counts(report, _KNOWN)
 
 
 def _text_len(text: _Text | None) -> int:
@@ -244,7 +140,15 @@ def _text_len(text: _Text | None) -> int:
     for part in (text.content, text.refusal, text.reasoning_content or text.reasoning):
         if part:
             total += utf8_len(part) if isinstance(part, str) else _pieces_len(part)
+    if text.audio is not None:
+        total += utf8_len(text.audio.transcript or "")
     return total
+
+
+def _sound_len(text: _Text | None) -> int:
+    """Return the bytes of the sound in a piece of an answer, which is in base64."""
+    spoken = text.audio if text is not None else None
+    return len(spoken.data or "") * 3 // 4 if spoken is not None else 0
 
 
 def _pieces_len(pieces: list[_Piece]) -> int:
@@ -258,7 +162,7 @@ class ChatReader:
         self._report: UsageReport | None = None
         self._model = ""
         self._service_tier = ""
-        self._output_bytes = 0
+        self._output_bytes = self._spoken_bytes = 0
         self._finished = False
         self._note = ""
 
@@ -280,6 +184,7 @@ class ChatReader:
         self._service_tier = chunk.service_tier or self._service_tier
         for choice in chunk.choices:
             self._output_bytes += _text_len(choice.delta) + (utf8_len(choice.text) if choice.text else 0)
+            self._spoken_bytes += _sound_len(choice.delta)
             if choice.finish_reason:
                 self._finished = True
         if len(chunk.usage) > 4:  # more than null
@@ -302,7 +207,9 @@ class ChatReader:
         """Return what the stream has said so far."""
         report = _encode(self._report) if self._report is not None else b""
         answer = answer_of(report, self._model, self._service_tier, self._output_bytes, whole=self._finished)
-        return msgspec.structs.replace(answer, note=answer.note or self._note) if self._note else answer
+        if not self._note and not self._spoken_bytes:
+            return answer
+        return msgspec.structs.replace(answer, note=answer.note or self._note, spoken_bytes=self._spoken_bytes)
 
 
 def answer_of(report: bytes, model: str, tier: str, output_bytes: int, *, whole: bool) -> Answer:
@@ -346,7 +253,8 @@ class OpenAIChat:
             check_cap(cap, "max_completion_tokens")
         segments, media = _segments(request)
         text_bytes = len(body) - media.body_bytes
-        _check_metered(request)
+        speaks = asks_for_speech(request)
+        _check_metered(request, speaks=speaks)
         if segments.tools:
             text_bytes += TOOLS_OVERHEAD_TOKENS
         options = request.stream_options
@@ -359,7 +267,7 @@ class OpenAIChat:
             segments,
             text_bytes,
             media,
-            _PLAIN if media is NO_MEDIA and request.web_search_options is ABSENT else _traits(request, media),
+            _traits(request, media, speaks=speaks),
             len(request.prediction),
             openai_tier(request.service_tier),
             hides_searches=request.web_search_options is not ABSENT,
@@ -386,12 +294,12 @@ class OpenAIChat:
             read = answer_of(bytes(answer.usage), answer.model or "", answer.service_tier or "", 0, whole=True)
             if read.usage is not None or not len(answer.choices):
                 return read
-            output_bytes = sum(
-                _text_len(choice.message) + utf8_len(choice.text or "") for choice in _choices.decode(answer.choices)
-            )
+            choices = _choices.decode(answer.choices)
         except UNREADABLE as error:
             raise BadAnswer(f"not a chat completion: {error}") from error
-        return msgspec.structs.replace(read, output_bytes=output_bytes)
+        output_bytes = sum(_text_len(choice.message) + utf8_len(choice.text or "") for choice in choices)
+        spoken_bytes = sum(_sound_len(choice.message) for choice in choices)
+        return msgspec.structs.replace(read, output_bytes=output_bytes, spoken_bytes=spoken_bytes)
 
     def reader(self) -> ChatReader:
         """Return a reader for one stream."""
@@ -429,14 +337,14 @@ class OpenAIChat:
 
 
 _NULL: Final = b"null"
-_BOUNDED_PARTS: Final = ("text", "refusal", "image_url")  # by their bytes or by the model's size of images
+_BOUNDED_PARTS: Final = ("text", "refusal", "image_url", "input_audio")  # the last two by their model's rule
 _CAP_FIELDS: Final = ("max_completion_tokens", "max_tokens")
 _CLIENTS_TOOLS: Final = ("function", "custom")  # those that run at the client's
 
 
-def _check_metered(request: _Request) -> None:
+def _check_metered(request: _Request, *, speaks: bool) -> None:
     """Check that nothing is asked for that would be billed beside the tokens or at another model's price."""
-    check_resold(request)
+    check_resold(request, speaks=speaks)
     if request.tools is not ABSENT:
         try:
             tools = _tools.decode(request.tools) or ()
@@ -451,9 +359,18 @@ def _check_metered(request: _Request) -> None:
 _PLAIN: Final = Traits(writes_cache_5m=True)
 
 
-def _traits(request: _Request, media: Media) -> Traits:
+def _traits(request: _Request, media: Media, *, speaks: bool) -> Traits:
     searches = request.web_search_options is not ABSENT
-    return Traits(writes_cache_5m=True, media=media is not NO_MEDIA, searches_web=searches)
+    if media is NO_MEDIA and not searches and not speaks:
+        return _PLAIN
+    # An answer that was spoken, and is named now, is heard as a recording is.
+    hears = bool(media.sounds_ms) or any(_is_spoken(message) for message in request.messages)
+    meters = meters_of(hears=hears, speaks=speaks)
+    return Traits(writes_cache_5m=True, media=media is not NO_MEDIA, searches_web=searches, meters=meters)
+
+
+def _is_spoken(message: _Message) -> bool:
+    return message.audio is not ABSENT and bytes(message.audio) != _NULL
 
 
 _ERROR_TYPES: Final = {
@@ -469,6 +386,7 @@ def _segments(request: _Request) -> tuple[Segments, Media]:
     """Measure each part of the prompt. The last run of user messages is `user`, what precedes it `history`."""
     system = history = retrieved = user = 0
     images = others = media_bytes = 0
+    sounds_ms: list[int] = []
     for message in request.messages:
         content = message.content
         size = 0
@@ -478,10 +396,11 @@ def _segments(request: _Request) -> tuple[Segments, Media]:
             for part in content:
                 size += utf8_len(part.text) + utf8_len(part.refusal)
                 images += len(part.image_url) > 0
-                others += len(part.input_audio) > 0 or len(part.file) > 0 or part.type not in _BOUNDED_PARTS
+                others += len(part.file) > 0 or part.type not in _BOUNDED_PARTS
+                if part.type == "input_audio" or len(part.input_audio):
+                    sounds_ms.append(input_audio_ms(part.input_audio, "messages.content.input_audio"))
                 media_bytes += len(part.image_url) + len(part.input_audio) + len(part.file)
-        if message.audio is not ABSENT and bytes(message.audio) != _NULL:
-            others += 1
+        others += _is_spoken(message)
         role = message.role
         if role == "user":
             user += size
@@ -493,7 +412,8 @@ def _segments(request: _Request) -> tuple[Segments, Media]:
             history += size + user + len(message.tool_calls)
             user = 0
     tools = len(request.tools) + len(request.functions)
-    media = Media(images, others, media_bytes) if media_bytes or others else NO_MEDIA
+    found = media_bytes or others
+    media = Media(images, others, media_bytes, sounds_ms=tuple(sounds_ms)) if found else NO_MEDIA
     return Segments(system, tools, history, retrieved, user), media
 
 

@@ -10,6 +10,7 @@ from bursar.core.records import TEXT_METERS, Protocol, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.responses_request import read_request
+from bursar.wires.sounds import meters_of
 from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.stated_cost import STATED_FIELDS, stated_in
 from bursar.wires.wire import (
@@ -310,6 +311,7 @@ class OpenAIResponses:
             writes_cache_1h=b'"12h"' in body,
             media=media is not NO_MEDIA,
             searches_web=asked.searches_web,
+            meters=meters_of(hears=bool(media.sounds_ms), speaks=False),
         )
         return Facts(
             asked.model,

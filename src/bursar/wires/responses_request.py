@@ -6,6 +6,7 @@ import msgspec
 
 from bursar.core.errors import BadRequest
 from bursar.core.records import Segments
+from bursar.wires.sounds import input_audio_ms
 from bursar.wires.wire import (
     ABSENT,
     NO_MEDIA,
@@ -98,6 +99,7 @@ _CLIENTS_TOOLS: Final = (
 _SEARCHES: Final = ("web_search", "web_search_2025_08_26")  # the preview of it has other prices
 # Parts whose bytes bound their tokens; what a shell has printed is one without a type.
 _BOUNDED_PARTS: Final = ("input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text", "")
+_AUDIO_PART: Final = "input_audio"
 _IMAGE_PARTS: Final = ("input_image", "computer_screenshot")
 _CALLS: Final = (
     "reasoning",
@@ -221,6 +223,7 @@ class _Sizes:
         self._tools = len(request.tools)
         self._history = self._retrieved = self._user = 0
         self._images = self._others = self._media_bytes = self._unseen = 0
+        self._sounds_ms: list[int] = []
         self.searches = _may_search(request.tools, "tools")
         self.named: list[msgspec.Raw] = []  # ids of items whose content the provider is to have kept
         # What the provider adds to the prompt by itself: what it finds, and what it has kept of earlier turns.
@@ -242,7 +245,8 @@ class _Sizes:
     def media(self) -> Media:
         """Return what the text does not bound."""
         found = self._images or self._others or self._media_bytes
-        return Media(self._images, self._others, self._media_bytes, self._unseen) if found else NO_MEDIA
+        counts = self._images, self._others, self._media_bytes, self._unseen
+        return Media(*counts, tuple(self._sounds_ms)) if found else NO_MEDIA
 
     def _add(self, item: _Item) -> None:
         content = item.content
@@ -288,9 +292,11 @@ class _Sizes:
     def _measure(self, part: _Part) -> int:
         """Return the bytes of a part's text, and count its media."""
         if part.type not in _BOUNDED_PARTS:
-            image = part.type in _IMAGE_PARTS
+            image, audio = part.type in _IMAGE_PARTS, part.type == _AUDIO_PART
             self._images += image
-            self._others += not image
+            self._others += not image and not audio
+            if audio:
+                self._sounds_ms.append(input_audio_ms(part.input_audio, "input.content.input_audio"))
             self._media_bytes += len(part.image_url) + len(part.file_id) + len(part.file_data)
             self._media_bytes += len(part.file_url) + len(part.input_audio)
         return utf8_len(part.text or "") + utf8_len(part.refusal or "")

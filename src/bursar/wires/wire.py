@@ -1,6 +1,6 @@
 """Say what a protocol must be able to do, and what is read from a call and its answer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Protocol, TypeGuard
 
@@ -22,12 +22,28 @@ class Media(msgspec.Struct, frozen=True, gc=False):
     """Count the parts of a prompt whose tokens its text does not bound."""
 
     images: int = 0
-    others: int = 0  # audio, documents, files: bounded by the model's context window only
+    others: int = 0  # documents, files, video: bounded by the model's context window only
     body_bytes: int = 0  # what they take in the body
     unseen: int = 0  # of the others: what the provider finds or has kept, of whatever kind
+    sounds_ms: tuple[int, ...] = ()  # the most each recording can last, in milliseconds
 
 
 NO_MEDIA: Final = Media()
+
+
+def joined(found: Iterable[Media]) -> Media:
+    """Add up what parts of a prompt hold."""
+    parts = [each for each in found if each != NO_MEDIA]
+    if not parts:
+        return NO_MEDIA
+    return Media(
+        sum(each.images for each in parts),
+        sum(each.others for each in parts),
+        sum(each.body_bytes for each in parts),
+        sum(each.unseen for each in parts),
+        tuple(sound_ms for each in parts for sound_ms in each.sounds_ms),
+    )
+
 
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What reading a body may raise: it is not JSON or of another shape, not UTF-8, or nested too deep."""
@@ -84,6 +100,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     final: bool = True  # the usage is of all of it, not of its beginning
     note: str = ""
     searches: int = 0  # of the web, seen in an answer whose usage is not known
+    spoken_bytes: int = 0  # of sound that was answered, as PCM
     kept: tuple[str, ...] = ()  # ids by which the provider keeps it, and parts of it, for later calls
 
 
@@ -164,20 +181,23 @@ class Resold(msgspec.Struct):
     plugins: msgspec.Raw = ABSENT
     search_parameters: msgspec.Raw = ABSENT
     enable_search: msgspec.Raw = ABSENT
-    # Spoken answers cost many times what written ones do, and few prices say how much.
+    # Spoken answers, which chat completions alone have.
     audio: msgspec.Raw = ABSENT
     modalities: list[str] | None = None
 
 
-def check_resold(request: Resold) -> None:
-    """Check that nothing is asked for that would be billed beside the tokens or at another model's price."""
+def check_resold(request: Resold, *, speaks: bool = False) -> None:
+    """Check that nothing is asked for that would be billed beside the tokens or at another model's price.
+
+    `speaks` tells that the answer may be spoken.
+    """
     r = request
-    if r.modalities is not None and r.modalities != ["text"]:
+    if r.modalities is not None and not set(r.modalities) <= {"text", *(("audio",) if speaks else ())}:
         raise unmetered("an answer that is not text", "modalities")
     if r.models is r.fallbacks is r.plugins is r.search_parameters is r.enable_search is r.audio is ABSENT:
         return
     for name in ("models", "fallbacks", "plugins", "search_parameters", "enable_search", "audio"):
-        if bytes(getattr(r, name)) not in OFF:
+        if not (speaks and name == "audio") and bytes(getattr(r, name)) not in OFF:
             raise unmetered(f"what `{name}` asks for", name)
 
 
