@@ -230,6 +230,8 @@ def test_models_are_listed_and_found(openai_client: openai.OpenAI) -> None:
             "tts-1",
             "gpt-4o-transcribe",
             "whisper-1",
+            "gpt-audio",
+            "gpt-audio-mini",
         ]
     )
     assert openai_client.models.retrieve("gpt-4o").owned_by == "sandbox"

@@ -28,7 +28,10 @@ _COLOURS: Final = ("on #cfe3f5", "on #d8efe0", "on #f4e5c6", "on #eadcf3", "on #
 def count(
     file: Annotated[
         str,
-        Parameter(allow_leading_hyphen=True, help="A text, PNG, JPEG, GIF, WebP, WAV or MP3; - is what is piped in."),
+        Parameter(
+            allow_leading_hyphen=True,
+            help="A text, PNG, JPEG, GIF, WebP, WAV, MP3, FLAC, Ogg or M4A; - is what is piped in.",
+        ),
     ],
     /,
     *,

@@ -382,6 +382,12 @@ _ERROR_TYPES: Final = {
 }
 
 
+def _heard_ms(part: _Part) -> tuple[int, ...]:
+    if part.type != "input_audio" and not len(part.input_audio):
+        return ()
+    return (input_audio_ms(part.input_audio, "messages.content.input_audio"),)
+
+
 def _segments(request: _Request) -> tuple[Segments, Media]:
     """Measure each part of the prompt. The last run of user messages is `user`, what precedes it `history`."""
     system = history = retrieved = user = 0
@@ -397,8 +403,7 @@ def _segments(request: _Request) -> tuple[Segments, Media]:
                 size += utf8_len(part.text) + utf8_len(part.refusal)
                 images += len(part.image_url) > 0
                 others += len(part.file) > 0 or part.type not in _BOUNDED_PARTS
-                if part.type == "input_audio" or len(part.input_audio):
-                    sounds_ms.append(input_audio_ms(part.input_audio, "messages.content.input_audio"))
+                sounds_ms += _heard_ms(part)
                 media_bytes += len(part.image_url) + len(part.input_audio) + len(part.file)
         others += _is_spoken(message)
         role = message.role
