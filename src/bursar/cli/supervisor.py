@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,8 @@ _READY_WAIT_S: Final = 60.0
 _STOP_WAIT_S: Final = 20.0
 _RESTART_S: Final = 0.2
 _RESTART_MAX_S: Final = 10.0
+_BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+"""What says how many threads NumPy multiplies with; it is read once, when NumPy is loaded."""
 
 
 class Child:
@@ -47,8 +50,8 @@ class Child:
     async def start(self) -> None:
         """Start the process."""
         options = msgspec.structs.replace(self._options, parent=os.getpid())
-        environment = os.environ | {ENVIRONMENT: msgspec.json.encode(options).decode()}
-        environment.pop("BURSAR_DATABASE_URL", None)
+        environment = environment_for(self.role, os.environ)
+        environment[ENVIRONMENT] = msgspec.json.encode(options).decode()
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bursar.cli.child", self.role, env=environment, pass_fds=self._inherited
         )
@@ -81,6 +84,15 @@ class Child:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+def environment_for(role: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return what a child of this role finds in its environment, made of the supervisor's own."""
+    environment = {name: value for name, value in given.items() if name != "BURSAR_DATABASE_URL"}
+    if role == "worker" and not any(name in given for name in _BLAS_THREADS):
+        # A worker's matrices are small and its core is shared: a pool of threads would only make calls wait.
+        environment |= dict.fromkeys(_BLAS_THREADS, "1")
+    return environment
 
 
 class InMemory:

@@ -33,16 +33,20 @@ class Learning:
         """Take note that there is a new outcome."""
         self._news.set()
 
+    async def begin(self) -> None:
+        """Read once what there is, so that the first call goes by it too. A database that is away is no hindrance."""
+        if self._calls.routing.learns:
+            with contextlib.suppress(BooksError):
+                await self.look()
+
     async def run(self) -> None:
         """Keep routes up to date until cancelled. A database that is away leaves them as they are."""
         while True:
-            if self._calls.routing.learns:
-                with contextlib.suppress(BooksError):
-                    await self.look()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), READ_S)
             await asyncio.sleep(_PACE_S)
             self._news.clear()
+            await self.begin()
 
     async def look(self) -> None:
         """Read what there is, and have routes go by it."""
@@ -59,7 +63,8 @@ class Learning:
         last = await self._control.run(last_outcome)
         if last != self._last or not routing.corrections:
             states = await self._control.run(learned_states)
-            routing.corrections = {name: state.corrections() for name, state in states.items()}
+            # Of the routes there are now: they may have been made anew meanwhile.
+            self._calls.routing.corrections = {name: state.corrections() for name, state in states.items()}
             self._last = last
 
 

@@ -49,16 +49,20 @@ class _Ready(msgspec.Struct):
 
 
 class Routing:
-    """Choose models; made anew with each configuration, and told from time to time how models answer."""
+    """Choose models; made anew with each configuration, and told from time to time how models answer.
 
-    def __init__(self, routes: Routes, now_us: int) -> None:
+    What those before were told holds on, until it is read again: by it calls go in the meantime.
+    """
+
+    def __init__(self, routes: Routes, now_us: int, before: "Routing | None" = None) -> None:
         self._routes = copy(routes)  # which go on as they are when others take another configuration
         self._teachings = _teachings(routes.policies.values())
-        self._manners = NO_MANNERS
-        self.corrections: dict[str, Corrections] = {}  # by route, from outcomes
+        self._manners = before._manners if before is not None else NO_MANNERS
+        # By route, from outcomes.
+        self.corrections: dict[str, Corrections] = before.corrections if before is not None else {}
         self.told = False  # how models answer
         # What cannot be made ready is found out now, not at the first call.
-        self._ready = self.ready_by(NO_MANNERS, now_us)
+        self._ready = self.ready_by(self._manners, now_us)
 
     @property
     def learns(self) -> bool:

@@ -171,6 +171,7 @@ class Worker:
         await self._control.listen(self._heard)
         self._calls = calls
         self._learning = Learning(self._control, calls)
+        await self._learning.begin()
         counting = Counting(self._config.gateway, calls, self._routes)
         desk = Desk(self._config.gateway, calls, self._routes, self._control, ids)
         app = App(calls, counting, Listing(calls, self._routes), desk, self._proxy, self._readiness)
@@ -256,21 +257,21 @@ class Worker:
             config = read_config(self._options.config)
             book = read_book(DataFolder(self._options.folder).prices, config.prices)
             routes = Routes(config, book, self._base_url, self._outbox)
-            routing = Routing(routes, clock_us())
+            routing = Routing(routes, clock_us(), self._calls.routing)
         except OperatorError as error:
             log.error("config.refused", error=str(error))
             return
-        later = at_next_start(old, config)
         self._config = msgspec.structs.replace(config, gateway=live_settings(old.gateway, config.gateway))
         self._retired.add(self._routes.upstreams.values(), asyncio.get_running_loop().time())
         self._routes.adopt(routes)
         self._calls.take_settings(self._config.gateway, routing)
+        self._learning.hear()
         if self._calls.compressing is not None:
             self._calls.compressing.end()
         self._calls.compressing = compressing_of(self._config, self._stats, self._routes)
         prices, volumes = [price for price in config.prices if price not in old.prices], self._books.settler.volumes
         self._watch(self._control.run(lambda connection: volumes.load(connection, prices, clock_us())), forever=False)
-        log.info("config.reloaded", at_next_start=later)
+        log.info("config.reloaded", at_next_start=at_next_start(old, config))
 
     def _begin_drain(self) -> None:
         if not self._draining:
