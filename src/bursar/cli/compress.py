@@ -46,6 +46,7 @@ def compress(
     diff: Annotated[bool, Parameter(negative="", help="Show before and after side by side.")] = False,
     words_only: Annotated[bool, Parameter(negative="", help="Rank by words alone, without vectors.")] = False,
     embedder: Annotated[str, Parameter(help="static, local:FOLDER or https://HOST/v1/embeddings#MODEL.")] = STATIC,
+    markup: Annotated[bool, Parameter(negative="", help="Turn HTML that was retrieved into light text first.")] = False,
     model: Annotated[str | None, Parameter(help="Price what is saved as input of this model.")] = None,
     as_gateway: Annotated[str | None, Parameter(help="Show a body as a gateway sends it, of this model.")] = None,
     config: Annotated[
@@ -61,7 +62,7 @@ def compress(
     given = read_given(files)
     count, exactly = _counter()
     if as_gateway is not None:
-        if any((question, ratio, tokens, budget, order is not Order.kept, words_only, embedder != STATIC)):
+        if any((question, ratio, tokens, budget, order is not Order.kept, markup, words_only, embedder != STATIC)):
             raise OperatorError("--as-gateway goes by bursar.toml; beside it only --config, --diff, --model and --json")
         from bursar.cli.compress_gateway import as_sent  # no other use of this command needs a gateway's parts
 
@@ -69,7 +70,7 @@ def compress(
     elif config is not None:
         raise OperatorError("--config is for --as-gateway MODEL; leave it out, or name a model")
     else:
-        limits = Budget(ratio=ratio, tokens=tokens, by_kind=_by_kind(budget), order=order)
+        limits = Budget(ratio=ratio, tokens=tokens, by_kind=_by_kind(budget), order=order, markup=markup)
         ranked = ratio is not None or tokens is not None or bool(budget)
         vectors = embedder_of(embedder, os.environ) if ranked and not words_only else None
         found = compressed(given.parts, question, limits, count, vectors)

@@ -14,6 +14,7 @@ from bursar.savings.compress.context import MAY_LOSE, Count, shorten
 from bursar.savings.compress.edits import compose, replay
 from bursar.savings.compress.evidence import Floats, Text
 from bursar.savings.compress.lossless import ALL, lossless
+from bursar.savings.compress.markup import unmark
 from bursar.savings.compress.prompt import Budget, Compressed, Handle, Removal
 from bursar.savings.compress.ranker import likeness_of, load
 from bursar.savings.compress.restoring import Means
@@ -64,7 +65,7 @@ def compress(
     embedder: Embedder | None = None,
     pruner: Pruner | None = None,
 ) -> Compressed:
-    """Compress a prompt to its budget: without loss, then down to what the question needs.
+    """Compress a prompt to its budget: without markup if asked, without loss, then down to what the question needs.
 
     `question` is what the prompt is asked; empty stands for the last turn of the user, and where there is none, what is
     central stays. Protected parts, instructions, tools, the last turn, code and tables are not cut, so a budget that
@@ -74,11 +75,13 @@ def compress(
     """
     check(budget)
     before = sum(count(part.text) for part in parts)
-    full = _without_loss(_Stage(tuple(parts)), count, ALL)
+    given = _Stage(tuple(parts))
+    given = given.then(unmark(parts, count)) if budget.markup else given
+    full = _without_loss(given, count, ALL)
     if _fits(full, budget, before, count):
         return _compressed(full, before, count)
     heavy = any(each.why in HEAVY for each in full.removals)
-    light = _without_loss(_Stage(tuple(parts)), count, ALL - HEAVY) if heavy else full
+    light = _without_loss(given, count, ALL - HEAVY) if heavy else full
     score = _scorer(question or last_asked(parts), embedder, pruner)
     room = _room(light, budget, before, count)
     share = None if budget.ratio is None else 1 / budget.ratio

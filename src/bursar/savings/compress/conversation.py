@@ -15,6 +15,7 @@ from bursar.core.money import nano_to_usd
 from bursar.core.records import Protocol
 from bursar.savings.compress.edits import compose, replay
 from bursar.savings.compress.epochs import Epoch, epochs, is_said, moved, pieces_of
+from bursar.savings.compress.markup import unmark
 from bursar.savings.compress.prefix import Change, Verdict, pays
 from bursar.savings.compress.prompt import Budget, Compressed, Removal
 from bursar.savings.compress.setting import Mode, Setting
@@ -87,22 +88,30 @@ def compress_body(
 
 
 class Sending:
-    """Hold the parts of a conversation while they are compressed: what of each is changed so far."""
+    """Hold the parts of a conversation while they are compressed: what of each is changed so far.
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._texts = [part.text for part in parts]
+    What was done `before` is told in `removals`; all that is changed after it goes by the texts that it left.
+    """
+
+    def __init__(self, parts: Sequence[Part], before: tuple[Removal, ...] = ()) -> None:
+        self._before = before
+        self._texts = replay([part.text for part in parts], before)
         self._removals: list[Sequence[Removal]] = [() for _ in parts]
         self.told: tuple[str, ...] = ()
 
     @property
     def removals(self) -> tuple[Removal, ...]:
         """Return all that is changed."""
+        return compose(self._before, self._made)
+
+    @property
+    def _made(self) -> tuple[Removal, ...]:
         return tuple([each for removals in self._removals for each in removals])
 
     @property
     def texts(self) -> tuple[str, ...]:
         """Return the parts' texts as they are sent."""
-        return replay(self._texts, self.removals)
+        return replay(self._texts, self._made)
 
     def tell(self, what: str) -> None:
         """Add to what there is to say of it."""
@@ -118,16 +127,17 @@ class Sending:
 
     def then(self, removals: Sequence[Removal]) -> None:
         """Change what is left once more."""
-        self.change(range(len(self._texts)), compose(self.removals, removals))
+        self.change(range(len(self._texts)), compose(self._made, removals))
 
 
 def compress_conversation(
     parts: Sequence[Part], setting: Setting, stages: Stages, weigh: Weigh | None = None
 ) -> Sending:
     """Compress a conversation's parts. What the user has said is kept, unless history is condensed."""
-    sending = Sending(parts)
     if setting.mode is Mode.off:
-        return sending
+        return Sending(parts)
+    sending = Sending(parts, unmark(parts, _tokens) if setting.markup else ())
+    parts = [msgspec.structs.replace(part, text=text) for part, text in zip(parts, sending.texts, strict=True)]
     kept = [_kept(part, setting) for part in parts]
     turns = _ranked(kept, sending) if setting.shortens else {}
     apart = {place for places in turns.values() for place in places}

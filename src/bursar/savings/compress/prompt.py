@@ -52,10 +52,12 @@ class Budget(msgspec.Struct, frozen=True):
     """Say how far to compress: by `ratio` (4 is a quarter of the tokens) or to `tokens`, of the whole or by segment.
 
     None leaves it at what is lossless. Segments without a budget of their own share what the whole has left. `order`
-    is that of passages within a text whose words were left out.
+    is that of passages within a text whose words were left out. With `markup`, what was retrieved as HTML becomes light
+    text first.
     """
 
     ratio: float | None = None
     tokens: int | None = None
     by_kind: dict[Kind, int] = {}  # most tokens of a segment
     order: Order = Order.kept
+    markup: bool = False

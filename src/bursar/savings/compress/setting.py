@@ -27,7 +27,8 @@ class Setting(msgspec.Struct, frozen=True):
     """Say how far to compress. With `read_more` the model may ask for what was left out of a tool's result.
 
     `ratio` and `retrieved_tokens` are of what was retrieved in one turn. `history` is the ratio of what was said long
-    ago, each time it has come to `history_tokens`. Segments that are `kept` lose nothing at all.
+    ago, each time it has come to `history_tokens`. Segments that are `kept` lose nothing at all. With `markup`, what
+    was retrieved as HTML is sent as light text.
     """
 
     mode: Mode = Mode.off
@@ -37,6 +38,7 @@ class Setting(msgspec.Struct, frozen=True):
     history: float = 1.0
     history_tokens: int = HISTORY_TOKENS
     kept: tuple[Kind, ...] = ()
+    markup: bool = False
 
     @property
     def shortens(self) -> bool:
@@ -66,6 +68,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history_tokens: Annotated[int, msgspec.Meta(ge=1_000)] = HISTORY_TOKENS
     system: Literal["off", "lossless"] = "lossless"
     tools: Literal["off", "lossless"] = "lossless"
+    markup: Literal["off", "light"] = "off"
 
 
 def read_setting(value: Any) -> Setting:
@@ -122,8 +125,9 @@ def _by_table(value: dict[str, Any]) -> Setting:
     if "history_tokens" in value and table.history == 1.0:
         raise ValueError("history_tokens: nothing is condensed at ratio 1; leave it out, or give a larger history")
     kept = tuple([segment for segment in _LOSSLESS_ONLY if getattr(table, segment) == "off"])
+    light = table.markup == "light"
     plain = (table.ratio, table.read_more, table.retrieved_tokens, table.history, table.history_tokens, kept)
-    setting = Setting(Mode.contextual, *plain)
+    setting = Setting(Mode.contextual, *plain, light)
     if table.read_more and not setting.shortens:
         raise ValueError("read_more: nothing is left out at ratio 1; leave it out, or give a larger ratio")
-    return setting if setting.shortens or setting.condenses else Setting(Mode.lossless, kept=kept)
+    return setting if setting.shortens or setting.condenses else Setting(Mode.lossless, kept=kept, markup=light)
