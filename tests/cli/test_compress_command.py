@@ -50,6 +50,19 @@ def test_side_by_side_says_what_went_and_why(bare_cli: Cli, bridges: Path) -> No
     assert outcome.out.count("lattice") == 1
 
 
+def test_markup_goes_where_it_is_asked_for_and_is_shown(bare_cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text("<!doctype html><title>Toll</title><p class='x'>Opened in <b>1894</b>.</p>")
+    assert bare_cli("compress", str(file)).out == file.read_text() + "\n"
+    outcome = bare_cli("compress", str(file), "--markup")
+    assert (outcome.code, outcome.out) == (0, "Toll\n\nOpened in 1894.\n")
+    (removal,) = bare_cli("compress", str(file), "--markup", "--json").json()["removals"]
+    assert (removal["why"], removal["start"]) == ("HTML as text", 0)
+    refused = bare_cli("compress", str(file), "--markup", "--as-gateway", "gpt-4o")
+    assert refused.code != 0
+    assert "--as-gateway goes by bursar.toml" in refused.err
+
+
 def test_a_folder_is_a_set_of_documents(bare_cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "pages"
     folder.mkdir()
