@@ -9,6 +9,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from bench.harness import LocalBursar
+from tests.wires.recorded import wav
 
 VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
 WORDS = "It was opened in 1894.\n<b>bold</b>"
@@ -67,3 +68,15 @@ def test_of_an_image_only_its_size_is_sent(page: Page) -> None:
     expect(page.get_by_role("row", name="openai/gpt-4o 85")).to_be_visible()
     page.locator("#image").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
     expect(page.locator("#told")).to_have_text("this is no image the browser can read")
+
+
+@pytest.mark.parametrize("page", [(1440, "light")], indirect=True)
+def test_of_a_recording_only_its_length_is_sent(page: Page) -> None:
+    with page.expect_request("**/api/count") as sent:
+        page.locator("#image").set_input_files({"name": "a.wav", "mimeType": "audio/wav", "buffer": wav(2_500)})
+    assert json.loads(sent.value.post_data) == {"milliseconds": 2_500, "detail": "high"}
+    expect(page.locator("#told")).to_have_text("2.5 s", timeout=COUNTED_MS)
+    expect(page.get_by_role("row", name="openai/gpt-audio 25")).to_contain_text("$0.000800")
+    expect(page.get_by_role("row", name="google/gemini-2.5-flash 80")).to_contain_text("$0.0000800")
+    page.locator("#image").set_input_files({"name": "a.wav", "mimeType": "audio/wav", "buffer": b"no sound"})
+    expect(page.locator("#told")).to_have_text("this is no recording the browser can read")

@@ -33,6 +33,12 @@ MODELS: Final = (
 )
 """Those that are told of where none are named."""
 
+HEARING: Final = (
+    *("openai/gpt-audio", "openai/gpt-audio-mini"),
+    *("google/gemini-2.5-flash", "google/gemini-2.5-pro", "google/gemini-3.8-flash"),
+)
+"""The same where it is a sound: models that hear, by a rate that is published."""
+
 
 _Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\0]+$", max_length=200)]
 
@@ -106,7 +112,7 @@ class Scale(msgspec.Struct):
 async def count(pool: Pool, request: Request[Any, Any, Any], data: CountRequest) -> Counted:
     """Count."""
     media = _media(data)
-    models = data.models or MODELS
+    models = data.models or (HEARING if media.kind is MediaKind.audio else MODELS)
     async with answering(("text", "file", "models"), "counting"):
         async with borrow(pool) as connection:
             samples = {model: await samples_of(connection, model) for model in models}

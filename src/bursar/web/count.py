@@ -1,4 +1,4 @@
-"""Show where to paste a text or drop an image; what is pasted is counted by `POST /api/count` and not kept."""
+"""Show where to paste a text or drop an image or a recording; `POST /api/count` counts it and keeps nothing."""
 
 from typing import Any, Final
 

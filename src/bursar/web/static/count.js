@@ -1,6 +1,10 @@
-// Count what is pasted or dropped, a moment after it was. Of an image only the size leaves this function.
+// Count what is pasted or dropped, a moment after it was. Of an image only the size leaves the browser, of a recording
+// the length.
 "use strict";
 const WAIT_MS = 300;
+// A recording is unpacked to tell its length: at 8 kHz, and no more than OpenAI takes in one file.
+const SOUND_BYTES_MAX = 25_000_000;
+const SOUND_HZ = 8_000;
 const text = document.getElementById("text");
 const image = document.getElementById("image");
 const detail = document.getElementById("detail");
@@ -65,7 +69,7 @@ async function count() {
     const found = await response.json();
     if (number !== last) return;
     if (!response.ok) throw new Error(found.detail ?? found.error?.message ?? String(response.status));
-    told.textContent = found.kind === "image" ? `${found.width_px} x ${found.height_px} pixels` : "";
+    told.textContent = { image: `${found.width_px} x ${found.height_px} pixels`, audio: `${found.milliseconds / 1_000} s` }[found.kind] ?? "";
     showPieces(found.pieces);
     document.getElementById("models").replaceChildren(...found.models.map(row));
     document.getElementById("models-card").hidden = false;
@@ -76,17 +80,38 @@ async function count() {
   }
 }
 
+async function sizeOf(file) {
+  const bitmap = await createImageBitmap(file);
+  const size = { width_px: bitmap.width, height_px: bitmap.height };
+  bitmap.close();
+  return size;
+}
+
+async function lengthOf(file) {
+  const context = new OfflineAudioContext(1, 1, SOUND_HZ);
+  const sound = await context.decodeAudioData(await file.arrayBuffer());
+  return { milliseconds: Math.ceil(sound.duration * 1_000) };
+}
+
+function warn(message) {
+  told.classList.add("warn");
+  told.textContent = message;
+}
+
 async function take(file) {
-  try {
-    const bitmap = await createImageBitmap(file);
-    asked = { width_px: bitmap.width, height_px: bitmap.height };
-    bitmap.close();
-    text.value = "";
-    await count();
-  } catch {
-    told.classList.add("warn");
-    told.textContent = "this is no image the browser can read";
+  const isSound = file.type.startsWith("audio/");
+  if (isSound && file.size > SOUND_BYTES_MAX) {
+    warn(`this recording has more than ${SOUND_BYTES_MAX / 1e6} MB: bursar count reads it`);
+    return;
   }
+  try {
+    asked = await (isSound ? lengthOf(file) : sizeOf(file));
+  } catch {
+    warn(`this is no ${isSound ? "recording" : "image"} the browser can read`);
+    return;
+  }
+  text.value = "";
+  await count();
 }
 
 text.addEventListener("input", () => {
