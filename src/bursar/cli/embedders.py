@@ -19,9 +19,9 @@ import numpy as np
 
 from bursar import __version__
 from bursar.core.errors import ConfigError, OperatorError
-from bursar.embed.bert import Bert, read_bert
 from bursar.embed.embedder import Embedder, Floats, unit
 from bursar.embed.table import load
+from bursar.gateway.embedders import read_folder
 
 KEY_VARIABLE: Final = "BURSAR_EMBED_KEY"
 BATCH_TEXTS: Final = 128
@@ -47,26 +47,10 @@ def embedder_of(word: str, environment: Mapping[str, str]) -> Embedder:
         return load()
     kind, _, rest = word.partition(":")
     if kind == "local" and rest:
-        return _local(Path(rest))
+        return read_folder(Path(rest))
     if kind in ("http", "https") and rest.startswith("//"):
         return Remote(word, environment.get(KEY_VARIABLE, ""))
     raise ConfigError(f"embedder is {word!r}; give static, local:FOLDER or https://HOST/v1/embeddings#MODEL")
-
-
-def _local(folder: Path) -> Bert:
-    """Read a BERT out of a folder as Hugging Face lays it out."""
-    try:
-        weights = (folder / "model.safetensors").read_bytes()
-        vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8")
-        settings = (folder / "config.json").read_bytes() if (folder / "config.json").exists() else b"{}"
-        heads = msgspec.json.decode(settings, type=dict[str, object]).get("num_attention_heads", 0)
-    except (OSError, ValueError) as error:
-        raise OperatorError(
-            f"embedder local:{folder} cannot be read ({error}); the folder needs model.safetensors and vocab.txt"
-        ) from error
-    if not isinstance(heads, int):
-        raise ConfigError(f"num_attention_heads of {folder / 'config.json'} is {heads!r}; expected a whole number")
-    return read_bert(weights, vocabulary, heads=heads)
 
 
 class Remote:

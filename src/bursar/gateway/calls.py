@@ -122,7 +122,7 @@ class Calls:
             passage = _open(wire, key, headers, body, self._ids.next(now_us // 1000), now_us)
             if headers.traceparent or self.propagates:
                 self._trace(passage, headers.traceparent)
-            if self._compression(passage, key, headers) is not None:
+            if self._compression(passage, key, headers) is not None or self._looks_ahead(passage):
                 return self.serve(wire, scope, receive, send)
             quote = self._plan(passage, key, headers)
             held = self._may_begin(passage, quote)
@@ -235,11 +235,18 @@ class Calls:
         setting = self._compression(passage, key, headers)
         if setting is not None and self.compressing is not None:
             await self.compressing.compress(passage, setting, headers.target)
+        if self._looks_ahead(passage):
+            await self.routing.look_ahead(passage)
         quote = self._plan(passage, key, headers)
         if self._may_begin(passage, quote):
             await self.answer(passage, send)
         else:
             await self._ask_and_answer(passage, quote, send)
+
+    def _looks_ahead(self, passage: Passage) -> bool:
+        """Tell whether it takes long to see which model a call is for."""
+        model = passage.facts.model
+        return model in self._routes.policies and self.routing.embeds(model)
 
     def _may_begin(self, passage: Passage, quote: Quote) -> bool:
         """Hold for a call, if nobody has to be asked whether it may be made. Raises `NoMoney` for a frozen budget."""

@@ -1,9 +1,10 @@
 """Choose the models of calls that name a route, by its policy and by the prices in force."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -11,6 +12,7 @@ from bursar.core.errors import BadRequest, ConfigError, Refusal
 from bursar.core.records import TEXT_METERS, Protocol
 from bursar.gateway.asking import asked_of
 from bursar.gateway.balance import choose as choose_target
+from bursar.gateway.embedders import read_folder
 from bursar.gateway.passage import Passage
 from bursar.gateway.routed import ANSWER_TOKENS, LEVER, NO_MANNERS, PPM_PER_PERCENT, Manner, Manners, Routed, manner_of
 from bursar.gateway.routes import Candidate, Routes
@@ -24,7 +26,7 @@ from bursar.savings.route.choose import NO_CORRECTIONS, choose, prepare, strengt
 from bursar.savings.route.choose import Route as Prepared
 from bursar.savings.route.decide import decide
 from bursar.savings.route.flow import Attempt
-from bursar.savings.route.policy import By, Policy
+from bursar.savings.route.policy import LOCAL, STATIC, By, Policy
 from bursar.savings.route.predictor import Corrections, Teaching
 from bursar.store.keys import Key
 from bursar.tokens.bounds import input_tokens_max
@@ -39,6 +41,9 @@ CHEAPER: Final = "cheaper"
 """How a model is chosen because a budget has no room for a dearer one."""
 
 _ASKING: Final = (By.judged, By.cascaded)
+
+_Taught: TypeAlias = tuple[str, str]
+"""Names what was learned: the router's file, and the embedder it was trained with."""
 
 
 class _Ready(msgspec.Struct):
@@ -68,6 +73,18 @@ class Routing:
     def learns(self) -> bool:
         """Tell whether there is a route, which goes by how its models answer."""
         return bool(self._ready)
+
+    def embeds(self, name: str) -> bool:
+        """Tell whether it takes long to look at the calls of a name: their vectors are made beside the calls."""
+        policy = self._routes.policies.get(name)
+        return policy is not None and policy.by is By.learned and policy.embedder != STATIC
+
+    async def look_ahead(self, passage: Passage) -> None:
+        """Make the vectors of a call whose route needs such that take long."""
+        policy = self._routes.policies.get(passage.facts.model)
+        if policy is not None and passage.call.protocol in TEXT_WIRES:
+            text = asked_of(passage).text
+            await asyncio.to_thread(self._teachings[_taught(policy)].look_ahead, text)
 
     def ready_by(self, manners: Manners, now_us: int) -> dict[str, _Ready]:
         """Make all routes ready by how models answer, changing nothing here: it may be done beside the calls."""
@@ -256,7 +273,7 @@ class Routing:
         unseen = {name: Manner(tokens) for name in map(self._target, policy.models)}
         options = [self._option(model, {**unseen, **manners}, now_us) for model in policy.models]
         until_us = min(self.first(model).card(now_us).valid_until_us for model in policy.models)
-        return _Ready(prepare(policy, options, self._teachings.get(policy.router)), until_us)
+        return _Ready(prepare(policy, options, self._teachings.get(_taught(policy))), until_us)
 
     def _option(self, name: str, manners: Manners, now_us: int) -> Option:
         """Describe a model by its first target's price and by how that answers."""
@@ -283,17 +300,33 @@ class Routing:
         return self._routes.find(model, Protocol.openai_chat)[0]
 
 
-def _teachings(policies: Iterable[Policy]) -> dict[str, Teaching]:
-    """Load what routers have learned, by their files; "" is the one that ships. Raises `ConfigError`."""
-    names = {policy.router: policy.name for policy in policies if policy.by is By.learned}
+def _teachings(policies: Iterable[Policy]) -> dict[_Taught, Teaching]:
+    """Load what routers have learned, by file and embedder; "" is the router that ships. Raises `ConfigError`."""
+    names = {_taught(policy): policy.name for policy in policies if policy.by is By.learned}
     if not names:
         return {}
     # Here, because they bring NumPy: a worker without such a route does not load it.
+    from bursar.embed.embedder import Embedder
+    from bursar.embed.remembering import Remembering
     from bursar.embed.table import load as load_table
     from bursar.savings.route.learned import Learned, load
 
-    embedder = load_table()
-    return {name: Learned(_read(name, routes) if name else load(), embedder) for name, routes in names.items()}
+    embedders: dict[str, Embedder] = {}
+    teachings: dict[_Taught, Teaching] = {}
+    for (file, word), route in names.items():
+        router = _read(file, route) if file else load()
+        try:
+            if word not in embedders:
+                slow = word != STATIC
+                embedders[word] = Remembering(read_folder(Path(word.removeprefix(LOCAL)))) if slow else load_table()
+            teachings[file, word] = Learned(router, embedders[word])
+        except ConfigError as error:
+            raise ConfigError(f"routes.{route}.embedder: {error}") from None
+    return teachings
+
+
+def _taught(policy: Policy) -> _Taught:
+    return policy.router, policy.embedder
 
 
 def _read(file: str, route: str) -> "Router":

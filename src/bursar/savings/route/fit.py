@@ -196,9 +196,10 @@ def bases_of(seen: Seen, seed: int) -> Bases:
 
 
 def _components(vectors: Floats) -> Floats:
-    """Return the directions in which vectors spread most, (dimensions, components)."""
+    """Return the directions in which vectors spread most, (dimensions, components); 0 where there are no more."""
     away = vectors - vectors.mean(axis=0)
-    directions = np.linalg.eigh(away.T @ away)[1][:, ::-1][:, :COMPONENTS]
+    found = np.linalg.eigh(away.T @ away)[1][:, ::-1][:, :COMPONENTS]
+    directions = np.pad(found, ((0, 0), (0, COMPONENTS - found.shape[1])))
     # Rounded as a router's file keeps them, so that trees ask a text what they asked the labels.
     return directions.astype(np.float16).astype(np.float64)
 

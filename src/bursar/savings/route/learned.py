@@ -156,7 +156,12 @@ class Learned:
 
     def __init__(self, router: Router, embedder: Embedder) -> None:
         self.router = router
+        self._embedder = embedder
         self._coefficients = Coefficients(router, embedder)
+
+    def look_ahead(self, text: str) -> None:
+        """Make a text's vectors; an embedder that remembers has them at hand when the text is looked at again."""
+        measured(look(text), self._embedder)
 
     def expected(self, seen: Seen) -> Floats:
         """Return what is expected of the answers of the router's own models, (rows, models)."""

@@ -12,6 +12,9 @@ from bursar.prices.near import near_names
 from bursar.savings.route.choice import Target
 from bursar.savings.route.rules import Rule, read_rules
 
+STATIC: Final = "static"
+LOCAL: Final = "local:"
+
 QUALITY_PERCENT: Final = 95.0
 """What a learned route aims at where its table names no target."""
 LOGPROB_MIN: Final = -0.35
@@ -48,6 +51,7 @@ FREE_CHECKS: Final = (Check.empty, Check.refusal, Check.cut_off, Check.json)
 _MEANT_FOR: Final[dict[str, tuple[By, ...]]] = {
     "quality_percent": (By.learned,),
     "router": (By.learned,),
+    "embedder": (By.learned,),
     "explore_percent": (By.learned,),
     "explore_cost_max_usd": (By.learned,),
     "judge": (By.judged, By.cascaded),
@@ -74,6 +78,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     logprob_min: float = LOGPROB_MIN
     checks_streams: bool = False  # a stream is kept back until it is checked; else the strongest answers it
     router: str = ""  # a file of `bursar route train`; empty: the one that ships
+    embedder: str = STATIC  # whose vectors the router was trained on: the table that ships, or local:FOLDER
     strengths: dict[str, float] = {}
     prefer_local: bool = False
     fall_back: bool = True  # a model that fails is followed by the route's others
@@ -100,6 +105,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     logprob_min: Annotated[float, msgspec.Meta(le=0)] = LOGPROB_MIN
     checks_streams: bool = False
     router: str = ""
+    embedder: str = STATIC
     strengths: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
     prefer_local: bool = False
     fall_back: bool = True
@@ -128,6 +134,7 @@ def read_policy(name: str, table: Any, known: Sequence[str]) -> Policy:
     rules = read_rules(table.get("rules", []), models, f"{where}.rules")
     _check_way(own, rules, where)
     _check_meaning(own, cast(dict[str, Any], table), where)
+    _check_embedder(own, where)
     return Policy(
         name=name,
         models=models,
@@ -139,6 +146,7 @@ def read_policy(name: str, table: Any, known: Sequence[str]) -> Policy:
         logprob_min=own.logprob_min,
         checks_streams=own.checks_streams,
         router=own.router,
+        embedder=own.embedder,
         strengths=own.strengths,
         prefer_local=own.prefer_local,
         fall_back=own.fall_back,
@@ -218,6 +226,18 @@ def _check_meaning(own: _Table, given: dict[str, Any], where: str) -> None:
             )
     if own.by is By.cascaded and own.judge and Check.judge not in own.verify:
         raise ConfigError(f'{where}.judge: has no meaning without "judge" in verify; name it there, or leave it out')
+
+
+def _check_embedder(own: _Table, where: str) -> None:
+    """Check what makes the vectors: not a server elsewhere, which would be sent every prompt, and bill unseen."""
+    word = own.embedder
+    if word != STATIC and not (word.startswith(LOCAL) and len(word) > len(LOCAL)):
+        raise ConfigError(f"{where}.embedder: expected {STATIC!r} or '{LOCAL}FOLDER', got {word!r}")
+    if word != STATIC and not own.router:
+        raise ConfigError(
+            f"{where}.embedder: the router that ships knows the table that ships and no other; name a `router` of "
+            f"`bursar route train --embedder {word}`"
+        )
 
 
 def _usd(text: str | None, where: str) -> Money | None:

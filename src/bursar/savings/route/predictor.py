@@ -45,6 +45,10 @@ class Teaching(Protocol):
         """Return what is expected of a policy's models."""
         ...
 
+    def look_ahead(self, text: str) -> None:
+        """Do beforehand what takes long of a text, wherever there is time for it."""
+        ...
+
 
 Corrections = Mapping[str, tuple[float, float]]
 """By model: what to add to the log-odds of a chance, and what to multiply them with first; from outcomes."""
