@@ -32,6 +32,7 @@ from bursar.prices.listing import (
     example_cost,
     find_exact,
     is_stale,
+    name_of,
     search,
     shown_leaves,
     spread,
@@ -90,6 +91,12 @@ def compared_view(task: Task, book: Book, at_us: int) -> ComparedView:
     """Price work on several models. Raises what `price_task` does."""
     costs = price_task(task, book, at_us)
     return ComparedView(task.calls, [_cost(task, each, costs[0].cost_nano, at_us) for each in costs])
+
+
+def served_names(prices: PriceList, at_us: int) -> list[str]:
+    """Name the prices, as `provider/model`, that models of this gateway which take and make text are charged by."""
+    found = [each.target.price for each in prices.served()]
+    return list(dict.fromkeys(name_of(price) for price in found if blended(price.at(at_us))))
 
 
 def _models(prices: PriceList) -> ModelNames:
@@ -182,6 +189,7 @@ def _cost(task: Task, cost: TaskCost, least_nano: int, at_us: int) -> CostView:
     usage, card = cost.usage, cost.card
     return CostView(
         cost.name,
+        name_of(cost.price),
         card.price_id,
         usage.leaves(),
         usage.input_total,

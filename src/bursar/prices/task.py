@@ -59,7 +59,12 @@ class TaskCost(msgspec.Struct, frozen=True):
 
 def read_task(text: str, more_models: Iterable[str] = ()) -> Task:
     """Read a task from TOML, with models that it does not name itself. Raises `ValueError` naming the field or line."""
-    table: dict[str, Any] = tomllib.loads(text)
+    try:
+        table: dict[str, Any] = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("expected TOML such as calls = 12: it is nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"expected TOML such as calls = 12: {error}") from None
     models = table.setdefault("models", {})
     if isinstance(models, dict):
         table["models"] = {name: {} for name in more_models} | models

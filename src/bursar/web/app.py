@@ -24,6 +24,7 @@ from bursar.web.count import count_page
 from bursar.web.format import breakable, count, each, milliseconds, place, share, usd
 from bursar.web.overview import overview_page
 from bursar.web.pages import Pages
+from bursar.web.prices import compare_page, price_page, prices_page
 from bursar.web.savings import savings_page
 from bursar.web.spend import group_name, kind_colour, kind_name, spend_page
 
@@ -48,6 +49,9 @@ PAGES: Final = (
     spend_page,
     savings_page,
     count_page,
+    prices_page,
+    price_page,
+    compare_page,
 )
 
 

@@ -17,6 +17,8 @@ NAVIGATION: Final = (
     ("/spend", "Spend"),
     ("/savings", "Savings"),
     ("/count", "Tokens"),
+    ("/prices", "Prices"),
+    ("/compare", "Compare"),
 )
 """The pages every page links to, a line each, in the order they are shown."""
 

@@ -96,9 +96,13 @@ class OnePriceView(msgspec.Struct, frozen=True):
 
 
 class CostView(msgspec.Struct, frozen=True):
-    """Be what the work costs on a model: its usage over all calls, and what was taken for granted."""
+    """Be what the work costs on a model: its usage over all calls, and what was taken for granted.
+
+    `model` is as it was asked for, `price` the `provider/model` of the book it is charged by.
+    """
 
     model: str
+    price: str
     price_id: str
     usage: dict[str, int]
     input_tokens: int
