@@ -182,7 +182,8 @@ def _spread(found: Spread, models: ModelNames) -> SpreadView:
         )
         for each in found.offers
     ]
-    return SpreadView(*map(nano_to_usd, (found.least_nano, found.median_nano, found.most_nano)), offers)
+    least, median, most = (nano_to_usd(nano) for nano in (found.least_nano, found.median_nano, found.most_nano))
+    return SpreadView(least, median, most, offers)
 
 
 def _cost(task: Task, cost: TaskCost, least_nano: int, at_us: int) -> CostView:
