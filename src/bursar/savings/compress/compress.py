@@ -18,6 +18,7 @@ from bursar.savings.compress.markup import unmark
 from bursar.savings.compress.prompt import Budget, Compressed, Handle, Removal
 from bursar.savings.compress.ranker import likeness_of, load
 from bursar.savings.compress.restoring import Means
+from bursar.savings.compress.word_pruning import WordPruner, drop_words
 from bursar.savings.compress.words import read_question
 from bursar.tokens.estimate import tokens_from_bytes
 from bursar.wires.parts import Kind, Part
@@ -63,7 +64,7 @@ def compress(
     budget: Budget,
     count: Callable[[str], int] = estimate,
     embedder: Embedder | None = None,
-    pruner: Pruner | None = None,
+    pruner: Pruner | WordPruner | None = None,
 ) -> Compressed:
     """Compress a prompt to its budget: without markup if asked, without loss, then down to what the question needs.
 
@@ -71,7 +72,7 @@ def compress(
     central stays. Protected parts, instructions, tools, the last turn, code and tables are not cut, so a budget that
     they alone exceed is not met; `tokens_after` tells. The result is never longer than the input by `count`.
 
-    Raises `ConfigError` for a budget that is none.
+    A `pruner` scores sentences, or, as a `WordPruner`, single words. Raises `ConfigError` for a budget that is none.
     """
     check(budget)
     before = sum(count(part.text) for part in parts)
@@ -82,10 +83,13 @@ def compress(
         return _compressed(full, before, count)
     heavy = any(each.why in HEAVY for each in full.removals)
     light = _without_loss(given, count, ALL - HEAVY) if heavy else full
-    score = _scorer(question or last_asked(parts), embedder, pruner)
+    asked = question or last_asked(parts)
     room = _room(light, budget, before, count)
-    share = None if budget.ratio is None else 1 / budget.ratio
-    cut = light.then(shorten(light.parts, score, room, count, budget.order, share))
+    if isinstance(pruner, WordPruner):
+        cut = light.then(drop_words(light.parts, asked, pruner, room, count))
+    else:
+        share = None if budget.ratio is None else 1 / budget.ratio
+        cut = light.then(shorten(light.parts, _scorer(asked, embedder, pruner), room, count, budget.order, share))
     done = _without_loss(cut, count, ALL)
     if done.tokens(count) > before:
         return _compressed(_Stage(tuple(parts)), before, count)
