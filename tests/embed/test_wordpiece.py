@@ -16,6 +16,8 @@ CUT = [
     ("unaffable", ["un", "##aff", "##able"]),
     ("unaffables", ["un", "##aff", "##able", "##s"]),
     ("unaffablex", ["[UNK]"]),
+    ("UNAFFABLE unaffable! Ab", ["un", "##aff", "##able", "un", "##aff", "##able", "!", "ab"]),
+    ("a A x 5 55", ["a", "a", "[UNK]", "5", "5", "##5"]),
     ("Café cafés", ["cafe", "cafe", "##s"]),
     ("cafe\u0301", ["cafe"]),
     ("don't", ["don", "'", "t"]),
@@ -83,11 +85,17 @@ def test_memory_is_bounded_in_words_and_in_their_length() -> None:
     assert len(cutter._chunks) == 0
 
     for number in range(CACHED_CHUNKS_MAX + 5):
-        cutter.numbers(f"x{number}")
+        cutter.numbers(f"x{number}!")
 
     assert len(cutter._chunks) == len(cutter._words) == CACHED_CHUNKS_MAX
-    assert "x4" not in cutter._chunks
-    assert "x5" in cutter._chunks
+    assert "x4!" not in cutter._chunks
+    assert "x5!" in cutter._chunks
+
+
+def test_a_chunk_that_is_one_word_is_remembered_once() -> None:
+    cutter = WordPiece(PIECES)
+    cutter.numbers("unaffable hello")
+    assert (set(cutter._chunks), set(cutter._words)) == ({"unaffable", "hello"}, set())
 
 
 @given(st.text(st.characters(max_codepoint=127)))

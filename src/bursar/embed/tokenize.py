@@ -44,12 +44,16 @@ class WordPiece:
 
     def pieces_of(self, chunk: str) -> tuple[int, ...]:
         """Return the numbers of a text's pieces; whole texts are not asked of the memory."""
+        whole, parted = self._first.numbers, self._words
         if not (chunk.isascii() and chunk.isprintable()):
             words = unicodedata.normalize("NFD", chunk).translate(self._characters).lower().split()
         else:
-            words = [chunk.lower()] if chunk.isalnum() else _PLAIN.findall(chunk.lower())
+            word = chunk.lower()
+            if word.isalnum():  # most chunks are one word: that needs no list, and is remembered as a chunk alone
+                number = whole.get(word)
+                return (number,) if number is not None else self._cut(word) if len(word) > 1 else self._unknown
+            words = _PLAIN.findall(word)
         found: list[int] = []
-        whole, parted = self._first.numbers, self._words
         for word in words:
             number = whole.get(word)
             if number is not None:
