@@ -17,7 +17,7 @@ from bursar.ledger.journal import CardUsed
 from bursar.prices.charge import charge, total
 from bursar.prices.price import Rate, RateCard, Rates, Source
 from bursar.store.database import Connection
-from bursar.store.reports import StatementLine, Totals, one_call, recent_calls, statement, totals
+from bursar.store.reports import Sought, StatementLine, Totals, one_call, recent_calls, statement, totals
 
 RATES: Rates = {
     "input_tokens": Rate(150_000_000),
@@ -253,11 +253,20 @@ async def test_the_latest_calls_come_newest_first_and_can_be_followed(connection
     assert [call["cost_usd"] for call in newest] == ["0.000000003", "0.000000004", "0.00000001", "0.00"]
     assert newest[3]["status"] == "failed"
     assert await recent_calls(connection, limit=2) == newest[:2]
-    assert await recent_calls(connection, after=newest[1]["id"]) == newest[:1]
-    assert await recent_calls(connection, after=newest[0]["id"]) == []
-    assert await recent_calls(connection, key="app") == newest == await recent_calls(connection, key=days.key.key_id)
-    assert await recent_calls(connection, key="other") == []
-    assert await recent_calls(connection, run="run_1") == newest[2:3]
+    assert await recent_calls(connection, Sought(after=newest[1]["id"])) == newest[:1]
+    assert await recent_calls(connection, Sought(after=newest[0]["id"])) == []
+    assert await recent_calls(connection, Sought(before=newest[1]["id"])) == newest[2:]
+    for name in ("app", days.key.key_id):
+        assert await recent_calls(connection, Sought(key=name)) == newest
+    for name in ("anthropic/claude-haiku-4-5", "claude-haiku-4-5"):
+        (found,) = await recent_calls(connection, Sought(model=name))
+        assert found["served_by"] == "anthropic/claude-haiku-4-5"
+    assert await recent_calls(connection, Sought(model="gpt-4o-mini")) == newest  # what all have asked for
+    with pytest.raises(ValueError, match="before: expected a call id"):
+        await recent_calls(connection, Sought(before="call_1"))
+    assert await recent_calls(connection, Sought(status=CallStatus.failed)) == newest[3:]
+    assert await recent_calls(connection, Sought(key="other")) == []
+    assert await recent_calls(connection, Sought(run="run_1")) == newest[2:3]
 
 
 async def test_what_was_opened_a_moment_ago_is_in_todays_statement(

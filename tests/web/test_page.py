@@ -164,9 +164,12 @@ def test_what_is_held_by_the_keyboard_stays_held_when_the_page_is_brought_up_to_
 @wide_only
 def test_the_row_of_a_call_leads_to_its_record(page: Page, shared_bursar: LocalBursar) -> None:
     link = page.locator("table.calls tbody tr a").first
-    answer = fetch(shared_bursar, "GET", link.get_attribute("href") or "")
-    assert answer.status == 200
-    assert answer.json()["attempts"]
+    call_id = link.locator("xpath=ancestor::tr").get_attribute("data-id") or ""
+    link.click()
+    expect(page.get_by_role("heading", level=2, name=call_id)).to_be_visible()
+    page.get_by_role("link", name="JSON").click()
+    assert fetch(shared_bursar, "GET", f"/api/calls/{call_id}").json()["attempts"]
+    assert page.url == f"{shared_bursar.url}/api/calls/{call_id}"
 
 
 @wide_only

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import unquote
 
 from litestar import Request, get, post
+from litestar.di import Provide
 from litestar.exceptions import (
     ClientException,
     NotAuthorizedException,
@@ -27,10 +28,11 @@ from bursar.api.prices import PRICES
 from bursar.api.routes import routes
 from bursar.api.savings import savings_view
 from bursar.api.series import SERIES
-from bursar.api.shapes.holders import TEXT, KeyView
+from bursar.api.shapes.holders import KeyView
 from bursar.api.shapes.saving import SavingsView
 from bursar.api.shapes.spending import BudgetView, Overview, StatementView
 from bursar.api.shapes.work import ChargeRequest, ChargeView
+from bursar.api.sought import read_sought
 from bursar.api.views import key_view, read_budgets, read_overview, read_statement
 from bursar.core.addresses import read_address
 from bursar.core.errors import BooksError, Refusal, Unavailable
@@ -42,7 +44,7 @@ from bursar.gateway.identify import check_address
 from bursar.store.charges import NewCharge, charge
 from bursar.store.database import AWAY, Pool, borrow
 from bursar.store.keys import all_keys
-from bursar.store.reports import one_call, recent_calls
+from bursar.store.reports import Sought, one_call, recent_calls
 from bursar.store.runs import one_run, recent_runs
 from bursar.store.savings import savings as read_savings
 
@@ -56,20 +58,20 @@ async def overview(pool: Pool) -> Overview:
         return await read_overview(connection, now_us())
 
 
-@get("/api/calls", summary="The latest calls, newest first")
+@get(
+    "/api/calls",
+    summary="The latest calls, newest first",
+    dependencies={"sought": Provide(read_sought, sync_to_thread=False)},
+)
 async def calls(
-    pool: Pool,
-    after: Annotated[str | None, Parameter(description="Only calls after this one, by its id.")] = None,
-    key: Annotated[str | None, Parameter(description="Only calls of this key, by name or id.", pattern=TEXT)] = None,
-    run: Annotated[str | None, Parameter(description="Only calls of this agent run.", pattern=TEXT)] = None,
-    limit: Annotated[int, Parameter(ge=1, le=CALLS_MAX)] = 50,
+    pool: Pool, sought: Sought, limit: Annotated[int, Parameter(ge=1, le=CALLS_MAX)] = 50
 ) -> list[dict[str, Any]]:
     """List calls."""
     async with borrow(pool) as connection:
         try:
-            return await recent_calls(connection, after=after, key=key, run=run, limit=limit)
+            return await recent_calls(connection, sought, limit=limit)
         except ValueError as error:
-            raise ClientException(f"after: {error}") from None
+            raise ClientException(str(error)) from None
 
 
 @get("/api/calls/{call_id:str}", summary="One call: usage, attempts, priced lines", raises=[NotFoundException])

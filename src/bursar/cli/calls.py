@@ -13,7 +13,7 @@ from bursar.cli.common import Data, Json, console, open_books, print_json, print
 from bursar.core.errors import OperatorError
 from bursar.core.money import nano_to_usd
 from bursar.savings.proof import percent_text
-from bursar.store.reports import one_call, recent_calls
+from bursar.store.reports import Sought, one_call, recent_calls
 
 app = App(name="calls", help="Show calls.")
 
@@ -43,7 +43,7 @@ def list_(
 
     async def work() -> None:
         async with open_books(data) as connection:
-            calls = await recent_calls(connection, key=key, run=run_, limit=limit)
+            calls = await recent_calls(connection, Sought(key=key, run=run_), limit=limit)
             if not follow:
                 print_json(calls) if json else print_table(
                     _COLUMNS, [_row(call) for call in reversed(calls)], right=_RIGHT
@@ -53,7 +53,7 @@ def list_(
             _print_followed(calls, json=json)
             while True:
                 await asyncio.sleep(FOLLOW_S)
-                calls = await recent_calls(connection, after=last, key=key, run=run_, limit=1_000)
+                calls = await recent_calls(connection, Sought(last, key=key, run=run_), limit=1_000)
                 _print_followed(calls, json=json)
                 last = calls[0]["id"] if calls else last
 

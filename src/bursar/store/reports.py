@@ -101,17 +101,30 @@ async def totals(connection: Connection, from_us: int, until_us: int, tenant: in
     return Totals(**values)
 
 
-async def recent_calls(
-    connection: Connection,
-    *,
-    after: str | None = None,
-    key: str | None = None,
-    run: str | None = None,
-    limit: int = 20,
-) -> list[dict[str, Any]]:
-    """Return the latest calls, newest first; only those after a call if one is named."""
-    after_id = call_id_from_name(after) if after else None
-    rows = await connection.fetch(_SQL["recent"], TENANT, after_id, key, run, limit)
+class Sought(msgspec.Struct, frozen=True):
+    """Say which calls are sought: after or before a call by its id, of a key, run or model, of a status."""
+
+    after: str | None = None
+    before: str | None = None
+    key: str | None = None  # by name or id
+    run: str | None = None
+    model: str | None = None  # as asked for, or what served it, with or without its provider
+    status: CallStatus | None = None
+
+
+ANY: Final = Sought()
+
+
+async def recent_calls(connection: Connection, sought: Sought = ANY, *, limit: int = 20) -> list[dict[str, Any]]:
+    """Return the latest calls that are sought, newest first. Raises `ValueError` naming an id that is none."""
+    ids: list[bytes | None] = []
+    for field, name in (("after", sought.after), ("before", sought.before)):
+        try:
+            ids.append(call_id_from_name(name) if name else None)
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from None
+    wanted = ids[0], sought.key, sought.run, ids[1], sought.model, sought.status
+    rows = await connection.fetch(_SQL["recent"], TENANT, *wanted, limit)
     return [shown_call(row) for row in rows]
 
 
@@ -130,7 +143,7 @@ async def one_call(connection: Connection, name: str) -> dict[str, Any] | None:
         "sent_bytes": msgspec.json.decode(row["sent_bytes"]) if row["sent_bytes"] else None,
         "lever_notes": msgspec.json.decode(row["lever_notes"]) if row["lever_notes"] else [],
         "prompt_bytes": {part: row[f"{part}_bytes"] for part in ("system", "tools", "history", "retrieved", "user")},
-        "attempts": [await _attempt(connection, attempt) for attempt in attempts],
+        "attempts": [await _attempt(connection, attempt, row["opened_us"]) for attempt in attempts],
     }
 
 
@@ -196,9 +209,13 @@ def shown_call(row: asyncpg.Record) -> dict[str, Any]:
         "usage_source": UsageSource(row["usage_source"]).name,
         "cost_usd": nano_to_usd(row["cost_nano"]),
         "price_id": row["price_id"],
-        "ttft_ms": round((first_byte_us - row["opened_us"]) / 1000, 1) if first_byte_us else None,
-        "duration_ms": round((row["ended_us"] - row["opened_us"]) / 1000, 1),
+        "ttft_ms": _ms(first_byte_us - row["opened_us"]) if first_byte_us else None,
+        "duration_ms": _ms(row["ended_us"] - row["opened_us"]),
     }
+
+
+def _ms(duration_us: int) -> float:
+    return round(duration_us / 1000, 1)
 
 
 def _last_attempt(row: asyncpg.Record) -> Attempt:
@@ -222,7 +239,7 @@ def _last_attempt(row: asyncpg.Record) -> Attempt:
     )
 
 
-async def _attempt(connection: Connection, attempt: Attempt) -> dict[str, Any]:
+async def _attempt(connection: Connection, attempt: Attempt, opened_us: int) -> dict[str, Any]:
     """Show an attempt; its lines are derived again from usage and price, unless they depend on volume."""
     row = await connection.fetchrow(_SQL["card"], attempt.price_id) if attempt.price_id else None
     lines, source = attempt.lines, Source("", "")
@@ -236,6 +253,9 @@ async def _attempt(connection: Connection, attempt: Attempt) -> dict[str, Any]:
         "model": attempt.model,
         "status": AttemptStatus(attempt.status).name,
         "http_status": attempt.http_status,
+        "started_ms": _ms(attempt.started_us - opened_us),
+        "ttft_ms": _ms(attempt.first_byte_us - attempt.started_us) if attempt.first_byte_us else None,
+        "duration_ms": _ms(attempt.ended_us - attempt.started_us),
         "usage": attempt.usage.leaves(),
         "usage_source": UsageSource(attempt.usage_source).name,
         "cost_usd": nano_to_usd(attempt.cost_nano),

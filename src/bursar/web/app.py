@@ -19,6 +19,7 @@ from bursar.api.handlers import HANDLERS
 from bursar.api.plan import Planner
 from bursar.savings.proof import percent_text
 from bursar.store.database import Pool, open_pool
+from bursar.web.calls import call_page, calls_page
 from bursar.web.charts import Charts
 from bursar.web.count import count_page
 from bursar.web.format import breakable, count, each, milliseconds, place, share, usd
@@ -47,6 +48,8 @@ _FILTERS: Final = {
 PAGES: Final = (
     overview_page,
     spend_page,
+    calls_page,
+    call_page,
     savings_page,
     count_page,
     prices_page,

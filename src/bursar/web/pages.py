@@ -15,6 +15,7 @@ SLOW_MS: Final = 30_000  # what is read of many days
 NAVIGATION: Final = (
     ("/", "Overview"),
     ("/spend", "Spend"),
+    ("/calls", "Calls"),
     ("/savings", "Savings"),
     ("/count", "Tokens"),
     ("/prices", "Prices"),

@@ -2,9 +2,11 @@
 select calls.*, keys.name as key_name
 from calls join keys on keys.tenant = calls.tenant and keys.key_id = calls.key_id
 where calls.tenant = $1 and ($2::bytea is null or call_id > $2) and ($3::text is null or keys.name = $3 or keys.key_id = $3)
-    and ($4::text is null or run = $4)
+    and ($4::text is null or run = $4) and ($5::bytea is null or call_id < $5)
+    and ($6::text is null or $6 in (model, served_model, provider || '/' || served_model))
+    and ($7::integer is null or status = $7)
 order by call_id desc
-limit $5;
+limit $8;
 
 -- name: one
 select calls.*, keys.name as key_name

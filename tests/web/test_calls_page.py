@@ -1,0 +1,117 @@
+"""The pages of calls show them as they come, narrow them by links, and show one with all it was charged for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from bench.harness import LocalBursar
+from bursar.web.format import milliseconds, usd
+from tests.asking import ask, ask_and_wait, fetch, wait_booked
+
+VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
+HARM = "<script>document.title='owned'</script>"
+LIVE_MS = 15_000
+
+
+@pytest.fixture(scope="module")
+def spender(shared_bursar: LocalBursar) -> str:
+    """Make calls of two models, in a run, and one that fails, before the browser runs."""
+    secret = shared_bursar.create_key(HARM + "long-name-" * 4, "5.00", tags={"team": "calls"})
+    for model in ("gpt-4o-mini", "gpt-5-mini"):
+        ask_and_wait(shared_bursar, secret, "[[output=30 reasoning=4]] hi", model=model, x_bursar_run="calls run")
+    failed = ask(shared_bursar, secret, "[[fault=500]] hi")
+    wait_booked(shared_bursar, failed.headers["x-bursar-call-id"])
+    return secret
+
+
+def opened(browser: Browser, url: str, width: int = 1440, scheme: Any = "light") -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+@pytest.fixture(params=VIEWS, ids=lambda view: "-".join(map(str, view)))
+def page(browser: Browser, shared_bursar: LocalBursar, request: pytest.FixtureRequest) -> Iterator[Page]:
+    yield from opened(browser, f"{shared_bursar.url}/calls", *request.param)
+
+
+@pytest.fixture
+def wide(browser: Browser, shared_bursar: LocalBursar) -> Iterator[Page]:
+    yield from opened(browser, f"{shared_bursar.url}/calls")
+
+
+def outside(page: Page) -> list[str]:
+    width = page.viewport_size["width"] if page.viewport_size else 0
+    return page.evaluate(
+        """width => [...document.querySelectorAll("header *, main *")].filter(
+            (element) => element.getBoundingClientRect().right > width + 0.5).map((element) => element.outerHTML)""",
+        width,
+    )
+
+
+def test_the_calls_are_those_of_the_books_and_one_is_shown_in_full(page: Page, shared_bursar: LocalBursar) -> None:
+    calls = fetch(shared_bursar, "GET", "/api/calls?limit=100").json()
+    rows = page.locator("table.calls tbody tr")
+    assert [row.get_attribute("data-id") for row in rows.all()] == [call["id"] for call in calls]
+    assert outside(page) == []
+    answered = next(call for call in calls if call["run"] == "calls run")
+    page.locator(f'tr[data-id="{answered["id"]}"] a').click()
+    shown = fetch(shared_bursar, "GET", f"/api/calls/{answered['id']}").json()
+    expect(page.locator(".figure").first).to_have_text(usd(shown["cost_usd"]))
+    expect(page.locator(".figure").nth(1)).to_have_text(milliseconds(shown["duration_ms"]))
+    (attempt,) = shown["attempts"]
+    amounts = page.locator("table.lines .money").all_inner_texts()
+    assert amounts == [*(line["amount_usd"] for line in attempt["lines"]), attempt["cost_usd"]]
+    assert page.get_by_role("img").last.get_attribute("aria-label")
+    assert outside(page) == []
+    assert page.locator("main script").count() == 0
+
+
+def test_links_narrow_the_calls_and_lead_back(wide: Page, shared_bursar: LocalBursar) -> None:
+    wide.get_by_role("group", name="run").get_by_role("link", name="calls run").click()
+    expect(wide.locator("table.calls tbody tr")).to_have_count(2)
+    wide.get_by_role("group", name="model").get_by_role("link", name="gpt-5-mini").click()
+    expect(wide.locator("table.calls tbody tr")).to_have_count(1)
+    wide.evaluate("() => { last = ''; return refresh(); }")
+    expect(wide.locator("table.calls tbody tr")).to_have_count(1)
+    wide.get_by_role("group", name="run").get_by_role("link").click()
+    wide.get_by_role("group", name="model").get_by_role("link").click()
+    wide.get_by_role("group", name="status").get_by_role("link", name="failed").click()
+    assert set(wide.locator("table.calls tbody .warn:visible").all_inner_texts()) == {"failed"}
+    assert fetch(shared_bursar, "GET", "/api/calls?status=failed").json()[0]["status"] == "failed"
+
+
+def test_a_call_shows_while_somebody_looks(wide: Page, shared_bursar: LocalBursar, spender: str) -> None:
+    call_id = ask_and_wait(shared_bursar, spender, "[[output=5]] hi", stream=True)
+    row = wide.locator(f'tr[data-id="{call_id}"]')
+    expect(row).to_be_visible(timeout=LIVE_MS)
+    expect(row).to_have_class("new")
+
+
+def test_older_calls_are_a_page_further(shared_bursar: LocalBursar, spender: str) -> None:
+    newest = fetch(shared_bursar, "GET", "/api/calls?limit=2").json()
+    page = fetch(shared_bursar, "GET", f"/calls?before={newest[0]['id']}").body.decode()
+    assert f'data-id="{newest[1]["id"]}"' in page
+    assert f'data-id="{newest[0]["id"]}"' not in page
+    assert '<a href="/calls">latest</a>' in page
+
+
+def test_what_cannot_be_sought_is_said(shared_bursar: LocalBursar) -> None:
+    for route in ("/calls", "/api/calls"):
+        for query, detail in (
+            ("status=fine", "status: expected ok, failed"),
+            ("before=x", "before: expected a call id"),
+        ):
+            answer = fetch(shared_bursar, "GET", f"{route}?{query}")
+            assert (answer.status, answer.json()["detail"][: len(detail)]) == (400, detail)
+    assert fetch(shared_bursar, "GET", f"/calls/call_{'0' * 32}").status == 404
+    assert fetch(shared_bursar, "GET", "/calls/nonsense").status == 400
+    assert b"Show all" in fetch(shared_bursar, "GET", "/calls?model=none-such").body
