@@ -27,6 +27,7 @@ from bursar.cli.findings import (
     judge_schema,
     judge_skew,
     judge_sums,
+    judge_unmetered,
 )
 from bursar.cli.probe import probe
 from bursar.core.errors import BooksError, BursarError, ConfigError, UnknownModel
@@ -88,6 +89,7 @@ async def _examine(path: Path | None, folder: DataFolder) -> list[Finding]:
         text = f"{where}; providers: {', '.join(config.providers)}; models: {len(config.models)}"
         findings.append(Finding("configuration", State.ok, text))
         findings += _secrets(config)
+        findings += judge_unmetered(config.gateway.unmetered_routes)
         findings += await _prices(config)
     findings += [each async for each in _database(folder, config)]
     findings.append(_disk(folder))

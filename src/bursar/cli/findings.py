@@ -77,6 +77,14 @@ def judge_prices(release: str, checked: str, now_us: int) -> Finding:
     return Finding("price age", State.ok, text)
 
 
+def judge_unmetered(listed: Mapping[str, str]) -> Iterator[Finding]:
+    """Say which routes pass without a price, each with its provider; nothing where none does."""
+    if listed:
+        text = f"pass without a price: {', '.join(f'{route} to {name}' for route, name in listed.items())}"
+        remedy = "compare the provider's bill (`bursar reconcile`), or take them out of gateway.unmetered_routes"
+        yield Finding("unmetered routes", State.warn, text, remedy)
+
+
 def judge_skew(skew_us: int) -> Finding:
     """Judge how far the database's clock is from this machine's; a later database is positive."""
     text = f"the database is {abs(skew_us) / 1_000:,.0f} ms {'ahead' if skew_us > 0 else 'behind'}"

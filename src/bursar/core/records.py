@@ -35,6 +35,7 @@ class Protocol(IntEnum):
     openai_batch = 21
     anthropic_batch = 22
     gemini_batch = 23
+    unmetered = 31  # passed on without a price, by a route the operator lists
 
 
 class AttemptStatus(IntEnum):

@@ -96,6 +96,8 @@ class App:
             await self._desk.serve(scope, receive, send)
         elif path in _PAGES or path.startswith(_CONTROL_PLANE):
             await self._proxy(scope, receive, send)
+        elif (route := self._desk.unmetered.find(scope)) is not None:
+            await self._desk.unmetered.serve(route, scope, receive, send)
         else:
             raise NotFound(f"no route {method} {path}: {way_on(path)}", code="no_route")
 

@@ -15,6 +15,7 @@ from bursar.core.addresses import read_network
 from bursar.core.errors import ConfigError
 from bursar.gateway.provider import Count, Provider, Seconds, read_provider
 from bursar.gateway.tables import convert, is_address, is_words, near_text, only_known, read_secret, table_of
+from bursar.gateway.unmetered_routes import read_unmetered
 from bursar.prices.file import read_model_price, read_prices
 from bursar.prices.price import Price
 from bursar.sandbox.app import MODELS as SANDBOX_MODELS
@@ -54,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     dead_after_s: Count = 15  # how long nobody has seen a gateway before its leases are set aside
     expected_coverage_ppm: Annotated[int, msgspec.Meta(ge=500_000, le=999_999)] = 990_000  # of holds by expectation
     smaller_floor: Count = 256  # output tokens: a smaller answer has no fewer
+    unmetered_routes: dict[str, str] = {}  # passed on without a price, each to a provider
     smaller_share_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50  # of what is left, for a smaller answer
 
 
@@ -215,6 +217,7 @@ def parse_config(tables: dict[str, Any]) -> Config:
     only_known(tables, _TABLES, "")
     settings = _settings(tables.get("gateway", {}))
     providers = {name: read_provider(name, value) for name, value in table_of(tables, "providers").items()}
+    read_unmetered(settings.unmetered_routes, providers)  # what cannot pass is found out now
     prices = tables.get("prices", [])
     if not isinstance(prices, list):
         raise ConfigError("prices: expected [[prices]], a list of tables")

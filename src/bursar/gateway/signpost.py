@@ -7,6 +7,8 @@ out: docs/reference/routes.md lists them all.
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from bursar.gateway.unmetered_routes import can_be_listed
+
 WITHOUT_VERSION: Final = ("/chat/completions", "/responses", "/messages", "/models")
 ELSEWHERE: Final = "see GET /api/openapi.json and docs/reference/http.md"
 _ROOTS: Final = ("upload", "v1", "v1beta", "v1alpha")
@@ -136,4 +138,7 @@ def way_on(path: str) -> str:
     if path.startswith(WITHOUT_VERSION):
         return f"add /v1 to the client's base address, so that it asks for /v1{path}"
     sign = sign_at(path)
-    return f"{sign.reason}; {sign.way}" if sign is not None else ELSEWHERE
+    if sign is None:
+        return ELSEWHERE
+    listed = ", or have the operator list it in gateway.unmetered_routes" if can_be_listed(path) else ""
+    return f"{sign.reason}; {sign.way}{listed}"

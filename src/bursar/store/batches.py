@@ -23,14 +23,12 @@ from bursar.ledger.lease import Grant
 from bursar.ledger.transfer import Kind, Reason, Transfer
 from bursar.prices.price import RateCard, Rates, Source
 from bursar.store.accounts import book
-from bursar.store.calls import CallRow, call_row
+from bursar.store.calls import insert_call
 from bursar.store.database import Connection, load_statements
 from bursar.store.leases import CONTROL_CHAIN, id_of, lock_control, open_lease, payable_account
-from bursar.store.rows import defaults_json, rows_json
 
 _SQL: Final = load_statements("batches")
 _JOURNAL: Final = load_statements("journal")
-_CALL_DEFAULTS: Final = defaults_json(CallRow)
 
 BATCHES: Final = 0
 """The lease of all batches: gateways have numbers from 1."""
@@ -264,8 +262,7 @@ async def _end(
         return None
     held, overage = batch.held_nano, max(0, cost - batch.holds[0].amount)
     record = Record(batch.call, bill.status, bill.attempts, held, cost, overage, cost, at_us)
-    row_json = rows_json([call_row(record, batch.holds[0].budget_account, BATCHES)])
-    await connection.execute(_SQL["insert_call"], _CALL_DEFAULTS, row_json)
+    await insert_call(connection, record, batch.holds[0].budget_account)
     return record
 
 

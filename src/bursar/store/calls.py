@@ -1,11 +1,17 @@
 """Write the record of a call as a row of `calls`."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from bursar.core.records import Assignment, Record
-from bursar.store.rows import bytea
+from bursar.store.database import Connection, load_statements
+from bursar.store.rows import bytea, defaults_json, rows_json
+
+_SQL: Final = load_statements("calls")
+
+OF_NO_GATEWAY: Final = 0
+"""What stands for the gateway of a record that no gateway's journal carries: gateways have numbers from 1."""
 
 
 class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
@@ -120,3 +126,11 @@ def call_row(record: Record, budget_account: int, gateway: int) -> CallRow:
         msgspec.structs.asdict(record.sent) if record.sent is not None else None,
         record.notes or None,
     )
+
+
+_DEFAULTS: Final = defaults_json(CallRow)
+
+
+async def insert_call(connection: Connection, record: Record, budget_account: int = 0) -> None:
+    """Write a finished call down that no gateway's journal carries; one without charge is of no budget's account."""
+    await connection.execute(_SQL["insert"], _DEFAULTS, rows_json([call_row(record, budget_account, OF_NO_GATEWAY)]))

@@ -16,14 +16,16 @@ from bursar.gateway.calls import Calls
 from bursar.gateway.config import Settings
 from bursar.gateway.control import Control
 from bursar.gateway.routes import Routes
+from bursar.gateway.unmetered import Unmetered
 
 
 class Desk:
-    """Serve the routes of files and batches."""
+    """Serve the routes of files and batches, and hold what serves those without a meter."""
 
     def __init__(self, settings: Settings, calls: Calls, routes: Routes, control: Control, ids: IdSource) -> None:
         self._reception = Reception(settings, calls, control, ids)
         making, ending = Making(calls, control), Ending(calls, control, routes)
+        self.unmetered = Unmetered(settings.unmetered_routes, self._reception, routes)
         kept = Files(self._reception, routes, ending)
         self.poller = Poller(calls, control, ending)
         self._rooms: dict[str, Callable[[Visit], Awaitable[None]]] = {

@@ -138,13 +138,13 @@ async def pass_on(send: Send, response: Response, body: bytes, more: Headers) ->
     await send_whole(send, response.status, [*returned_headers(response.headers), *more], body)
 
 
-async def pour(send: Send, response: Response) -> None:
-    """Pass a provider's answer on as it comes, however large it is."""
+async def pour(send: Send, response: Response, more: Headers | None = None) -> None:
+    """Pass a provider's answer on as it comes, however large it is; with `more` headers of our own."""
     stream = response.stream
     if stream is None:
-        await pass_on(send, response, response.body, [])
+        await pass_on(send, response, response.body, more or [])
         return
-    headers = returned_headers(response.headers)
+    headers = returned_headers(response.headers) + (more or [])
     headers += [pair for pair in response.headers if pair[0] in (b"content-length", b"content-disposition")]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     try:

@@ -71,10 +71,6 @@ where tenant = $1 and batch_id = $2;
 -- name: forget_requests
 delete from batch_requests where tenant = $1 and batch_id = $2;
 
--- name: insert_call
-insert into calls
-select * from json_populate_recordset(json_populate_record(null::calls, $1::json), $2::json);
-
 -- name: insert_file
 insert into files (tenant, provider, file_id, key_id, purpose, bytes, sha256, requests, models, created_us)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)

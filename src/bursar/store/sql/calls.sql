@@ -1,3 +1,7 @@
+-- name: insert
+insert into calls
+select * from json_populate_recordset(json_populate_record(null::calls, $1::json), $2::json);
+
 -- name: recent
 select calls.*, keys.name as key_name
 from calls join keys on keys.tenant = calls.tenant and keys.key_id = calls.key_id
