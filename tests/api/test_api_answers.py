@@ -71,7 +71,10 @@ def test_keys_are_described_without_their_secrets(shared_bursar: LocalBursar, ca
     key = next(each for each in get(shared_bursar, "/api/keys") if each["name"] == call["key"])
     assert (key["budget"], key["models"], key["revoked"]) == ("2.00/day", ["gpt-4o-mini"], False)
     told = {"id", "name", "budget", "models", "routes", "tags", "created_at", "expires_at", "revoked"}
-    assert set(key) == told | {"addresses", "former_secrets_end_at"}
+    told |= {"addresses", "former_secrets_end_at", "parent", "output_cap", "frozen", "status", "last_used_at"}
+    assert set(key) == told
+    assert (key["parent"], key["frozen"], key["status"]) == (None, False, "active")
+    assert key["last_used_at"][:13] == call["at"][:13]
 
 
 @pytest.mark.parametrize(

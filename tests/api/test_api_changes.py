@@ -98,8 +98,8 @@ def test_a_budget_is_made_set_frozen_and_thawed(shared_bursar: LocalBursar, admi
     [
         ("/api/keys", {"name": "api-admin-taken"}, 409, "name_taken", None),
         ("/api/keys", {"name": "x", "parent": "nobody"}, 404, "not_found", None),
-        ("/api/keys", {"name": " "}, 400, "bad_request", None),
-        ("/api/keys", {"name": "x", "limits": ["lots"]}, 400, "bad_request", None),
+        ("/api/keys", {"name": " "}, 400, "bad_request", "name"),
+        ("/api/keys", {"name": "x", "limits": ["lots"]}, 400, "bad_request", "limits"),
         ("/api/keys", {"name": "x", "models": ["a*b"]}, 400, "bad_request", "models"),
         ("/api/keys", {"name": "x", "routes": ["/v2"]}, 400, "bad_request", "routes"),
         ("/api/keys", {"name": "x", "addresses": ["10.0.0.1/8"]}, 400, "bad_request", "addresses"),

@@ -19,6 +19,7 @@ ROUTES = (
     "/api/routes",
     "/api/statement",
     "/api/budgets",
+    "/api/budgets/tree",
     "/api/keys",
     "/api/alerts",
     "/api/audit",
@@ -43,6 +44,7 @@ CHANGES = (
     "/api/keys/{name}/revoke",
     "/api/budgets",
     "/api/budgets/{name}/limits",
+    "/api/budgets/{name}/policy",
     "/api/budgets/{name}/freeze",
     "/api/budgets/{name}/thaw",
 )

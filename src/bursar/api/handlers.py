@@ -30,10 +30,10 @@ from bursar.api.savings import savings_view
 from bursar.api.series import SERIES
 from bursar.api.shapes.holders import KeyView
 from bursar.api.shapes.saving import SavingsView
-from bursar.api.shapes.spending import BudgetView, Overview, StatementView
+from bursar.api.shapes.spending import BranchView, BudgetView, Overview, StatementView
 from bursar.api.shapes.work import ChargeRequest, ChargeView
 from bursar.api.sought import read_sought
-from bursar.api.views import key_view, read_budgets, read_overview, read_statement
+from bursar.api.views import read_branches, read_budgets, read_keys, read_overview, read_statement
 from bursar.core.addresses import read_address
 from bursar.core.errors import BooksError, Refusal, Unavailable
 from bursar.core.kinds import By
@@ -43,7 +43,6 @@ from bursar.core.words import is_word
 from bursar.gateway.identify import check_address
 from bursar.store.charges import NewCharge, charge
 from bursar.store.database import AWAY, Pool, borrow
-from bursar.store.keys import all_keys
 from bursar.store.reports import Sought, one_call, recent_calls
 from bursar.store.runs import one_run, recent_runs
 from bursar.store.savings import savings as read_savings
@@ -126,11 +125,18 @@ async def budgets(pool: Pool) -> list[BudgetView]:
         return await read_budgets(connection, now_us())
 
 
+@get("/api/budgets/tree", summary="Budgets and keys as a tree, each after what it is a part of, with terms and limits")
+async def budget_tree(pool: Pool) -> list[BranchView]:
+    """List the budget tree."""
+    async with borrow(pool) as connection:
+        return await read_branches(connection, now_us())
+
+
 @get("/api/keys", summary="Keys, without their secrets")
 async def keys(pool: Pool) -> list[KeyView]:
     """List keys."""
     async with borrow(pool) as connection:
-        return [key_view(key) for key in await all_keys(connection)]
+        return await read_keys(connection, now_us())
 
 
 @get("/api/runs", summary="The latest agent runs and what they cost")
@@ -207,6 +213,7 @@ HANDLERS: Final = [
     savings,
     routes,
     budgets,
+    budget_tree,
     alerts,
     keys,
     runs,

@@ -1,17 +1,22 @@
 """Shape what the API answers with. Money is a decimal string of USD; times are ISO 8601, UTC."""
 
+from typing import Final
+
 from bursar.api.shapes.holders import KeyView
-from bursar.api.shapes.spending import BudgetView, LineView, Overview, StatementView, TotalsView
-from bursar.budgets.budget import UNIT_WORDS, amount_text, limit_text
+from bursar.api.shapes.spending import BranchView, BudgetView, LineView, Overview, StatementView, TotalsView
+from bursar.budgets.budget import UNIT_WORDS, Enforcement, amount_text, limit_text
 from bursar.budgets.tree import Holder, Tree
 from bursar.core.kinds import By
 from bursar.core.money import nano_to_usd
-from bursar.core.times import HOUR_US, day_start_us, to_datetime
+from bursar.core.times import DAY_US, HOUR_US, day_start_us, to_datetime
 from bursar.ledger.chart import Unit
 from bursar.store.database import Connection
 from bursar.store.holders import BudgetState, budget_states
-from bursar.store.keys import Key, keys_in_tree
-from bursar.store.reports import StatementLine, Totals, recent_calls, statement, totals
+from bursar.store.keys import Key, all_keys, keys_in_tree
+from bursar.store.reports import StatementLine, Totals, last_used, recent_calls, statement, totals
+
+_USED_US: Final = 30 * DAY_US
+"""How far back it is looked for when a key was last used."""
 
 
 def totals_view(total: Totals) -> TotalsView:
@@ -67,8 +72,9 @@ def budget_view(holder: Holder, tree: Tree, state: BudgetState) -> BudgetView:
     )
 
 
-def key_view(key: Key) -> KeyView:
-    """Shape a key."""
+def key_view(key: Key, now_us: int, used_us: int | None = None) -> KeyView:
+    """Shape a key. `used_us` is when it was last used, where that was looked for."""
+    holders = key.path.holders
     return KeyView(
         key.key_id,
         key.name,
@@ -81,6 +87,55 @@ def key_view(key: Key) -> KeyView:
         key.revoked_us is not None,
         list(key.addresses),
         [to_datetime(each.ends_us).isoformat() for each in key.replaced],
+        holders[1].name if len(holders) > 1 else None,
+        key.output_cap,
+        any(holder.frozen for holder in holders),
+        key.status_at(now_us),
+        to_datetime(used_us).isoformat(timespec="seconds") if used_us is not None else None,
+    )
+
+
+async def read_keys(connection: Connection, now_us: int) -> list[KeyView]:
+    """Read every key, with when it was last used of the last 30 days."""
+    used = await last_used(connection, now_us - _USED_US)
+    return [key_view(key, now_us, used.get(key.key_id)) for key in await all_keys(connection)]
+
+
+async def read_branches(connection: Connection, now_us: int) -> list[BranchView]:
+    """Read the budget tree, each holder after what it is a part of; those of revoked keys are left out."""
+    tree, keys = await keys_in_tree(connection)
+    gone = {key.holder.holder_id for key in keys if key.revoked_us is not None}
+    shown = [holder for holder in tree.in_order() if holder.holder_id not in gone]
+    found = await budget_states(connection, [budget for holder in shown for budget in holder.budgets], now_us)
+    states = {state.budget.budget_id: state for state in found}
+    return [_branch(holder, tree, [states[budget.budget_id] for budget in holder.budgets]) for holder in shown]
+
+
+def _branch(holder: Holder, tree: Tree, states: list[BudgetState]) -> BranchView:
+    parent = tree.holders.get(holder.parent_id or "")
+    money = [state.budget.terms for state in states if state.budget.terms.unit is Unit.usd]
+    terms = next((each for each in money if each.limit_nano is not None), None)
+    graced = terms is not None and terms.enforcement is Enforcement.grace
+    zones = [state.budget.terms.zone for state in states if state.budget.terms.limit_nano is not None]
+    return BranchView(
+        holder.holder_id,
+        holder.name,
+        holder.kind,
+        parent.name if parent is not None else None,
+        len(tree.line(holder.holder_id)) - 1,
+        holder.frozen,
+        zones[0] if zones else "UTC",
+        any(state.budget.terms.enforcement is Enforcement.soft for state in states),
+        nano_to_usd(terms.grace_nano) if terms is not None and graced else None,
+        nano_to_usd(terms.overdraft_nano) if terms is not None and terms.overdraft_nano else None,
+        holder.match,
+        holder.each,
+        holder.exhausted,
+        holder.holds,
+        holder.depth_max,
+        holder.repeats_max,
+        list(holder.alerts_percent),
+        [budget_view(holder, tree, state) for state in states],
     )
 
 

@@ -24,11 +24,13 @@ from bursar.wires.wire import Wire
 
 _GEMINI_PATHS: Final = ("/v1beta/models/", "/v1/models/")
 GEMINI_CALLS: Final = tuple(f":{method}" for method in PATH_WIRES)
-_CONTROL_PLANE: Final = ("/api/", "/static/", "/calls/", "/prices/")
+_CONTROL_PLANE: Final = ("/api/", "/static/", "/calls/", "/prices/", "/keys/", "/budgets/")
 _GOOGLES: Final = ("/v1beta/", "/v1alpha/", "/upload/v1beta/", "/ws/google.")
 _LOOKS: Final = ("GET", "HEAD")
 _WORK: Final = "/operations/"  # below a model of Gemini's: what it was asked to make
-_PAGES: Final = frozenset(("/", "/spend", "/calls", "/savings", "/count", "/prices", "/compare"))
+_PAGES: Final = frozenset(
+    ("/", "/spend", "/calls", "/savings", "/count", "/prices", "/compare", "/keys", "/budgets", "/sign-in", "/sign-out")
+)
 _MESSAGES: Final = "/v1/messages/"
 _NO_CALL: Final = bytes(16)
 READY: Final = "ready"

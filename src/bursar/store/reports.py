@@ -101,6 +101,12 @@ async def totals(connection: Connection, from_us: int, until_us: int, tenant: in
     return Totals(**values)
 
 
+async def last_used(connection: Connection, since_us: int, tenant: int = TENANT) -> dict[str, int]:
+    """Return when each key was last used since a moment, by its id."""
+    rows = await connection.fetch(_SQL["last_used"], tenant, _id_at(since_us))
+    return {row["key_id"]: row["used_us"] for row in rows}
+
+
 class Sought(msgspec.Struct, frozen=True):
     """Say which calls are sought: after or before a call by its id, of a key, run or model, of a status."""
 

@@ -19,14 +19,17 @@ from bursar.api.handlers import HANDLERS
 from bursar.api.plan import Planner
 from bursar.savings.proof import percent_text
 from bursar.store.database import Pool, open_pool
+from bursar.web.budgets import BUDGETS
 from bursar.web.calls import call_page, calls_page
 from bursar.web.charts import Charts
 from bursar.web.count import count_page
 from bursar.web.format import breakable, count, each, milliseconds, place, share, usd
+from bursar.web.keys import KEYS
 from bursar.web.overview import overview_page
 from bursar.web.pages import Pages
 from bursar.web.prices import compare_page, price_page, prices_page
 from bursar.web.savings import savings_page
+from bursar.web.sign_in import SESSIONS
 from bursar.web.spend import group_name, kind_colour, kind_name, spend_page
 
 _HERE: Final = Path(__file__).parent
@@ -55,6 +58,9 @@ PAGES: Final = (
     prices_page,
     price_page,
     compare_page,
+    *KEYS,
+    *BUDGETS,
+    *SESSIONS,
 )
 
 

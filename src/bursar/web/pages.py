@@ -20,13 +20,15 @@ NAVIGATION: Final = (
     ("/count", "Tokens"),
     ("/prices", "Prices"),
     ("/compare", "Compare"),
+    ("/keys", "Keys"),
+    ("/budgets", "Budgets"),
 )
 """The pages every page links to, a line each, in the order they are shown."""
 
 SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with none, a browser would send forms with the Origin "null"
     "x-content-type-options": "nosniff",
 }
 

@@ -33,6 +33,11 @@ class KeyView(msgspec.Struct, frozen=True):
     revoked: bool
     addresses: list[str]
     former_secrets_end_at: list[str]
+    parent: str | None
+    output_cap: int | None
+    frozen: bool
+    status: str  # active, revoked or expired
+    last_used_at: str | None = None  # of the last 30 days, where it was looked for
 
 
 class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,6 +85,19 @@ class LimitsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overdraft: Text | None = None
 
 
+Alerts = Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=1_000)]], msgspec.Meta(max_length=20)]
+
+
+class PolicyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say how calls are treated, as `bursar budget policy` does; what is None stays."""
+
+    when_exhausted: Exhausted | None = None
+    holds: Holds | None = None
+    depth: Annotated[int, msgspec.Meta(ge=1, le=_NUMBER_MAX)] | None = None
+    repeats: Annotated[int, msgspec.Meta(ge=2, le=_NUMBER_MAX)] | None = None
+    alerts: Alerts | None = None
+
+
 class BudgetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Describe a budget to be made. Fields are those of `bursar budget create`."""
 
@@ -97,7 +115,7 @@ class BudgetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     holds: Holds | None = None
     depth: Annotated[int, msgspec.Meta(ge=1, le=_NUMBER_MAX)] | None = None
     repeats: Annotated[int, msgspec.Meta(ge=2, le=_NUMBER_MAX)] | None = None
-    alerts: Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=1_000)]], msgspec.Meta(max_length=20)] | None = None
+    alerts: Alerts | None = None
 
 
 class HolderView(msgspec.Struct, frozen=True):

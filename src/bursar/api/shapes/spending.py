@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from bursar.budgets.tree import Exhausted, Holds
+
 
 class TotalsView(msgspec.Struct, frozen=True):
     """Total a span of time. Tokens are told apart by kind and never overlap. Charges are for work that is no call."""
@@ -74,6 +76,29 @@ class BudgetView(msgspec.Struct, frozen=True):
     left_usd: str | None
     overage_usd: str | None
     undecided_usd: str | None
+
+
+class BranchView(msgspec.Struct, frozen=True):
+    """Describe a budget or key in its place in the tree, with its terms and the state of each of its limits."""
+
+    id: str
+    name: str
+    kind: str
+    parent: str | None
+    depth: int
+    frozen: bool
+    zone: str
+    soft: bool
+    grace_usd: str | None
+    overdraft_usd: str | None
+    match: dict[str, str]
+    each: str
+    when_exhausted: Exhausted | None  # null where the parent decides
+    holds: Holds | None
+    call_depth_max: int | None
+    repeats_max: int | None
+    alerts_percent: list[int]
+    limits: list[BudgetView]
 
 
 class Overview(msgspec.Struct, frozen=True):

@@ -44,6 +44,9 @@ where calls.tenant = $1 and call_id >= $2 and call_id < $3
 group by 1
 order by cost_nano desc, name;
 
+-- name: last_used
+select key_id, max(opened_us) as used_us from calls where tenant = $1 and call_id >= $2 group by 1;
+
 -- name: by_tag
 select pair.key || '=' || (pair.value #>> '{}') as name, {sums}
 from calls cross join lateral jsonb_each(coalesce(tags, '{}')) as pair

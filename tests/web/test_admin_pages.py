@@ -1,0 +1,182 @@
+"""Keys and budgets are administered in a browser: by pointer and keyboard, narrow and wide, and the gateway follows."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import openai
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from bench.harness import LocalBursar
+from tests.asking import ask_until, fetch
+
+VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
+LONG = "a-key-with-a-name-as-long-as-nobody-should-give-it-but-somebody-will-do-so"
+
+
+class Administered(NamedTuple):
+    """Hold a Bursar and the secrets of an admin key and of a key."""
+
+    local: LocalBursar
+    admin: str
+    secret: str
+
+
+@pytest.fixture(scope="module")
+def spender(shared_bursar: LocalBursar) -> Administered:
+    """Have what the pages show before the browser runs."""
+    local = shared_bursar
+    admin = local.command("admin", "create", "--name", "pages-admin").strip()
+    local.command("budget", "create", "pages-team", "50.00/month", "--zone", "Europe/Berlin", "--alerts", "50,100")
+    scope = {"models": ["gpt-4o-mini", "claude-*"], "routes": ["/v1/chat/completions"], "addresses": ["127.0.0.0/8"]}
+    secret = local.create_key(LONG, "5.00/day", "600 requests/minute", parent="pages-team", **scope)
+    return Administered(local, admin, secret)
+
+
+def signed_in(browser: Browser, spender: Administered, path: str, width: int = 1440, scheme: Any = "light") -> Page:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.goto(f"{spender.local.url}{path}")
+    page.get_by_role("link", name="Sign in to change anything").click()
+    page.get_by_label("Admin key").fill(spender.admin)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("signed in as pages-admin")).to_be_visible()
+    assert page.url == f"{spender.local.url}{path}"
+    return page
+
+
+@pytest.fixture
+def keys_page(browser: Browser, spender: Administered) -> Iterator[Page]:
+    page = signed_in(browser, spender, "/keys")
+    yield page
+    page.context.close()
+
+
+@pytest.fixture
+def budgets_page(browser: Browser, spender: Administered) -> Iterator[Page]:
+    page = signed_in(browser, spender, "/budgets")
+    yield page
+    page.context.close()
+
+
+def test_a_key_is_made_used_and_revoked(keys_page: Page, spender: Administered) -> None:
+    keys_page.get_by_text("Make a key").click()
+    keys_page.get_by_label("Name").fill("made by page")
+    keys_page.locator("#create-limits").fill("lots")
+    keys_page.get_by_label("Tags of its calls").fill("team=blue")
+    keys_page.get_by_role("button", name="Make the key").click()
+    wrong = keys_page.locator("#create-limits")
+    expect(wrong).to_be_focused()
+    expect(wrong).to_have_value("lots")
+    expect(keys_page.locator("#create-limits-says")).to_contain_text("expected USD")
+    expect(keys_page.get_by_role("alert")).to_have_text("Nothing was changed: look at limits.")
+    expect(keys_page.get_by_label("Name")).to_have_value("made by page")
+    expect(keys_page.get_by_label("Tags of its calls")).to_have_value("team=blue")
+    wrong.fill("1.00/day")
+    keys_page.get_by_role("button", name="Make the key").click()
+    secret = keys_page.locator("#secret").inner_text()
+    assert secret.startswith("bk_")
+    keys_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    keys_page.get_by_role("button", name="Copy").click()
+    expect(keys_page.get_by_role("button", name="Copied")).to_be_visible()
+    assert keys_page.evaluate("navigator.clipboard.readText()") == secret
+    client = openai.OpenAI(base_url=f"{spender.local.url}/v1", api_key=secret, max_retries=0)
+    asked: Any = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "[[output=10]] hi"}]}
+    assert client.chat.completions.create(**asked).choices[0].message.content
+    keys_page.reload()
+    expect(keys_page.locator("#secret")).to_have_count(0)
+    keys_page.goto(f"{spender.local.url}/budgets")
+    keys_page.go_back()
+    assert secret not in keys_page.content() + keys_page.url
+    keys_page.locator("summary", has_text="Revoke made by page").click()
+    keys_page.get_by_role("button", name="Revoke it for good").locator("visible=true").click()
+    expect(keys_page.get_by_role("status")).to_have_text("The key is revoked.")
+    row = keys_page.locator("tr", has=keys_page.get_by_text("made by page", exact=True))
+    expect(row.last).to_contain_text("revoked")
+    ask_until(spender.local, secret, 401)
+    with pytest.raises(openai.AuthenticationError, match="revoked"):
+        client.chat.completions.create(**asked)
+
+
+def test_a_limit_set_by_page_holds_and_what_it_does_not_name_stays(budgets_page: Page, spender: Administered) -> None:
+    expect(budgets_page.locator("li li", has_text=LONG)).to_have_count(1)  # it stands below its team
+    budgets_page.locator("summary", has_text=f"Limits {LONG}").click()
+    limits = budgets_page.get_by_label("Limits", exact=True).locator("visible=true")
+    expect(limits).to_have_value("5.00/day, 600 requests/minute")
+    limits.fill("0.0000001/day")
+    budgets_page.get_by_role("button", name="Set the limits").locator("visible=true").click()
+    expect(budgets_page.get_by_role("status")).to_have_text("The limits are set.")
+    assert ask_until(spender.local, spender.secret, 402).json()["error"]["code"] == "budget_exhausted"
+    budgets_page.locator("summary", has_text="Limits pages-team").click()
+    expect(budgets_page.get_by_label("Time zone").locator("visible=true")).to_have_value("Europe/Berlin")
+    budgets_page.get_by_label("Limits", exact=True).locator("visible=true").fill("60.00/month")
+    budgets_page.get_by_role("button", name="Set the limits").locator("visible=true").click()
+    expect(budgets_page.get_by_role("status")).to_have_text("The limits are set.")
+    tree = fetch(spender.local, "GET", "/api/budgets/tree").json()
+    team = next(branch for branch in tree if branch["name"] == "pages-team")
+    assert (team["limits"][0]["limit"], team["zone"]) == ("60.00/month", "Europe/Berlin")
+    assert team["alerts_percent"] == [50, 100]
+
+
+def test_a_budget_is_made_and_frozen_by_keyboard_alone(budgets_page: Page, spender: Administered) -> None:
+    def reach(text: str) -> None:
+        """Go on by Tab until what has the focus says a text, or has it as its label."""
+        told = """() => { const at = document.activeElement;
+            return (at.labels?.length ? [...at.labels] : [at]).map((each) => each.textContent).join() }"""
+        for _ in range(400):
+            budgets_page.keyboard.press("Tab")
+            if budgets_page.evaluate(told).strip() == text:
+                return
+        raise AssertionError(f"no way by keyboard to {text}")
+
+    reach("Make a budget")
+    budgets_page.keyboard.press("Enter")
+    reach("Name")
+    budgets_page.keyboard.type("by keyboard")
+    reach("Limits")
+    budgets_page.keyboard.type("3.00/day")
+    reach("Make the budget")
+    budgets_page.keyboard.press("Space")
+    expect(budgets_page.get_by_role("status")).to_have_text("Budget by keyboard is made.")
+    reach("Freeze by keyboard")
+    budgets_page.keyboard.press("Enter")
+    reach("Freeze it")
+    budgets_page.keyboard.press("Enter")
+    expect(budgets_page.get_by_role("status")).to_contain_text("The budget is frozen")
+    tree = fetch(spender.local, "GET", "/api/budgets/tree").json()
+    assert next(branch["frozen"] for branch in tree if branch["name"] == "by keyboard")
+
+
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+def test_nothing_sticks_out_and_no_rule_of_accessibility_is_broken_with_all_forms_open(
+    browser: Browser, spender: Administered, width: int, scheme: Any
+) -> None:
+    page = signed_in(browser, spender, "/keys", width, scheme)
+    told: list[Any] = []
+    for path in ("/keys", "/budgets", "/sign-in"):
+        page.goto(f"{spender.local.url}{path}")
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+        outside = """width => [...document.querySelectorAll("header *, main *")].filter((element) =>
+            element.getBoundingClientRect().right > width + 0.5).map((element) => element.outerHTML)"""
+        assert page.evaluate(outside, width) == []
+        found = Axe().run(page).response["violations"]
+        told += [(path, each["id"], each["help"], [node["target"] for node in each["nodes"]]) for each in found]
+    page.context.close()
+    assert told == []
+
+
+def test_the_forms_work_without_a_script(browser: Browser, spender: Administered) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{spender.local.url}/sign-in?to=/keys")
+    page.get_by_label("Admin key").fill(spender.admin)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_text("Make a key").click()
+    page.get_by_label("Name").fill("made without a script")
+    page.get_by_role("button", name="Make the key").click()
+    assert page.locator("#secret").inner_text().startswith("bk_")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("link", name="Sign in to change anything")).to_be_visible()
+    context.close()
