@@ -86,8 +86,8 @@ class Unmetered:
         record = Record(call, went, (attempt,), 0, 0, 0, 0, now_us)
         await self._reception.books(lambda connection: insert_call(connection, record))
         self._reception.calls.stats.count(record)
-        said = {"route": route.text, "provider": route.provider, "status": http_status}
-        log.info("unmetered.passed", call=call_name(call.call_id), **said)
+        name = call_name(call.call_id)
+        log.info("unmetered.passed", call=name, route=route.text, provider=route.provider, status=http_status)
 
 
 def _check(visit: Visit, route: UnmeteredRoute) -> None:
