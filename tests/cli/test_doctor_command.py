@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from bench.harness import LocalBursar, free_port
-from bursar.cli import doctor as doctor_module
+from bursar.api.doctor import examine as doctor_module
+from bursar.api.doctor.probe import probe
 from bursar.cli.common import now_us
-from bursar.cli.probe import probe
 from tests.cli.outcome import Cli, Outcome
 from tests.cli.receiver import Receiver
 
@@ -107,7 +107,7 @@ def test_what_a_provider_answers_decides(cli: Cli, provider: Receiver, status: i
 def test_a_provider_that_is_down_or_silent_fails(cli: Cli, provider: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     _, found = examine(cli, CONFIG.format(kind="openai", url=f"http://127.0.0.1:{free_port()}/v1"))
     assert "connect failed: connection refused" in found["provider openai"][0]["text"]
-    monkeypatch.setattr("bursar.cli.probe.STEP_S", 0.2)
+    monkeypatch.setattr("bursar.api.doctor.probe.STEP_S", 0.2)
     provider.silent = 1
     _, found = examine(cli, config_for(provider))
     assert "answer failed: nothing within" in found["provider openai"][0]["text"]
@@ -137,7 +137,7 @@ def test_a_configuration_with_a_mistake_is_told_and_the_rest_is_still_looked_at(
 
 @pytest.mark.parametrize("seconds", [-60, 60])
 def test_a_database_whose_clock_is_off_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    monkeypatch.setattr(doctor_module, "now_us", lambda: now_us() + seconds * 1_000_000)
+    monkeypatch.setattr(doctor_module, "_now_us", lambda: now_us() + seconds * 1_000_000)
     outcome, found = examine(cli)
     assert (outcome.code, states(found, "clock")) == (1, ["fail"])
     assert ("ahead" if seconds < 0 else "behind") in found["clock"][0]["text"]

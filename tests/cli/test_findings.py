@@ -2,7 +2,7 @@
 
 import pytest
 
-from bursar.cli.findings import (
+from bursar.api.doctor.findings import (
     DISK_FAIL_BYTES,
     DISK_WARN_BYTES,
     GatewaySeen,

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from bench.harness import LocalBursar, bursar
-from bursar.cli.findings import State, judge_unmetered
+from bursar.api.doctor.findings import State, judge_unmetered
 from bursar.core.errors import ConfigError
 from bursar.core.ids import call_id_from_name
 from bursar.core.records import CallStatus, Protocol

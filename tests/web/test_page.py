@@ -205,7 +205,7 @@ def test_the_page_forbids_what_it_does_not_need(shared_bursar: LocalBursar) -> N
     assert "default-src 'none'" in policy
     assert "script-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
-    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "same-origin")
 
 
 def test_a_fragment_is_the_changing_part_alone(shared_bursar: LocalBursar) -> None:

@@ -21,6 +21,7 @@ from bursar.api.alerts import alerts
 from bursar.api.answers import ConflictException, now_us, refuse, unreadable
 from bursar.api.changes import CHANGES
 from bursar.api.count import count
+from bursar.api.doctor.doctor import doctor
 from bursar.api.outcomes import tell_outcome
 from bursar.api.own import OWN
 from bursar.api.own_key import bearer, key_of
@@ -215,6 +216,7 @@ HANDLERS: Final = [
     budgets,
     budget_tree,
     alerts,
+    doctor,
     keys,
     runs,
     run,

@@ -130,12 +130,15 @@ def _sandbox(options: Options) -> None:
 
 
 def _control(options: Options) -> None:
+    from bursar.api.doctor.doctor import Doctor
+    from bursar.api.doctor.examine import Place
     from bursar.api.plan import Planner
     from bursar.web.app import control_plane
 
-    listener = socket.socket(fileno=options.listener)
-    planner = Planner(Path(options.config) if options.config else None, Path(options.folder))
-    _run(_serve(control_plane(options.database_url, planner), listener))
+    listener, prices = socket.socket(fileno=options.listener), Path(options.folder)
+    config = Path(options.config) if options.config else None
+    place = Place(prices.parent, options.database_url, own=False)
+    _run(_serve(control_plane(options.database_url, Planner(config, prices), Doctor(config, place)), listener))
 
 
 def _keeper(options: Options) -> None:

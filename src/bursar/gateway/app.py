@@ -29,7 +29,20 @@ _GOOGLES: Final = ("/v1beta/", "/v1alpha/", "/upload/v1beta/", "/ws/google.")
 _LOOKS: Final = ("GET", "HEAD")
 _WORK: Final = "/operations/"  # below a model of Gemini's: what it was asked to make
 _PAGES: Final = frozenset(
-    ("/", "/spend", "/calls", "/savings", "/count", "/prices", "/compare", "/keys", "/budgets", "/sign-in", "/sign-out")
+    (
+        "/",
+        "/spend",
+        "/calls",
+        "/savings",
+        "/count",
+        "/prices",
+        "/compare",
+        "/keys",
+        "/budgets",
+        "/sign-in",
+        "/sign-out",
+        "/doctor",
+    )
 )
 _MESSAGES: Final = "/v1/messages/"
 _NO_CALL: Final = bytes(16)

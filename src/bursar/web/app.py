@@ -15,6 +15,7 @@ from litestar.static_files import create_static_files_router
 
 import bursar
 from bursar.api.admission import Admission, admit
+from bursar.api.doctor.doctor import Doctor
 from bursar.api.handlers import HANDLERS
 from bursar.api.plan import Planner
 from bursar.savings.proof import percent_text
@@ -23,6 +24,7 @@ from bursar.web.budgets import BUDGETS
 from bursar.web.calls import call_page, calls_page
 from bursar.web.charts import Charts
 from bursar.web.count import count_page
+from bursar.web.doctor import doctor_page
 from bursar.web.format import breakable, count, each, milliseconds, place, share, usd
 from bursar.web.keys import KEYS
 from bursar.web.overview import overview_page
@@ -61,10 +63,11 @@ PAGES: Final = (
     *KEYS,
     *BUDGETS,
     *SESSIONS,
+    doctor_page,
 )
 
 
-def control_plane(database_url: str, planner: Planner) -> Litestar:
+def control_plane(database_url: str, planner: Planner, doctor: Doctor) -> Litestar:
     """Return the control plane's application."""
     pages = Pages(_HERE / "templates", _FILTERS)
 
@@ -74,6 +77,7 @@ def control_plane(database_url: str, planner: Planner) -> Litestar:
         app.state.pool = pool
         app.state.admission = Admission()
         app.state.planner = planner
+        app.state.doctor = doctor
         app.state.charts = Charts()
         try:
             yield

@@ -22,6 +22,7 @@ NAVIGATION: Final = (
     ("/compare", "Compare"),
     ("/keys", "Keys"),
     ("/budgets", "Budgets"),
+    ("/doctor", "Doctor"),
 )
 """The pages every page links to, a line each, in the order they are shown."""
 

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from bursar import __version__
-from bursar.cli.findings import Probe
+from bursar.api.doctor.findings import Probe
 from bursar.core.times import from_datetime
 
 T = TypeVar("T")

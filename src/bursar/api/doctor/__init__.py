@@ -1,0 +1,1 @@
+"""Look at everything calls depend on: for `bursar doctor`, and for its page."""
