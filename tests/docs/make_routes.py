@@ -22,7 +22,8 @@ _INTRODUCTION: Final = """# Routes of the official clients
 
 What the official Python clients of OpenAI, Anthropic and Google can ask, route by route, read from the clients' own
 modules: each works, or is refused with 404 `no_route`, in the provider's own error shape, so that the client raises its
-own `NotFoundError` (Google's: `ClientError`) with the reason and the way out. Nothing is passed on and nothing charged.
+own `NotFoundError` (Google's: `ClientError`) with the reason and the way out. Nothing is passed on and nothing charged,
+but where the operator lists a route in [`gateway.unmetered_routes`](config.md#routes-without-a-price).
 
 <!-- Made by `python -m tests.docs.make_routes`; each line is a test in tests/gateway/test_sdk_routes.py. -->
 """

@@ -115,8 +115,6 @@ _BY_RESOURCE: Final[Mapping[str, Sign]] = {
 """By the first word of a path after its version."""
 
 _BY_METHOD: Final[Mapping[str, Sign]] = {
-    "asyncBatchEmbedContent": _HOSTED,
-    "batchGenerateContent": _HOSTED,
     "predict": _SECONDS,
     "predictLongRunning": _VIDEOS,
 }

@@ -13,6 +13,7 @@ import msgspec
 from bursar.core.errors import ConfigError
 from bursar.gateway.provider import Provider
 from bursar.gateway.tables import near_text
+from bursar.wires.batch_gemini import METHODS as BATCH_METHODS
 from bursar.wires.protocols import BODY_WIRES, PATH_WIRES
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -23,7 +24,7 @@ _ASKED: Final = re.compile(rf"/v1(?:beta)?(?:{_SEGMENT})+")
 """What may be asked: words of which no server makes another path, so nothing escaped, empty, or leading upwards."""
 
 _MODELS: Final = ("/v1/models/", "/v1beta/models/")
-_OWN: Final = ("/v1/files", "/v1/batches", "/v1/messages/batches")
+_OWN: Final = ("/v1/files", "/v1/batches", "/v1/messages/batches", "/v1beta/batches")
 """Served here with all that is below them, by any method."""
 
 
@@ -82,7 +83,7 @@ def _metered(method: str, path: str) -> str | None:
     for root in _MODELS:
         if begins and (root.startswith(prefix) or prefix.startswith(root)):
             return f"{root}{{model}}"
-    calls: Sequence[str] = [f":{each.lower()}" for each in PATH_WIRES]
+    calls: Sequence[str] = [f":{each.lower()}" for each in (*PATH_WIRES, *BATCH_METHODS)]
     if path.endswith((*calls, ":counttokens")):
         return path
     metered = (*BODY_WIRES, "/v1/messages/count_tokens")

@@ -13,6 +13,7 @@ from bursar.core.records import Protocol
 from bursar.core.usage import Usage
 from bursar.sandbox.batches import MessageStore, OpenAIStore
 from bursar.sandbox.gemini import content_answer, content_chunks, count_answer, forced_tool, read_contents
+from bursar.sandbox.gemini_batches import GeminiStore, is_geminis
 from bursar.sandbox.media import fields_of, image_answer, speech_answer, transcription_answer
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
 from bursar.sandbox.prompt import Prompt, read_chat, read_completion, read_messages, read_responses
@@ -121,6 +122,7 @@ class Sandbox:
         self.bill: dict[str, Counter[str]] = {}
         self._openai = OpenAIStore(self._play)
         self._anthropic = MessageStore(self._play)
+        self._gemini = GeminiStore(self._play)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -136,11 +138,10 @@ class Sandbox:
                 await _send_json(send, {"requests": self.requests, "usage": self.bill})
             elif method == "POST" and path.endswith(_COUNTS):
                 await _send_body(send, 200, _count(wire, body), [])
-            elif (kept := _kept_path(path)) and not path.endswith(_ANSWERS):
+            elif (kept := _kept_path(path, scope["query_string"])) and not path.endswith(_ANSWERS):
                 if b'"sandbox":"lost"' in body:
                     await asyncio.sleep(_STALL_S)
-                store = self._anthropic if kept.startswith("/messages") else self._openai
-                answer = store.answer(method, kept, body)
+                answer = self._store(kept, scope["query_string"]).answer(method, kept, body)
                 if b'"sandbox":"stall"' in body or (b"[[stall]]" in body and method == "POST"):
                     await asyncio.sleep(_STALL_S)
                 await _send_body(send, 200, answer, [])
@@ -151,6 +152,11 @@ class Sandbox:
         except Refusal as refusal:
             headers = [(b"retry-after", b"1")] if refusal.status == 429 else []
             await _send_body(send, refusal.status, wire.error_body(refusal, "sandbox"), headers)
+
+    def _store(self, kept: str, query: bytes) -> OpenAIStore | MessageStore | GeminiStore:
+        if is_geminis(kept, query):
+            return self._gemini
+        return self._anthropic if kept.startswith("/messages") else self._openai
 
     async def _answer(self, wire: Wire, body: bytes, target: str, send: Send) -> None:
         facts = wire.facts(body, target)
@@ -326,9 +332,11 @@ def _fault_before(fault: str) -> None:
             pass
 
 
-def _kept_path(path: str) -> str:
+def _kept_path(path: str, query: bytes) -> str:
     """Return where among files and batches a path leads; empty for any other."""
-    return next((path[path.index(each) :] for each in ("/messages/batches", "/files", "/batches") if each in path), "")
+    roots = ("/models/",) if is_geminis(path, query) and "/models/" in path else ()
+    roots += ("/messages/batches", "/files", "/batches")
+    return next((path[path.index(each) :] for each in roots if each in path), "")
 
 
 def _paced(events: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

@@ -142,15 +142,15 @@ class OpenAIBatch:
 
     def state(self, answer: bytes) -> State:
         """Read a batch."""
-        return _state(_read(_batch, answer))
+        return _state(read_by(_batch, answer))
 
     def states(self, answer: bytes) -> list[State]:
         """Read a list of batches."""
-        return [_state(each) for each in _read(_list, answer).data]
+        return [_state(each) for each in read_by(_list, answer).data]
 
     def result(self, line: bytes) -> Result:
         """Read a line of an output or error file."""
-        read = _read(_result, line)
+        read = read_by(_result, line)
         answered = read.response is not None and read.response.status_code == 200
         return Result(read.custom_id, bytes(read.response.body) if answered and read.response else None)
 
@@ -240,7 +240,7 @@ _wanted = msgspec.json.Decoder(_Wanted)
 
 def read_wish(body: bytes) -> tuple[str, str]:
     """Read a request to make a batch: its input file and endpoint. Raises `BadRequest` naming the field."""
-    wanted = _read(_wanted, body)
+    wanted = read_by(_wanted, body)
     if len(wanted.metadata or ()) >= METADATA_MAX:
         raise BadRequest(f"expected at most {METADATA_MAX - 1} keys: one more is Bursar's own", param="metadata")
     if OWN_FIELD in (wanted.metadata or ()):
@@ -270,7 +270,8 @@ def without_own_name(answer: bytes) -> bytes:
     return write_fields(fields)
 
 
-def _read(decoder: "msgspec.json.Decoder[Any]", text: bytes) -> Any:
+def read_by(decoder: "msgspec.json.Decoder[Any]", text: bytes) -> Any:
+    """Read what a client or a provider says of a batch. Raises `BadRequest`."""
     try:
         return decoder.decode(text)
     except UNREADABLE as error:

@@ -8,8 +8,8 @@ import msgspec
 from bursar.core import records
 from bursar.core.errors import BadRequest
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
-from bursar.wires.batch import Asked, Result, State, check_custom_id
-from bursar.wires.wire import UNREADABLE, bad_request, read_fields, write_fields
+from bursar.wires.batch import Asked, Result, State, check_custom_id, read_by
+from bursar.wires.wire import read_fields, write_fields
 
 
 class _Request(msgspec.Struct):
@@ -64,15 +64,15 @@ class MessageBatch:
 
     def state(self, answer: bytes) -> State:
         """Read a batch."""
-        return _state(_read(_batch, answer))
+        return _state(read_by(_batch, answer))
 
     def states(self, answer: bytes) -> list[State]:
         """Read a list of batches."""
-        return [_state(each) for each in _read(_list, answer).data]
+        return [_state(each) for each in read_by(_list, answer).data]
 
     def result(self, line: bytes) -> Result:
         """Read a line of the results."""
-        read = _read(_line, line)
+        read = read_by(_line, line)
         return Result(read.custom_id, bytes(read.result.message) if read.result.type == "succeeded" else None)
 
     def path(self, provider_id: str) -> str:
@@ -87,7 +87,7 @@ class MessageBatch:
 def read_requests(body: bytes) -> list[Asked]:
     """Read the requests of a batch that is to be made. Raises `BadRequest` naming the field."""
     asked: list[Asked] = []
-    for each in _read(_wish, body).requests:
+    for each in read_by(_wish, body).requests:
         check_custom_id(each.custom_id)
         asked.append(Asked(each.custom_id, ANTHROPIC_MESSAGES, bytes(each.params)))
     return asked
@@ -126,13 +126,6 @@ def _state(batch: _Batch) -> State:
         answered=counts.succeeded,
         failed=counts.errored,
     )
-
-
-def _read(decoder: "msgspec.json.Decoder[Any]", text: bytes) -> Any:
-    try:
-        return decoder.decode(text)
-    except UNREADABLE as error:
-        raise bad_request(error) from None
 
 
 def check_not_empty(asked: list[Asked]) -> None:

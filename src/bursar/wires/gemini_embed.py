@@ -32,9 +32,10 @@ _DATA: Final = (b'"inlineData"', b'"inline_data"', b'"fileData"', b'"file_data"'
 
 class _Answer(msgspec.Struct, rename="camel"):
     usage_metadata: UsageReport | None = None
+    token_count: int | None = None  # within a batch
 
 
-_answer: Final = msgspec.json.Decoder(_Answer)
+_answer: Final = msgspec.json.Decoder(_Answer, strict=False)  # proto3's JSON may write numbers as text
 _requests: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
@@ -84,7 +85,10 @@ class GeminiEmbed:
     def answer(self, body: bytes) -> Answer:
         """Read a whole JSON answer, which may say what was used. Raises `BadAnswer` when it is none."""
         try:
-            report = _answer.decode(body).usage_metadata
+            said = _answer.decode(body)
+            report = said.usage_metadata
+            if report is None and said.token_count is not None:
+                report = {"promptTokenCount": said.token_count}
             usage = believable(Usage(count_of(report, "promptTokenCount"))) if report else None
         except UNREADABLE as error:
             raise BadAnswer(f"not an embedding: {error}") from error

@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from bursar.core.ids import IdSource
 from bursar.gateway.asgi import Receive, Scope, Send
-from bursar.gateway.batches import files, messages, openai
+from bursar.gateway.batches import files, gemini, messages, openai
 from bursar.gateway.batches.ending import Ending
 from bursar.gateway.batches.files import Files
+from bursar.gateway.batches.gemini import GeminiBatches
 from bursar.gateway.batches.making import Making
 from bursar.gateway.batches.messages import MessageBatches
 from bursar.gateway.batches.openai import OpenAIBatches
@@ -28,10 +29,13 @@ class Desk:
         self.unmetered = Unmetered(settings.unmetered_routes, self._reception, routes)
         kept = Files(self._reception, routes, ending)
         self.poller = Poller(calls, control, ending)
+        geminis = GeminiBatches(self._reception, routes, making, ending)
         self._rooms: dict[str, Callable[[Visit], Awaitable[None]]] = {
             files.PATH: kept.serve,
             openai.PATH: OpenAIBatches(self._reception, routes, making, ending, kept).serve,
             messages.PATH: MessageBatches(self._reception, routes, making, ending).serve,
+            gemini.PATH: geminis.serve,
+            gemini.MODELS: geminis.make,
         }
 
     def takes(self, path: str) -> bool:
@@ -52,4 +56,6 @@ class Desk:
             stats.under_way -= 1
 
     def _below(self, path: str) -> str | None:
-        return next((each for each in self._rooms if path == each or path.startswith(each + "/")), None)
+        """Return which room a path leads to; of the paths of models, those that make a batch lead here."""
+        found = next((each for each in self._rooms if path == each or path.startswith(each + "/")), None)
+        return found if found != gemini.MODELS or path.endswith(gemini.CALLS) else None

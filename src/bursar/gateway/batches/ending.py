@@ -17,6 +17,7 @@ from bursar.gateway.control import Control
 from bursar.gateway.routes import Routes, Upstream
 from bursar.store.batches import Batch, Bill, KeptFile, cards_of, end_batch, note_missing, requests_of
 from bursar.wires.batch import OPENAI_BATCH, BatchWire, State
+from bursar.wires.batch_gemini import GEMINI_BATCH
 from bursar.wires.batch_messages import MESSAGE_BATCH
 
 log = structlog.get_logger()
@@ -26,7 +27,7 @@ GONE_US: Final = DAY_US
 
 _GONE: Final = (404, 410)
 
-WIRES: Final[dict[Protocol, BatchWire]] = {each.protocol: each for each in (OPENAI_BATCH, MESSAGE_BATCH)}
+WIRES: Final[dict[Protocol, BatchWire]] = {each.protocol: each for each in (OPENAI_BATCH, MESSAGE_BATCH, GEMINI_BATCH)}
 _HEADERS_OF: Final = {
     Protocol.openai_batch: (Protocol.openai_chat, Protocol.openai_responses),
     Protocol.anthropic_batch: (Protocol.anthropic_messages,),

@@ -70,7 +70,7 @@ class Reception:
         self.calls.check_address(key, scope)
         rest = scope["path"].removeprefix(below).strip("/")
         path = tuple(rest.split("/")) if rest else ()
-        if path and not is_id(path[0]):
+        if path and not is_id(path[0].partition(":")[0]):  # Gemini says behind it what is to be done
             raise NotFound(f"there is no {path[0][:64]!r} here", code="not_found")
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         return Visit(scope, receive, send, headers, key, path, query)
@@ -110,13 +110,13 @@ def check_route(key: Key, protocol: Protocol) -> None:
         raise Forbidden(f"key {key.name!r} may not use {route}: it may use {', '.join(key.routes)}")
 
 
-def page_of(query: dict[str, str]) -> tuple[str | None, int]:
-    """Read after what a list goes on, and how many it shows. Raises `BadRequest`."""
-    text, after = query.get("limit", str(PAGE)), query.get("after") or query.get("after_id")
+def page_of(query: dict[str, str], size: str = "limit", start: str = "after") -> tuple[str | None, int]:
+    """Read after what a list goes on, and how many it shows, by the names a protocol has. Raises `BadRequest`."""
+    text, after = query.get(size, str(PAGE)), query.get(start) or query.get("after_id")
     if not text.isdecimal() or len(text) > 6 or not int(text):
-        raise BadRequest(f"expected a number from 1 to {PAGE_MAX} in `limit`", param="limit")
+        raise BadRequest(f"expected a number from 1 to {PAGE_MAX} in `{size}`", param=size)
     if after is not None and not is_id(after):
-        raise BadRequest("expected the id of what came last in `after`", param="after")
+        raise BadRequest(f"expected the id of what came last in `{start}`", param=start)
     return after, min(int(text), PAGE_MAX)
 
 
