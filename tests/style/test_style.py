@@ -50,6 +50,17 @@ def test_no_file_names_a_registry_or_a_place_of_one_machine() -> None:
     assert found == []
 
 
+def test_no_file_holds_the_two_sides_of_a_merge() -> None:
+    marks = (b"<" * 7 + b" ", b">" * 7 + b" ")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in tracked()
+        for number, line in enumerate(path.read_bytes().splitlines(), 1)
+        if line.startswith(marks)
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("name", ["base", "all", "dev"])
 def test_every_locked_package_has_its_hash_and_the_lock_no_address(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
