@@ -33,7 +33,7 @@ class GeminiBatches:
         self._routes = routes
         self._making = making
         self._ending = ending
-        self._own = OwnBatches(reception, ending, _PROTOCOL)
+        self._own = OwnBatches(reception, ending, _PROTOCOL, "There is no batch batches/{} here.", "name")
 
     async def serve(self, visit: Visit) -> None:
         """Answer one request for batches."""
@@ -42,11 +42,11 @@ class GeminiBatches:
             case ("GET", ()):
                 await self._list(visit)
             case ("GET", (batch_id,)):
-                await self._answer(visit, await self._find(visit, batch_id))
+                await self._answer(visit, await self._own.find(visit, batch_id))
             case ("POST", (name,)) if name.endswith(":cancel"):
-                await self._cancel(visit, await self._find(visit, name.removesuffix(":cancel")))
+                await self._cancel(visit, await self._own.find(visit, name.removesuffix(":cancel")))
             case ("DELETE", (batch_id,)):
-                await self._delete(visit, await self._find(visit, batch_id))
+                await self._delete(visit, await self._own.find(visit, batch_id))
             case _:
                 raise _no_route(visit)
 
@@ -73,15 +73,8 @@ class GeminiBatches:
         response = await self._making.send(batch, GEMINI_BATCH, checked, question)
         await self._pass_on(visit, response, batch)
 
-    async def _find(self, visit: Visit, batch_id: str) -> Batch:
-        gone = NotFound(f"There is no batch batches/{batch_id} here.", code="batch_not_found", param="name")
-        return await self._own.find(visit, batch_id, gone)
-
     async def _answer(self, visit: Visit, batch: Batch) -> None:
-        response = await self._ending.look(batch, forwarded=visit.headers.forwarded)
-        if batch.ended_us is None:
-            batch = await self._find(visit, batch.provider_id or "")
-        await self._pass_on(visit, response, batch)
+        await self._pass_on(visit, *await self._own.look(visit, batch))
 
     async def _pass_on(self, visit: Visit, response: Response, batch: Batch) -> None:
         body = shown(response.body) if response.status < 300 else response.body
@@ -92,14 +85,12 @@ class GeminiBatches:
         response = await self._ask(visit, batch, "POST", ":cancel")
         if response.status < 300:
             await self._ending.try_look(batch)
-        batch = await self._find(visit, batch.provider_id or "")
+        batch = await self._own.find(visit, batch.provider_id or "")
         await pass_on(visit.send, response, response.body, headers_for(batch))
 
     async def _delete(self, visit: Visit, batch: Batch) -> None:
         """Delete a batch that is charged: of one that has not ended nobody could tell any more what it came to."""
-        if batch.ended_us is None:
-            await self._ending.look(batch, forwarded=visit.headers.forwarded)
-            batch = await self._find(visit, batch.provider_id or "")
+        batch = await self._own.latest(visit, batch)
         if batch.ended_us is None:
             raise Conflict(
                 f"batches/{batch.provider_id} has not ended: cancel it before it is deleted", code="batch_open"

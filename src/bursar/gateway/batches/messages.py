@@ -1,16 +1,15 @@
 """Serve Anthropic's message batches."""
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from bursar.core.errors import NotFound
 from bursar.core.records import Protocol
-from bursar.gateway.batches.ask import Question, ask, ask_whole, few_at_once
+from bursar.gateway.batches.ask import Question, ask, ask_whole
 from bursar.gateway.batches.ending import Ending, headers_of
 from bursar.gateway.batches.making import Making
+from bursar.gateway.batches.own import OwnBatches, ends_of
 from bursar.gateway.batches.requests import Checker
 from bursar.gateway.batches.visit import (
     Reception,
@@ -23,7 +22,7 @@ from bursar.gateway.batches.visit import (
     send_json,
 )
 from bursar.gateway.routes import Routes
-from bursar.store.batches import Batch, batches_of, find_batch
+from bursar.store.batches import Batch
 from bursar.wires.batch_messages import MESSAGE_BATCH, check_not_empty, read_requests, shown, with_params
 
 PATH: Final = "/v1/messages/batches"
@@ -38,6 +37,7 @@ class MessageBatches:
         self._routes = routes
         self._making = making
         self._ending = ending
+        self._own = OwnBatches(reception, ending, _PROTOCOL, "No message batch with ID {} found.")
 
     async def serve(self, visit: Visit) -> None:
         """Answer one request for batches."""
@@ -48,9 +48,9 @@ class MessageBatches:
             case ("GET", ()):
                 await self._list(visit)
             case ("GET", (batch_id,)):
-                await self._answer(visit, await self._find(visit, batch_id))
+                await self._answer(visit, await self._own.find(visit, batch_id))
             case ("POST", (batch_id, "cancel")):
-                batch = await self._find(visit, batch_id)
+                batch = await self._own.find(visit, batch_id)
                 response = await self._ending.look(batch, "POST", "/cancel", visit.headers.forwarded)
                 await pass_on(visit.send, response, _shown(response.body, batch), headers_for(batch))
             case ("GET", (batch_id, "results")):
@@ -77,29 +77,13 @@ class MessageBatches:
         response = await self._making.send(batch, MESSAGE_BATCH, checked, question)
         await pass_on(visit.send, response, response.body, headers_for(batch))
 
-    async def _find(self, visit: Visit, batch_id: str) -> Batch:
-        """Find a key's own batch. Raises `NotFound`, as for what does not exist."""
-        key = visit.key
-        found = await self._reception.books(
-            lambda connection: find_batch(connection, key.tenant, key.key_id, batch_id, _PROTOCOL)
-        )
-        if found is None:
-            raise NotFound(f"No message batch with ID {batch_id} found.", code="batch_not_found")
-        return found
-
     async def _answer(self, visit: Visit, batch: Batch) -> None:
-        response = await self._ending.look(batch, forwarded=visit.headers.forwarded)
-        if batch.ended_us is None:
-            batch = await self._find(visit, batch.provider_id or "")
+        response, batch = await self._own.look(visit, batch)
         await pass_on(visit.send, response, _shown(response.body, batch), headers_for(batch))
 
     async def _ended(self, visit: Visit, batch_id: str) -> Batch:
         """Return a batch once it is charged, if it has ended."""
-        batch = await self._find(visit, batch_id)
-        if batch.ended_us is None:
-            await self._ending.look(batch, forwarded=visit.headers.forwarded)
-            batch = await self._find(visit, batch_id)
-        return batch
+        return await self._own.latest(visit, await self._own.find(visit, batch_id))
 
     async def _results(self, visit: Visit, batch_id: str) -> None:
         batch = await self._ended(visit, batch_id)
@@ -119,25 +103,9 @@ class MessageBatches:
         return Question(method, path, protocol, forwarded=visit.headers.forwarded)
 
     async def _list(self, visit: Visit) -> None:
-        after, limit = page_of(visit.query)
-        key = visit.key
-        found = await self._reception.books(
-            lambda connection: batches_of(connection, key.tenant, key.key_id, _PROTOCOL, after, limit + 1)
-        )
-        forwarded = visit.headers.forwarded
-        answers = await few_at_once([partial(self._ending.look, each, forwarded=forwarded) for each in found[:limit]])
-        data = [
-            msgspec.Raw(_shown(answer.body, batch))
-            for batch, answer in zip(found, answers, strict=False)  # one more may be found than is shown
-            if answer is not None and answer.status < 300
-        ]
-        await send_json(visit.send, _page(data, found, limit))
-
-
-def _page(data: list[msgspec.Raw], found: Sequence[Batch], limit: int) -> dict[str, Any]:
-    ids = [batch.provider_id for batch in found[:limit]]
-    ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
-    return {"data": data, "has_more": len(found) > limit, **ends}
+        found, said, more = await self._own.page(visit, *page_of(visit.query))
+        data = [msgspec.Raw(_shown(answer.body, batch)) for batch, answer in said]
+        await send_json(visit.send, {"data": data, "has_more": more, **ends_of(found)})
 
 
 def _shown(answer: bytes, batch: Batch) -> bytes:

@@ -1,6 +1,5 @@
 """Serve OpenAI's batches."""
 
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -8,15 +7,16 @@ import msgspec
 from bursar.core.errors import BadRequest, Conflict, NotFound
 from bursar.core.ids import call_name
 from bursar.core.records import Protocol
-from bursar.gateway.batches.ask import Question, few_at_once
+from bursar.gateway.batches.ask import Question
 from bursar.gateway.batches.ending import Ending, headers_of
 from bursar.gateway.batches.files import BATCH, Files
 from bursar.gateway.batches.making import Making
+from bursar.gateway.batches.own import OwnBatches, ends_of
 from bursar.gateway.batches.requests import Checked, batch_card, card_kept
 from bursar.gateway.batches.visit import Reception, Visit, check_route, headers_for, page_of, pass_on, send_json
 from bursar.gateway.identify import check_scope
 from bursar.gateway.routes import Routes
-from bursar.store.batches import Batch, KeptFile, batches_of, find_batch
+from bursar.store.batches import Batch, KeptFile
 from bursar.wires.batch import OPENAI_BATCH, WIRE_OF_URL, read_wish, with_own_name, without_own_name
 
 PATH: Final = "/v1/batches"
@@ -32,6 +32,7 @@ class OpenAIBatches:
         self._making = making
         self._ending = ending
         self._files = files
+        self._own = OwnBatches(reception, ending, _PROTOCOL, "No batch found with id '{}'.", "batch_id")
 
     async def serve(self, visit: Visit) -> None:
         """Answer one request for batches."""
@@ -42,7 +43,7 @@ class OpenAIBatches:
             case ("GET", ()):
                 await self._list(visit)
             case ("GET", (batch_id,)):
-                await self._show(visit, batch_id)
+                await self._answer(visit, await self._own.find(visit, batch_id))
             case ("POST", (batch_id, "cancel")):
                 await self._cancel(visit, batch_id)
             case _:
@@ -87,39 +88,17 @@ class OpenAIBatches:
         assert upstream is not None
         return Checked(upstream, file.models, tuple(cards), file.requests, ())
 
-    async def _find(self, visit: Visit, batch_id: str) -> Batch:
-        """Find a key's own batch. Raises `NotFound`, as for what does not exist."""
-        key = visit.key
-        found = await self._reception.books(
-            lambda connection: find_batch(connection, key.tenant, key.key_id, batch_id, _PROTOCOL)
-        )
-        if found is None:
-            raise NotFound(f"No batch found with id '{batch_id}'.", code="batch_not_found", param="batch_id")
-        return found
-
-    async def _show(self, visit: Visit, batch_id: str) -> None:
-        await self._answer(visit, await self._find(visit, batch_id))
-
     async def _answer(self, visit: Visit, batch: Batch) -> None:
-        response = await self._ending.look(batch)
-        if batch.ended_us is None:
-            batch = await self._find(visit, batch.provider_id or "")
+        response, batch = await self._own.look(visit, batch)
         await pass_on(visit.send, response, without_own_name(response.body), headers_for(batch))
 
     async def _cancel(self, visit: Visit, batch_id: str) -> None:
-        batch = await self._find(visit, batch_id)
+        batch = await self._own.find(visit, batch_id)
         response = await self._ending.look(batch, "POST", "/cancel")
-        batch = await self._find(visit, batch_id)
+        batch = await self._own.find(visit, batch_id)
         await pass_on(visit.send, response, without_own_name(response.body), headers_for(batch))
 
     async def _list(self, visit: Visit) -> None:
-        after, limit = page_of(visit.query)
-        key = visit.key
-        found = await self._reception.books(
-            lambda connection: batches_of(connection, key.tenant, key.key_id, _PROTOCOL, after, limit + 1)
-        )
-        answers = await few_at_once([partial(self._ending.look, batch) for batch in found[:limit]])
-        data = [msgspec.Raw(without_own_name(each.body)) for each in answers if each is not None and each.status < 300]
-        ids = [batch.provider_id for batch in found[:limit]]
-        ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
-        await send_json(visit.send, {"object": "list", "data": data, "has_more": len(found) > limit, **ends})
+        found, said, more = await self._own.page(visit, *page_of(visit.query))
+        data = [msgspec.Raw(without_own_name(answer.body)) for _, answer in said]
+        await send_json(visit.send, {"object": "list", "data": data, "has_more": more, **ends_of(found)})
