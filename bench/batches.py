@@ -26,6 +26,8 @@ from bursar.prices.charge import cost
 from bursar.prices.price import RateCard
 
 MODEL: Final = "gpt-4o-mini"
+CLAUDE: Final = "claude-haiku-4-5"
+FLASH: Final = "gemini-2.5-flash"
 CHAT: Final = "/v1/chat/completions"
 FETCHES: Final = 10
 CALLERS: Final = 6
@@ -36,9 +38,17 @@ drain_s = 5
 [providers.sandbox]
 kind = "sandbox"
 base_url = "http://127.0.0.1:{{port}}/v1"
+connect_s = 1.0
+first_byte_s = 5.0
 
 [models."{MODEL}"]
 targets = ["sandbox/{MODEL}"]
+
+[models."{CLAUDE}"]
+targets = ["sandbox/{CLAUDE}"]
+
+[models."{FLASH}"]
+targets = ["sandbox/{FLASH}"]
 """
 BATCHES: Final = """
 select batches.provider_id, batches.charged, batches.cost_nano, batches.answered, count(calls.call_id) as calls,
@@ -56,33 +66,39 @@ OPEN: Final = "select count(*) as n from batches where ended_us is null"
 
 
 class Caller:
-    """Make batches and ask for them, whatever happens to the gateways."""
+    """Make batches and ask for them, whatever happens to the gateways: OpenAI's, or by a subclass another's."""
 
-    def __init__(self, local: LocalBursar, secret: str, card: RateCard, dice: random.Random) -> None:
-        self._card = card
+    model = MODEL
+    path = "/v1/batches"
+    cancel = "/cancel"
+
+    def __init__(self, local: LocalBursar, secret: str, dice: random.Random) -> None:
+        self._card: RateCard = load().find_any(self.model).at(time.time_ns() // 1_000, {"processing": "batch"})
         headers = {"authorization": f"Bearer {secret}"}
         self._client = httpx.AsyncClient(base_url=local.url, headers=headers, timeout=10)
         self._dice = dice
-        self.results: dict[str, int] = {}  # what each batch comes to by its files of results, in nano-USD
+        self.results: dict[str, int] = {}  # what each batch comes to by its results, in nano-USD
         self.statuses: Counter[int] = Counter()
         self.lost = 0  # requests without an answer
 
     async def run(self, batches: int) -> None:
         """Make so many batches, one after the other."""
         for _ in range(batches):
-            made = None
-            while made is None:
-                made = await self._try(self._make)
-            batch_id = str(made["id"])
+            batch_id = None
+            while batch_id is None:
+                batch_id = await self._try(self.make, self._texts())
+            cancels = self._dice.random() < 0.25
             for fetch in range(FETCHES):
-                if fetch == 1 and made["cancel"]:
-                    await self._try(self._ask, "POST", f"/v1/batches/{batch_id}/cancel")
-                await self._try(self._ask, "GET", f"/v1/batches/{batch_id}")
+                if fetch == 1 and cancels:
+                    await self._try(self.ask, "POST", f"{self.path}/{batch_id}{self.cancel}")
+                await self._try(self.ask, "GET", f"{self.path}/{batch_id}")
             while batch_id not in self.results:
-                await self._try(self._read, batch_id)
+                usage = await self._try(self.used, batch_id)
+                if usage is not None:
+                    self.results[batch_id] = cost(usage, self._card)
         await self._client.aclose()
 
-    async def _try(self, work: Any, *values: str) -> Any:
+    async def _try(self, work: Any, *values: Any) -> Any:
         try:
             return await work(*values)
         except httpx.HTTPStatusError:
@@ -93,41 +109,99 @@ class Caller:
             await asyncio.sleep(0.1)
             return None
 
-    async def _ask(self, method: str, path: str, **more: Any) -> Any:
+    async def ask(self, method: str, path: str, **more: Any) -> Any:
+        """Ask the gateway for JSON."""
+        return (await self.answer(method, path, **more)).json()
+
+    async def answer(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Ask the gateway. Raises httpx's errors, for a refusal too."""
         response = await self._client.request(method, path, **more)
         self.statuses[response.status_code] += 1
         response.raise_for_status()
-        return response.json()
+        return response
 
-    async def _make(self) -> dict[str, Any]:
-        """Upload requests and make a batch of them: some fail, some expire, some are to be cancelled."""
+    def _texts(self) -> list[str]:
+        """Return the texts of a batch's requests: some fail, some expire."""
         dice = self._dice
         ends = f"looks={dice.randint(1, FETCHES)}{' expires' if dice.random() < 0.2 else ''}"
+        faults = [" fault=500" if dice.random() < 0.2 else "" for _ in range(dice.randint(1, 40))]
+        return [f"[[output={dice.randint(1, 30)}{fault}]] {ends} {dice.random()}" for fault in faults]
+
+    async def make(self, texts: list[str]) -> str:
+        """Make a batch of these texts; returns its id."""
         lines: list[bytes] = []
-        for number in range(dice.randint(1, 40)):
-            fault = " fault=500" if dice.random() < 0.2 else ""
-            text = f"[[output={dice.randint(1, 30)}{fault}]] {ends} {dice.random()}"
+        for number, text in enumerate(texts):
             body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_completion_tokens": 40}
             lines.append(json.dumps({"custom_id": f"r{number}", "method": "POST", "url": CHAT, "body": body}).encode())
         form = {"files": {"file": ("requests.jsonl", b"\n".join(lines))}, "data": {"purpose": "batch"}}
-        file = await self._ask("POST", "/v1/files", **form)
+        file = await self.ask("POST", "/v1/files", **form)
         wish = {"input_file_id": file["id"], "endpoint": CHAT, "completion_window": "24h"}
-        made = await self._ask("POST", "/v1/batches", json=wish)
-        return {"id": made["id"], "cancel": dice.random() < 0.25}
+        return (await self.ask("POST", self.path, json=wish))["id"]
 
-    async def _read(self, batch_id: str) -> None:
-        """Price the results of a batch that has ended, from its file alone."""
-        batch = await self._ask("GET", f"/v1/batches/{batch_id}")
+    async def used(self, batch_id: str) -> Usage | None:
+        """Sum what the results of a batch say was used; none before it has ended."""
+        batch, usage = await self.ask("GET", f"{self.path}/{batch_id}"), Usage()
         if batch["status"] == "in_progress":
-            return
-        usage = Usage()
+            return None
         if batch.get("output_file_id"):
-            answer = await self._client.get(f"/v1/files/{batch['output_file_id']}/content")
-            answer.raise_for_status()
-            for line in answer.text.splitlines():
+            for line in (await self.answer("GET", f"/v1/files/{batch['output_file_id']}/content")).text.splitlines():
                 said = json.loads(line)["response"]["body"]["usage"]
                 usage = usage.plus(Usage(said["prompt_tokens"], output_tokens=said["completion_tokens"]))
-        self.results[batch_id] = cost(usage, self._card)
+        return usage
+
+
+class AnthropicCaller(Caller):
+    """Make Anthropic's batches."""
+
+    model = CLAUDE
+    path = "/v1/messages/batches"
+
+    async def make(self, texts: list[str]) -> str:
+        """Make a batch of these texts; returns its id."""
+        asked = [{"model": CLAUDE, "max_tokens": 40, "messages": [{"role": "user", "content": text}]} for text in texts]
+        requests = [{"custom_id": f"r{number}", "params": each} for number, each in enumerate(asked)]
+        return (await self.ask("POST", self.path, json={"requests": requests}))["id"]
+
+    async def used(self, batch_id: str) -> Usage | None:
+        """Sum what the results of a batch say was used; none before it has ended."""
+        if (await self.ask("GET", f"{self.path}/{batch_id}"))["processing_status"] != "ended":
+            return None
+        usage = Usage()
+        for line in (await self.answer("GET", f"{self.path}/{batch_id}/results")).text.splitlines():
+            result = json.loads(line)["result"]
+            if result["type"] == "succeeded":
+                said = result["message"]["usage"]
+                usage = usage.plus(Usage(said["input_tokens"], output_tokens=said["output_tokens"]))
+        return usage
+
+
+class GeminiCaller(Caller):
+    """Make Gemini's batches."""
+
+    model = FLASH
+    path = "/v1beta/batches"
+    cancel = ":cancel"
+
+    async def make(self, texts: list[str]) -> str:
+        """Make a batch of these texts; returns its id."""
+        asked = [{"request": {"contents": [{"parts": [{"text": text}]}]}} for text in texts]
+        wish = {"batch": {"displayName": "bench", "inputConfig": {"requests": {"requests": asked}}}}
+        made = await self.ask("POST", f"/v1beta/models/{FLASH}:batchGenerateContent", json=wish)
+        return made["name"].removeprefix("batches/")
+
+    async def used(self, batch_id: str) -> Usage | None:
+        """Sum what the answers of a batch say was used; none before it has ended."""
+        batch, usage = await self.ask("GET", f"{self.path}/{batch_id}"), Usage()
+        if not batch.get("done"):
+            return None
+        for each in batch["response"]["inlinedResponses"]["inlinedResponses"]:
+            if "response" in each:
+                said = each["response"]["usageMetadata"]
+                usage = usage.plus(Usage(said["promptTokenCount"], output_tokens=said["candidatesTokenCount"]))
+        return usage
+
+
+KINDS: Final = (Caller, AnthropicCaller, GeminiCaller)
 
 
 async def _kill(local: LocalBursar, kills: int, pause_s: float, dice: random.Random) -> int:
@@ -142,8 +216,8 @@ async def _kill(local: LocalBursar, kills: int, pause_s: float, dice: random.Ran
 
 
 async def _work(local: LocalBursar, secret: str, batches: int, kills: int, seed: int) -> tuple[list[Caller], int]:
-    card = load().find_any(MODEL).at(time.time_ns() // 1_000, {"processing": "batch"})
-    callers = [Caller(local, secret, card, random.Random(f"{seed} {number}")) for number in range(CALLERS)]
+    kinds = [KINDS[number % len(KINDS)] for number in range(CALLERS)]
+    callers = [kind(local, secret, random.Random(f"{seed} {number}")) for number, kind in enumerate(kinds)]
     killer = asyncio.create_task(_kill(local, kills, 1.5, random.Random(seed)))
     await asyncio.gather(*(caller.run(-(-batches // CALLERS)) for caller in callers))
     return callers, await killer
@@ -157,15 +231,17 @@ def measure(batches: int, kills: int, seed: int) -> Figure:
         deadline = time.monotonic() + 120
         while local.query(OPEN)[0]["n"] and time.monotonic() < deadline:
             time.sleep(0.5)
-        rows = [row for row in local.query(BATCHES) if row["provider_id"] is not None]
+        rows = [row for row in local.query(BATCHES) if row["provider_id"] is not None or row["charged"]]
         results = {name: nano for caller in callers for name, nano in caller.results.items()}
         wrong = [
             row for row in rows if not row["charged"] or (row["calls"], row["calls_nano"]) != (1, row["cost_nano"])
         ]
         wrong += [row for row in rows if results.get(row["provider_id"], row["cost_nano"]) != row["cost_nano"]]
         missing = results.keys() - {row["provider_id"] for row in rows}
-        used, bill = local.query(USED)[0], httpx.get(f"http://127.0.0.1:{port}/sandbox/bill").json()["usage"][MODEL]
-        billed = {"input": bill["input_tokens"] + bill.get("cache_read_tokens", 0), "output": bill["output_tokens"]}
+        used, bill = local.query(USED)[0], Counter[str]()
+        for each in httpx.get(f"http://127.0.0.1:{port}/sandbox/bill").json()["usage"].values():
+            bill.update(each)
+        billed = {"input": bill["input_tokens"] + bill["cache_read_tokens"], "output": bill["output_tokens"]}
         apart = sum(abs(used[side] - billed[side]) for side in billed)
         left, findings = local.query(OPEN)[0]["n"] + local.query(HELD)[0]["n"], local.audit().findings
     value = len(wrong) + len(missing) + apart + left + len(findings)
@@ -173,9 +249,11 @@ def measure(batches: int, kills: int, seed: int) -> Figure:
         print(wrong, missing, used, billed, left, findings, file=sys.stderr)
     statuses = sum((caller.statuses for caller in callers), Counter[int]())
     asked = sum(statuses.values())
+    alike = sum(row["provider_id"] is None for row in rows)
     note = (
-        f"{len(rows)} batches, each fetched {FETCHES} times and more, {sum(row['answered'] for row in rows):,} answers;"
-        f" {killed} gateways killed, {asked:,} requests answered, {asked - statuses[200]:,} of them refused,"
+        f"{len(rows)} batches of {len(KINDS)} protocols ({alike} lost and charged what they held), each fetched"
+        f" {FETCHES} times and more, {sum(row['answered'] for row in rows):,} answers; {killed} gateways killed,"
+        f" {asked:,} requests answered, {asked - statuses[200]:,} of them refused,"
         f" {sum(caller.lost for caller in callers):,} without an answer; seed {seed}"
     )
     return Figure("books.batch_charged_once", value, "wrong", note=note)
