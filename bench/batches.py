@@ -1,9 +1,9 @@
 """Fetch batches ten times each, cancel some, let others fail or expire, kill gateways meanwhile, and compare charges.
 
 Callers make OpenAI's, Anthropic's and Gemini's batches at two gateways of one database and ask for each ten times,
-while gateways are killed with SIGKILL one after the other. Afterwards every batch that reached its provider must be charged once, what its results say at
-batch rates, priced here from the results alone; what the books say was used must be what the provider has
-counted on its own bill; nothing may be held any more; and the books must pass their check.
+while gateways are killed with SIGKILL one after the other. Afterwards every batch that reached its provider must be
+charged once, what its results say at batch rates, priced here from the results alone; what the books say was used must
+be what the provider has counted on its own bill; nothing may be held any more; and the books must pass their check.
 """
 
 import asyncio

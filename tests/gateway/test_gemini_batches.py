@@ -239,6 +239,9 @@ def test_a_batch_is_sent_as_it_was_read_and_shown_without_our_name() -> None:
         (b'"output":{"inlinedResponses":{"inlinedResponses":[]}}', False),
         (b'"output":{"responsesFile":"files/x"}', True),
         (b'"x":1', True),
+        (b'"batchStats":{"requestCount":"2"}', False),
+        (b'"state":"BATCH_STATE_CANCELLED"', True),
+        (b'"state":"BATCH_STATE_FAILED"', False),
     ],
 )
 def test_a_batch_that_ended_tells_whether_its_answers_can_be_read(about: bytes, lacks: bool) -> None:

@@ -102,6 +102,7 @@ def _state(operation: _Operation) -> State:
     output = about.output or operation.response or _Output()
     inlined = output.inlined_responses or output.inlined_embed_content_responses
     answers = inlined.inlined_responses if inlined is not None else []
+    told = inlined is not None or stats is not None or word == "FAILED"  # what says nothing may have been billed
     return State(
         operation.name.removeprefix("batches/"),
         operation.done or word in _ENDED,
@@ -112,7 +113,7 @@ def _state(operation: _Operation) -> State:
         own_name=own[1] if own else "",
         answered=stats.successful_request_count if stats is not None else None,
         failed=stats.failed_request_count if stats is not None else 0,
-        lacks=output.responses_file is not None or (word == "SUCCEEDED" and stats is None and inlined is None),
+        lacks=output.responses_file is not None or not told,
     )
 
 
