@@ -22,6 +22,7 @@ ROUTES = (
     "/api/budgets/tree",
     "/api/keys",
     "/api/alerts",
+    "/api/doctor",
     "/api/audit",
     "/api/prices",
     "/api/prices/{name}",

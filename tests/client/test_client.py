@@ -34,6 +34,15 @@ from tests.asking import ask_and_wait, ask_until
 LEFT_OUT = {
     "/api/overview": "the front page's own; a program asks for its parts",
     "/api/count": "the page's own, for files too; a text is counted by `price_plan`",
+    "/api/doctor": "what is not well is looked at by people; a program has `bursar doctor --json`",
+    "/api/series/spend": "the page's own; a program asks for the statement, or the calls",
+    "/api/series/tokens": "the page's own, as above",
+    "/api/series/latency": "the page's own; a program reads /metrics",
+    "/api/prices": "the book, looked at; a program asks what its own work costs by `price_plan`",
+    "/api/prices/{}": "as above",
+    "/api/compare": "as above; `bursar prices --compare --json` is for machines",
+    "/api/budgets/tree": "budgets are listed with what they are a part of by `budgets`",
+    "/api/budgets/{}/policy": "a policy is set by people, on the page or by `bursar budget policy`",
     "/api/alerts": "alerts are told by webhooks; they are looked at with `bursar alerts list`",
 }
 _numbers = itertools.count(1)

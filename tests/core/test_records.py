@@ -92,6 +92,7 @@ def test_segments_add_up() -> None:
                 "openai_batch": 21,
                 "anthropic_batch": 22,
                 "gemini_batch": 23,
+                "unmetered": 31,
             },
         ),
         (

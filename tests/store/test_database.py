@@ -125,8 +125,10 @@ async def test_every_statement_can_be_prepared(connection: Connection) -> None:
     names = sorted(Path(file.name).stem for file in files("bursar.store").joinpath("sql").iterdir())
     assert {"calls", "gateways", "journal", "keys", "leases", "ledger", "writer"} <= set(names)
     for name in names:
-        for statement, text in load_statements(name).items():
-            if "{" not in text.replace("'{}'", ""):
+        statements = load_statements(name)
+        pieces = {piece for piece in statements if any(f"{{{piece}}}" in text for text in statements.values())}
+        for statement, text in statements.items():
+            if statement not in pieces and "{" not in text.replace("'{}'", ""):
                 assert await connection.prepare(text), statement
 
 

@@ -24,9 +24,19 @@ class Administered(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def spender(shared_bursar: LocalBursar) -> Administered:
+def administered() -> Iterator[LocalBursar]:
+    """Run a Bursar of their own: in one that others share, hundreds of keys stand on a page."""
+    local = LocalBursar()
+    local.start()
+    yield local
+    assert local.stop() == 0, local.last_words()
+    local.remove()
+
+
+@pytest.fixture(scope="module")
+def spender(administered: LocalBursar) -> Administered:
     """Have what the pages show before the browser runs."""
-    local = shared_bursar
+    local = administered
     admin = local.command("admin", "create", "--name", "pages-admin").strip()
     local.command("budget", "create", "pages-team", "50.00/month", "--zone", "Europe/Berlin", "--alerts", "50,100")
     scope = {"models": ["gpt-4o-mini", "claude-*"], "routes": ["/v1/chat/completions"], "addresses": ["127.0.0.0/8"]}
