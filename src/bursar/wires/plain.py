@@ -1,5 +1,6 @@
 """Be what OpenAI's calls that are answered in one piece have in common: a model's name in, an object with usage out."""
 
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -55,7 +56,9 @@ class PlainWire:
             read = _answer.decode(body)
         except UNREADABLE as error:
             raise BadAnswer(f"not an answer of {self.route}: {error}") from error
-        return answer_of(bytes(read.usage), read.model or "", "", 0, whole=True)
+        report = bytes(read.usage)
+        answered = _usual if len(report) <= _USUAL_BYTES_MAX else _answered
+        return answered(report, read.model or "")
 
     def reader(self) -> ChatReader:
         """Return a reader for a stream that nobody asked for: what it says of usage is read as a chat's."""
@@ -72,6 +75,15 @@ class PlainWire:
     def usage_report(self, usage: Usage) -> UsageReport:
         """Write usage as it is reported where nothing is written."""
         return {"prompt_tokens": usage.input_total, "total_tokens": usage.input_total}
+
+
+def _answered(report: bytes, model: str) -> Answer:
+    return answer_of(report, model, "", 0, whole=True)
+
+
+_USUAL_BYTES_MAX: Final = 128
+_usual: Final = lru_cache(maxsize=4_096)(_answered)
+"""Reports of calls that are billed by their input alone are one number said twice: the same ones come again and again."""
 
 
 class FormWire(PlainWire):
