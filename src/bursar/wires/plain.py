@@ -83,7 +83,7 @@ def _answered(report: bytes, model: str) -> Answer:
 
 _USUAL_BYTES_MAX: Final = 128
 _usual: Final = lru_cache(maxsize=4_096)(_answered)
-"""Reports of calls that are billed by their input alone are one number said twice: the same ones come again and again."""
+"""Reports of calls that are billed by their input alone are one number said twice, and the same ones come again."""
 
 
 class FormWire(PlainWire):
