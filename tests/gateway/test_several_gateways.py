@@ -167,7 +167,7 @@ def test_fewer_workers_recover_the_spools_of_those_before() -> None:
         local.start()
         expect_whole_books(local, load.answered)
         assert local.query(LEFT) == [{"leased": 0, "undecided": 0, "held": 0}]
-        wait_until(lambda: state_of_gateways(local) == {"alive": 1, "closed": 1}, 10, "gateway closed")
+        wait_until(lambda: state_of_gateways(local) == {"alive": 1, "closed": 1}, 30, "gateway closed")
         assert local.stop() == 0, local.last_words()
 
 
