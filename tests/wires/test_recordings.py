@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.wires.recordings import counted_ms, most_ms, read_recording
+from bursar.wires.recordings import BYTES_A_SECOND_LEAST, counted_ms, most_ms, read_recording
 from tests.wires.recorded import box, flac, m4a, opus, page, vorbis, wav
 
 FRAME = b"\xff\xfb\x90\x00" + bytes(413)  # MPEG 1, layer III, 128 kbit/s, 44.1 kHz: 417 bytes, 1,152 samples
@@ -95,3 +95,18 @@ def test_what_is_made_to_be_slow_is_not_read_to_its_end() -> None:
 @given(st.binary(max_size=120), st.integers(0, 60), st.sampled_from([wav(100)[:200], flac(9), opus(99), m4a(9), FRAME]))
 def test_no_noise_stops_the_reader(noise: bytes, at: int, sound: bytes) -> None:
     assert most_ms(sound[:at] + noise + sound[at:]) >= 1
+
+
+def test_a_head_that_says_more_than_a_day_is_not_believed() -> None:
+    for seconds in (86_401, 1 << 40, 1 << 62):
+        head = bytes([1, 0, 0, 0]) + bytes(16) + (1).to_bytes(4) + seconds.to_bytes(8) + bytes(80)
+        box = (8 + len(head)).to_bytes(4) + b"mvhd" + head
+        lies = (16).to_bytes(4) + b"ftypM4A " + bytes(4) + (8 + len(box)).to_bytes(4) + b"moov" + box
+        assert most_ms(lies) == -(-len(lies) * 1_000 // BYTES_A_SECOND_LEAST)
+        assert counted_ms(lies) is None
+
+
+def test_a_wav_of_nothing_but_chunks_is_not_walked_to_its_end() -> None:
+    chunks = b"RIFF" + bytes(4) + b"WAVE" + b"junk\0\0\0\0" * 100_000
+    assert counted_ms(chunks) is None
+    assert most_ms(chunks) == -(-len(chunks) * 1_000 // BYTES_A_SECOND_LEAST)

@@ -25,6 +25,9 @@ _STEPS_MAX: Final = 50_000
 second of reading."""
 
 _BOXES_MAX: Final = 1_000
+_BELIEVED_MS_MAX: Final = 24 * 3_600_000
+"""Longer than anything a request has room for: a head that says more is not believed, and its file goes by its size."""
+
 _OPUS_HZ: Final = 48_000
 _RATE_HZ_MAX: Final = 10_000_000
 
@@ -69,19 +72,22 @@ def read_recording(content: bytes, *, steps_max: int | None = None) -> Recording
 def counted_ms(content: bytes) -> int | None:
     """Return how many milliseconds a recording lasts; None where that is only told by a head, or not at all."""
     found = read_recording(content, steps_max=_STEPS_MAX)
-    return found.milliseconds if found is not None and found.counted and found.milliseconds else None
+    told = found is not None and found.counted and 0 < found.milliseconds <= _BELIEVED_MS_MAX
+    return found.milliseconds if found is not None and told else None
 
 
 def most_ms(content: bytes) -> int:
     """Return how many milliseconds a recording can last: what is counted, else the more of its head and of its size."""
     found = read_recording(content, steps_max=_STEPS_MAX)
     by_size = max(1, div_ceil(len(content) * _MILLI, BYTES_A_SECOND_LEAST))
-    if found is None or not found.milliseconds:
+    if found is None or not 0 < found.milliseconds <= _BELIEVED_MS_MAX:
         return by_size
     return found.milliseconds if found.counted else max(found.milliseconds, by_size)
 
 
 def _wav(content: bytes) -> Recording:
+    if not _sound_is_near(content):
+        return Recording("WAV", 0, why=f"its sound is not among its first {_BOXES_MAX} chunks")
     try:
         with wave.open(io.BytesIO(content)) as sound:
             frames, rate = sound.getnframes(), sound.getframerate()
@@ -92,6 +98,17 @@ def _wav(content: bytes) -> Recording:
         return Recording("WAV", 0, why="it has no samples")
     told = size <= len(content) <= size + _BESIDE_BYTES_MAX  # else the head says less than there is to hear, or more
     return Recording("WAV", div_ceil(frames * _MILLI, rate), told)
+
+
+def _sound_is_near(content: bytes) -> bool:
+    """Tell whether a WAV's sound, or its end, comes before more chunks than are looked at beside calls."""
+    at = 12
+    for _ in range(_BOXES_MAX):
+        if at + 8 > len(content) or content[at : at + 4] == b"data":
+            return True
+        size = int.from_bytes(content[at + 4 : at + 8], "little")
+        at += 8 + size + (size & 1)
+    return False
 
 
 def _flac_milliseconds(content: bytes) -> int:
