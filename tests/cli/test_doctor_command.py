@@ -137,7 +137,7 @@ def test_a_configuration_with_a_mistake_is_told_and_the_rest_is_still_looked_at(
 
 @pytest.mark.parametrize("seconds", [-60, 60])
 def test_a_database_whose_clock_is_off_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    monkeypatch.setattr(doctor_module, "_now_us", lambda: now_us() + seconds * 1_000_000)
+    monkeypatch.setattr(doctor_module, "clock_us", lambda: now_us() + seconds * 1_000_000)
     outcome, found = examine(cli)
     assert (outcome.code, states(found, "clock")) == (1, ["fail"])
     assert ("ahead" if seconds < 0 else "behind") in found["clock"][0]["text"]

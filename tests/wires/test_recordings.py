@@ -6,11 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.wires.recordings import BYTES_A_SECOND_LEAST, counted_ms, most_ms, read_recording
+from bursar.wires.recordings import BYTES_A_SECOND_LEAST, length_of, read_recording
 from tests.wires.recorded import box, flac, m4a, opus, page, vorbis, wav
 
 FRAME = b"\xff\xfb\x90\x00" + bytes(413)  # MPEG 1, layer III, 128 kbit/s, 44.1 kHz: 417 bytes, 1,152 samples
 TAG = b"ID3\x04\x00\x00\x00\x00\x01\x00" + bytes(128)
+
+
+def counted_ms(content: bytes) -> int | None:
+    return length_of(content).counted_ms
+
+
+def most_ms(content: bytes) -> int:
+    return length_of(content).most_ms
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from bursar.api.shapes.holders import KeyView
 from bursar.api.shapes.saving import SavingsView
 from bursar.api.shapes.spending import BranchView, BudgetView, Overview, StatementView
 from bursar.api.shapes.work import ChargeRequest, ChargeView
-from bursar.api.sought import read_sought
+from bursar.api.sought import read_call, read_calls, read_sought
 from bursar.api.views import read_branches, read_budgets, read_keys, read_overview, read_statement
 from bursar.core.addresses import read_address
 from bursar.core.errors import BooksError, Refusal, Unavailable
@@ -44,7 +44,7 @@ from bursar.core.words import is_word
 from bursar.gateway.identify import check_address
 from bursar.store.charges import NewCharge, charge
 from bursar.store.database import AWAY, Pool, borrow
-from bursar.store.reports import Sought, one_call, recent_calls
+from bursar.store.reports import Sought
 from bursar.store.runs import one_run, recent_runs
 from bursar.store.savings import savings as read_savings
 
@@ -67,24 +67,13 @@ async def calls(
     pool: Pool, sought: Sought, limit: Annotated[int, Parameter(ge=1, le=CALLS_MAX)] = 50
 ) -> list[dict[str, Any]]:
     """List calls."""
-    async with borrow(pool) as connection:
-        try:
-            return await recent_calls(connection, sought, limit=limit)
-        except ValueError as error:
-            raise ClientException(str(error)) from None
+    return await read_calls(pool, sought, limit)
 
 
 @get("/api/calls/{call_id:str}", summary="One call: usage, attempts, priced lines", raises=[NotFoundException])
 async def call(pool: Pool, call_id: str) -> dict[str, Any]:
     """Show one call in full."""
-    async with borrow(pool) as connection:
-        try:
-            found = await one_call(connection, call_id)
-        except ValueError as error:
-            raise ClientException(str(error)) from None
-    if found is None:
-        raise NotFoundException(f"no call {call_id} in the books; a call shows here a moment after it has ended")
-    return found
+    return await read_call(pool, call_id)
 
 
 @get("/api/statement", summary="What was spent between two moments, grouped")

@@ -3,6 +3,7 @@
 from typing import Annotated, Final
 
 from litestar import get
+from litestar.di import Provide
 from litestar.exceptions import ClientException, ServiceUnavailableException
 from litestar.params import Parameter
 
@@ -62,25 +63,45 @@ class Window:
         return max(2 * self.from_us - self.until_us, 0)
 
 
-@get("/api/series/spend", summary="What was spent over time, by group", raises=[ServiceUnavailableException])
-async def spend(
-    pool: Pool,
-    by: By = "model",
-    since: Since = None,
-    until: Until = None,
-    grain: GrainAsked = None,
-    groups: Groups = GROUPS,
-) -> SpentView:
+def read_window(since: Since = None, until: Until = None, grain: GrainAsked = None) -> Window:
+    """Read a span that ends now where nobody says otherwise. Raises the answer to what cannot be."""
+    return Window(since, until, grain, now_us())
+
+
+def read_grouping(by: By = "model", groups: Groups = GROUPS) -> Grouping:
+    """Read what is grouped by. Raises the answer to what cannot be."""
+    tag = by.removeprefix(_TAG) if by.startswith(_TAG) else ""
+    if tag and is_word(tag):
+        return Grouping("tag", tag, groups)
+    if by not in BY:
+        raise ClientException(f"by: expected {', '.join(BY)} or tag:NAME, got {by[:64]!r}", extra={"param": "by"})
+    return Grouping(by, groups_max=groups)
+
+
+_WINDOW: Final = {"window": Provide(read_window, sync_to_thread=False)}
+_GROUPED: Final = {**_WINDOW, "grouping": Provide(read_grouping, sync_to_thread=False)}
+
+
+@get(
+    "/api/series/spend",
+    summary="What was spent over time, by group",
+    raises=[ServiceUnavailableException],
+    dependencies=_GROUPED,
+)
+async def spend(pool: Pool, window: Window, grouping: Grouping) -> SpentView:
     """Read what was spent."""
-    window, grouping = Window(since, until, grain, now_us()), read_grouping(by, groups)
     async with borrow(pool) as connection:
         return await read_spent(connection, window, grouping)
 
 
-@get("/api/series/tokens", summary="Tokens used over time, by kind", raises=[ServiceUnavailableException])
-async def tokens(pool: Pool, since: Since = None, until: Until = None, grain: GrainAsked = None) -> TokensView:
+@get(
+    "/api/series/tokens",
+    summary="Tokens used over time, by kind",
+    raises=[ServiceUnavailableException],
+    dependencies=_WINDOW,
+)
+async def tokens(pool: Pool, window: Window) -> TokensView:
     """Read what was used."""
-    window = Window(since, until, grain, now_us())
     async with borrow(pool) as connection:
         return await read_tokens(connection, window)
 
@@ -89,32 +110,15 @@ async def tokens(pool: Pool, since: Since = None, until: Until = None, grain: Gr
     "/api/series/latency",
     summary="How long answered calls took over time, and streams to their first token, by group",
     raises=[ServiceUnavailableException],
+    dependencies=_GROUPED,
 )
-async def latency(
-    pool: Pool,
-    by: By = "model",
-    since: Since = None,
-    until: Until = None,
-    grain: GrainAsked = None,
-    groups: Groups = GROUPS,
-) -> LatencyView:
+async def latency(pool: Pool, window: Window, grouping: Grouping) -> LatencyView:
     """Read how long calls took."""
-    window, grouping = Window(since, until, grain, now_us()), read_grouping(by, groups)
     async with borrow(pool) as connection:
         return await read_latency(connection, window, grouping)
 
 
 SERIES: Final = [spend, tokens, latency]
-
-
-def read_grouping(by: str, groups: int = GROUPS) -> Grouping:
-    """Read what is grouped by. Raises the answer to what cannot be."""
-    tag = by.removeprefix(_TAG) if by.startswith(_TAG) else ""
-    if tag and is_word(tag):
-        return Grouping("tag", tag, groups)
-    if by not in BY:
-        raise ClientException(f"by: expected {', '.join(BY)} or tag:NAME, got {by[:64]!r}", extra={"param": "by"})
-    return Grouping(by, groups_max=groups)
 
 
 async def read_spent(connection: Connection, window: Window, grouping: Grouping) -> SpentView:

@@ -46,6 +46,6 @@ class Remembering:
         if found is None:
             found = make(texts)
             self._made[name] = found
-            while len(self._made) > self._asked_max and (oldest := next(iter(tuple(self._made)), None)) is not None:
+            for oldest in tuple(self._made)[: -self._asked_max]:
                 self._made.pop(oldest, None)
         return found

@@ -7,12 +7,11 @@ from urllib.parse import urlencode
 import msgspec
 from litestar import MediaType, Request, Response, get
 from litestar.di import Provide
-from litestar.exceptions import ClientException, NotFoundException
 
-from bursar.api.sought import read_sought
+from bursar.api.sought import read_call, read_calls, read_sought
 from bursar.core.records import CallStatus
-from bursar.store.database import Pool, borrow
-from bursar.store.reports import Sought, one_call, recent_calls
+from bursar.store.database import Pool
+from bursar.store.reports import Sought
 from bursar.web.pages import LIVE_MS, Page, Pages, respond
 
 CALLS: Final = 100
@@ -37,11 +36,7 @@ class Facet(NamedTuple):
 )
 async def calls_page(request: Request[Any, Any, Any], pool: Pool, pages: Pages, sought: Sought) -> Response[str]:
     """Show the latest calls that are sought."""
-    async with borrow(pool) as connection:
-        try:
-            found = await recent_calls(connection, sought, limit=CALLS + 1)
-        except ValueError as error:
-            raise ClientException(str(error)) from None
+    found = await read_calls(pool, sought, CALLS + 1)
     shown = found[:CALLS]
     page = Page("calls.html", "Calls · Bursar", _address("/api/calls", sought), LIVE_MS)
     return respond(
@@ -60,13 +55,7 @@ async def calls_page(request: Request[Any, Any, Any], pool: Pool, pages: Pages, 
 @get("/calls/{call_id:str}", include_in_schema=False, media_type=MediaType.HTML)
 async def call_page(request: Request[Any, Any, Any], pool: Pool, pages: Pages, call_id: str) -> Response[str]:
     """Show one call with its attempts, what each was charged for, and when each was made."""
-    async with borrow(pool) as connection:
-        try:
-            found = await one_call(connection, call_id)
-        except ValueError as error:
-            raise ClientException(str(error)) from None
-    if found is None:
-        raise NotFoundException(f"no call {call_id} in the books; a call shows here a moment after it has ended")
+    found = await read_call(pool, call_id)
     page = Page("call.html", f"{found['model']} at {found['at'][:19]} · Bursar", f"/api/calls/{call_id}", script="")
     return respond(pages, request, page, call=found, ok=CallStatus.ok.name)
 

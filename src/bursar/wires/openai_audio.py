@@ -16,7 +16,7 @@ from bursar.core.records import Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.form import read_form
 from bursar.wires.plain import FormWire, PlainWire, read_request
-from bursar.wires.recordings import counted_ms, most_ms
+from bursar.wires.recordings import length_of
 from bursar.wires.sse import event_data
 from bursar.wires.wire import (
     NO_MEDIA,
@@ -215,12 +215,11 @@ class OpenAITranscriptions(FormWire):
         files = form.files("file")
         if len(files) != 1:
             raise BadRequest(f"expected one file `file` in the form, got {len(files)}", param="file")
-        sound = files[0].data
-        exact_ms = counted_ms(sound)
-        most_s = div_ceil(most_ms(sound), 1_000)
-        seconds = most_s if exact_ms is None else billed_seconds(exact_ms)
+        length = length_of(files[0].data)
+        most_s = div_ceil(length.most_ms, 1_000)
+        seconds = most_s if length.counted_ms is None else billed_seconds(length.counted_ms)
         kind = form.field("response_format", "json")
-        if kind in _TELL_NOTHING and exact_ms is None:
+        if kind in _TELL_NOTHING and length.counted_ms is None:
             raise BadRequest(
                 f"response_format {kind!r} does not say how long the recording is, by which it is billed: ask for"
                 " `json` or `verbose_json`, or send WAV or MP3",

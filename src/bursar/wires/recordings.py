@@ -69,20 +69,22 @@ def read_recording(content: bytes, *, steps_max: int | None = None) -> Recording
     return None
 
 
-def counted_ms(content: bytes) -> int | None:
-    """Return how many milliseconds a recording lasts; None where that is only told by a head, or not at all."""
-    found = read_recording(content, steps_max=_STEPS_MAX)
-    told = found is not None and found.counted and 0 < found.milliseconds <= _BELIEVED_MS_MAX
-    return found.milliseconds if found is not None and told else None
+class Length(msgspec.Struct, frozen=True):
+    """How long a recording lasts: counted, where more than a head tells it, and the most it can be, in milliseconds."""
+
+    counted_ms: int | None
+    most_ms: int
 
 
-def most_ms(content: bytes) -> int:
-    """Return how many milliseconds a recording can last: what is counted, else the more of its head and of its size."""
+def length_of(content: bytes) -> Length:
+    """Read how long a recording lasts, once. It can last what is counted, else the more of its head and of its size."""
     found = read_recording(content, steps_max=_STEPS_MAX)
     by_size = max(1, div_ceil(len(content) * _MILLI, BYTES_A_SECOND_LEAST))
     if found is None or not 0 < found.milliseconds <= _BELIEVED_MS_MAX:
-        return by_size
-    return found.milliseconds if found.counted else max(found.milliseconds, by_size)
+        return Length(None, by_size)
+    if found.counted:
+        return Length(found.milliseconds, found.milliseconds)
+    return Length(None, max(found.milliseconds, by_size))
 
 
 def _wav(content: bytes) -> Recording:

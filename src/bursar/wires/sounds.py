@@ -12,7 +12,7 @@ import msgspec
 
 from bursar.core.errors import BadRequest
 from bursar.core.records import TEXT_METERS, Meters
-from bursar.wires.recordings import most_ms
+from bursar.wires.recordings import length_of
 from bursar.wires.wire import OFF, UNREADABLE, Resold, bad_request
 
 HEARD: Final = "input_audio_tokens"
@@ -43,7 +43,7 @@ def meters_of(*, hears: bool, speaks: bool) -> Meters:
 
 def base64_ms(data: str, where: str) -> int:
     """Return how many milliseconds a recording in base64 can last. Raises `BadRequest` for what is none."""
-    return most_ms(sound_of(data, where))
+    return length_of(sound_of(data, where)).most_ms
 
 
 def sound_of(data: str, where: str) -> bytes:

@@ -34,6 +34,7 @@ from bursar.gateway.config import Config, read_config
 from bursar.gateway.outbox import Outbox
 from bursar.gateway.provider import Provider
 from bursar.gateway.routes import Routes
+from bursar.gateway.stats import clock_us
 from bursar.ledger.chart import Unit
 from bursar.prices import load
 from bursar.prices.book import Book, with_prices
@@ -103,7 +104,7 @@ def _secrets(config: Config) -> Iterator[Finding]:
 async def _prices(config: Config) -> Iterator[Finding]:
     """Look at the price book's age, and for the price of each target."""
     book = with_prices(await asyncio.to_thread(load), config.prices)
-    found = [judge_prices(book.release, book.checked, _now_us())]
+    found = [judge_prices(book.release, book.checked, clock_us())]
     failed = [(name, error) for name in config.models if (error := _unpriced(config, book, name))]
     found += [Finding("prices", State.fail, error, f'give models."{name}".price') for name, error in failed]
     if not failed:
@@ -143,7 +144,7 @@ async def _database(place: Place, config: Config | None) -> AsyncIterator[Findin
 
 
 async def _of_database(connection: Connection, config: Config | None) -> AsyncIterator[Finding]:
-    before_us, began = _now_us(), time.monotonic()
+    before_us, began = clock_us(), time.monotonic()
     found = await health(connection)
     if found is None:
         yield Finding("database", State.warn, "Bursar was never in this database", "`bursar up` makes what it needs")
@@ -191,7 +192,7 @@ async def _providers(config: Config) -> list[Finding]:
     asked = {name: provider for name, provider in config.providers.items() if provider.base_url}
     found = dict(zip(asked, await asyncio.gather(*(_probe(*each) for each in asked.items())), strict=True))
     findings += [judge_probe(name, each) for name, each in found.items()]
-    return [*findings, *judge_dates(found, _now_us())]
+    return [*findings, *judge_dates(found, clock_us())]
 
 
 def _probe(name: str, provider: Provider) -> Awaitable[Probe]:
@@ -200,7 +201,3 @@ def _probe(name: str, provider: Provider) -> Awaitable[Probe]:
     except ConfigError:  # told before
         secret = ""
     return probe(provider.kind, provider.base_url, secret, key_header=provider.key_header)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1_000
