@@ -121,6 +121,14 @@ def provider() -> Iterator[ScriptedProvider]:
     provider.close()
 
 
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[ScriptedProvider]:
+    """Serve one module's tests alone."""
+    scripted = ScriptedProvider()
+    yield scripted
+    scripted.close()
+
+
 @pytest.fixture(scope="session")
 def remote_sandbox() -> Iterator[str]:
     """Run `bursar sandbox` alone, as a provider elsewhere; its address."""

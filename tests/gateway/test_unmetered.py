@@ -45,13 +45,6 @@ api_key = "googles-own"
 
 
 @pytest.fixture(scope="module")
-def scripted() -> Iterator[ScriptedProvider]:
-    scripted = ScriptedProvider()
-    yield scripted
-    scripted.close()
-
-
-@pytest.fixture(scope="module")
 def local(scripted: ScriptedProvider) -> Iterator[LocalBursar]:
     with bursar(CONFIG.format(url=scripted.url)) as local:
         yield local

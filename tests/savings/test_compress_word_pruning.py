@@ -62,6 +62,49 @@ def test_what_a_sentence_hangs_on_stays_whatever_the_scores(scores: list[float])
     assert pruned([Part(text, Kind.retrieved)], scores) == (text,)
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (
+            "all seven of them had come over two dozen times and half went",
+            "all seven of over two dozen times and half went",
+        ),
+        ("it was the third of those and the twenty-first day of it", "the third of the twenty-first day"),
+        ("they paid more than they had and at most that or less", "more than they at most that or less"),
+        ("he was taller than any and at least that old except here", "taller than any at least that except"),
+        ("go there only before noon unless told until after dark", "only before unless until after"),
+        ("it rose by 12 metres a year and then fell", "by 12 metres"),
+    ],
+)
+def test_numbers_limits_and_what_they_are_of_stay(text: str, kept: str) -> None:
+    (left,) = pruned([Part(text, Kind.retrieved)], [0.0])
+    assert left.split() == kept.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("das ist nicht wahr und kein Wort davon", "nicht kein Wort"),
+        ("ce n'est pas vrai et jamais il ne dort", "n'est pas et jamais ne"),
+        ("eso no fue nunca cierto", "no nunca"),
+        ("isto não foi nunca verdade", "não nunca"),
+        ("questo non fu mai vero", "non mai"),
+        ("это не так и нет ничего", "не нет ничего"),
+        ("dat is niet waar en geen woord", "niet en geen"),
+        ("detta är inte sant", "inte"),
+        ("dette er ikke sandt", "ikke"),
+        ("to nie jest prawda", "nie"),
+        ("bu doğru değil", "değil"),
+        ("这 不 是 真的 没 有", "这 不 是 真的 没 有"),
+        ("これは 本当 では ない です", "これは 本当 では ない です"),
+        ("هذا ليس صحيحا", "هذا ليس صحيحا"),
+    ],
+)
+def test_negations_stay_in_other_languages(text: str, kept: str) -> None:
+    (left,) = pruned([Part(text, Kind.retrieved)], [0.0])
+    assert left.split() == kept.split()
+
+
 @pytest.mark.parametrize("kind", [Kind.system, Kind.tools, Kind.user])
 def test_instructions_and_the_last_turn_lose_no_word(kind: Kind) -> None:
     said = Part("please keep all of these words as they are", kind)

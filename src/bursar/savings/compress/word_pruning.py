@@ -11,6 +11,7 @@ from bursar.savings.compress.edits import replay
 from bursar.savings.compress.finding import Stuff, pieces
 from bursar.savings.compress.prompt import Removal
 from bursar.savings.compress.spacing import looks_like_code
+from bursar.savings.compress.telling_words import TELLING, holds_neighbours
 from bursar.wires.parts import Kind, Part
 
 WHY: Final = "a word the question does not need"
@@ -18,14 +19,6 @@ WHY: Final = "a word the question does not need"
 _WORD: Final = re.compile(r"\S+")
 _LINE: Final = re.compile(r"[^\n]+")
 _BLANK: Final = re.compile(r"[ \t]*")
-_NEGATIONS: Final = frozenset(
-    re.findall(
-        r"\w+",
-        "no not nor none never neither nobody nothing nowhere without except unless cannot hardly barely only if but "
-        "instead must shall should may might",
-    )
-)
-"""Words on which it hangs whether a sentence holds: without one it says something else."""
 
 
 @runtime_checkable
@@ -56,7 +49,8 @@ def drop_words(
     """Return which words to take out so that each kind fits into its room, as far as words that may go reach.
 
     Only words in small letters of retrieved prose and of turns that are not recent may go, whatever their scores:
-    numbers, names, negations, ends of sentences, code and tables stay. Raises `ConfigError` for scores that are none.
+    numbers and the words beside them, names, negations, limits, ends of sentences, code and tables stay. Raises
+    `ConfigError` for scores that are none.
     """
     found: list[Removal] = []
     for kind, tokens in room.items():
@@ -94,10 +88,12 @@ def _open(parts: Sequence[Part], number: int, question: str, pruner: WordPruner)
     if len(scores) != len(words):
         raise ConfigError(f"keep_scores gave {len(scores)} numbers for {len(words)} words; give one for each word")
     numbers = [_finite(score, place) for place, score in enumerate(scores)]
+    # Also across a line's end: what a number is of may stand there.
+    holding = [False, *(holds_neighbours(match[0]) for match in words), False]
     return [
-        _Word(number, match.start(), _behind(text, match.end()), score)
-        for match, score in zip(words, numbers, strict=True)
-        if _may_go(match[0])
+        _Word(number, match.start(), _behind(text, match.end()), numbers[place])
+        for place, match in enumerate(words)
+        if not (holding[place] or holding[place + 2]) and _may_go(match[0])
     ]
 
 
@@ -111,7 +107,7 @@ def _finite(score: object, place: int) -> float:
 
 
 def _may_go(word: str) -> bool:
-    return word.isalpha() and word.islower() and word not in _NEGATIONS
+    return word.isalpha() and word.islower() and word not in TELLING
 
 
 def _behind(text: str, end: int) -> int:
