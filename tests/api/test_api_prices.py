@@ -10,20 +10,8 @@ import pytest
 
 from bench.harness import LocalBursar
 from tests.asking import Answer, fetch
+from tests.work import WORK
 
-TASK = """
-calls = 12
-input_tokens = 3_000
-cached_percent = 80
-output_tokens = 350
-[models."gpt-4o-mini"]
-[models."claude-haiku-4-5"]
-input_percent = 115
-output_tokens = 420
-[models."gpt-5-mini"]
-reasoning_tokens = 600
-tier = "flex"
-"""
 CONFIG = """
 [providers.house]
 kind = "openai"
@@ -121,7 +109,7 @@ def test_a_name_with_folders_is_one_name_and_an_unknown_one_is_not_there(shared_
 
 
 def test_work_costs_what_the_command_says(shared_bursar: LocalBursar, tmp_path: Path) -> None:
-    (tmp_path / "task.toml").write_text(TASK)
+    (tmp_path / "task.toml").write_text(WORK)
     command = [sys.executable, "-m", "bursar", "prices", "--compare", "--task", "task.toml", "--json"]
     told = json.loads(subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout)
     body = {"calls": 12, "input_tokens": 3_000, "cached_percent": 80, "output_tokens": 350}

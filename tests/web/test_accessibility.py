@@ -8,8 +8,7 @@ from playwright.sync_api import Browser
 
 from bench.harness import LocalBursar
 from tests.asking import ask, wait_booked
-
-VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
+from tests.web.viewing import VIEWS
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from bench.harness import LocalBursar
 from tests.asking import ask_until, fetch
+from tests.web.viewing import VIEWS, outside
 
-VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
 LONG = "a-key-with-a-name-as-long-as-nobody-should-give-it-but-somebody-will-do-so"
 
 
@@ -168,9 +168,7 @@ def test_nothing_sticks_out_and_no_rule_of_accessibility_is_broken_with_all_form
     for path in ("/keys", "/budgets", "/sign-in"):
         page.goto(f"{spender.local.url}{path}")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
-        outside = """width => [...document.querySelectorAll("header *, main *")].filter((element) =>
-            element.getBoundingClientRect().right > width + 0.5).map((element) => element.outerHTML)"""
-        assert page.evaluate(outside, width) == []
+        assert outside(page) == []
         found = Axe().run(page).response["violations"]
         told += [(path, each["id"], each["help"], [node["target"] for node in each["nodes"]]) for each in found]
     page.context.close()

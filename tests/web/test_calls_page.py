@@ -1,7 +1,6 @@
 """The pages of calls show them as they come, narrow them by links, and show one with all it was charged for."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -9,8 +8,8 @@ from playwright.sync_api import Browser, Page, expect
 from bench.harness import LocalBursar
 from bursar.web.format import milliseconds, usd
 from tests.asking import ask, ask_and_wait, fetch, wait_booked
+from tests.web.viewing import VIEWS, opened, outside, view_id
 
-VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
 HARM = "<script>document.title='owned'</script>"
 LIVE_MS = 15_000
 
@@ -26,35 +25,14 @@ def spender(shared_bursar: LocalBursar) -> str:
     return secret
 
 
-def opened(browser: Browser, url: str, width: int = 1440, scheme: Any = "light") -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(url)
-    yield page
-    context.close()
-    assert complaints == []
-
-
-@pytest.fixture(params=VIEWS, ids=lambda view: "-".join(map(str, view)))
+@pytest.fixture(params=VIEWS, ids=view_id)
 def page(browser: Browser, shared_bursar: LocalBursar, request: pytest.FixtureRequest) -> Iterator[Page]:
-    yield from opened(browser, f"{shared_bursar.url}/calls", *request.param)
+    yield from opened(browser, f"{shared_bursar.url}/calls", request.param)
 
 
 @pytest.fixture
 def wide(browser: Browser, shared_bursar: LocalBursar) -> Iterator[Page]:
     yield from opened(browser, f"{shared_bursar.url}/calls")
-
-
-def outside(page: Page) -> list[str]:
-    width = page.viewport_size["width"] if page.viewport_size else 0
-    return page.evaluate(
-        """width => [...document.querySelectorAll("header *, main *")].filter(
-            (element) => element.getBoundingClientRect().right > width + 0.5).map((element) => element.outerHTML)""",
-        width,
-    )
 
 
 def test_the_calls_are_those_of_the_books_and_one_is_shown_in_full(page: Page, shared_bursar: LocalBursar) -> None:
@@ -105,13 +83,7 @@ def test_older_calls_are_a_page_further(shared_bursar: LocalBursar, spender: str
 
 
 def test_what_cannot_be_sought_is_said(shared_bursar: LocalBursar) -> None:
-    for route in ("/calls", "/api/calls"):
-        for query, detail in (
-            ("status=fine", "status: expected ok, failed"),
-            ("before=x", "before: expected a call id"),
-        ):
-            answer = fetch(shared_bursar, "GET", f"{route}?{query}")
-            assert (answer.status, answer.json()["detail"][: len(detail)]) == (400, detail)
-    assert fetch(shared_bursar, "GET", f"/calls/call_{'0' * 32}").status == 404
-    assert fetch(shared_bursar, "GET", "/calls/nonsense").status == 400
+    for query, detail in (("status=fine", "status: expected ok, failed"), ("before=x", "before: expected a call id")):
+        answer = fetch(shared_bursar, "GET", f"/api/calls?{query}")
+        assert (answer.status, answer.json()["detail"][: len(detail)]) == (400, detail)
     assert b"Show all" in fetch(shared_bursar, "GET", "/calls?model=none-such").body

@@ -9,9 +9,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from bench.harness import LocalBursar
+from tests.web.viewing import VIEWS, opened, view_id
 from tests.wires.recorded import wav
 
-VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
 WORDS = "It was opened in 1894.\n<b>bold</b>"
 COUNTED_MS = 30_000  # the first time vocabularies are loaded
 
@@ -23,22 +23,9 @@ def spender(shared_bursar: LocalBursar) -> str:
     return ""
 
 
-@pytest.fixture(params=VIEWS, ids=lambda view: "-".join(map(str, view)))
+@pytest.fixture(params=VIEWS, ids=view_id)
 def page(browser: Browser, shared_bursar: LocalBursar, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Open the page; whatever it complains of, and whomever else it asks, is an error."""
-    width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    complaints: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{shared_bursar.url}/count")
-    yield page
-    context.close()
-    assert complaints == []
-    assert [url for url in asked if not url.startswith(f"{shared_bursar.url}/")] == []
+    yield from opened(browser, f"{shared_bursar.url}/count", request.param)
 
 
 def test_a_text_is_shown_in_pieces_with_what_each_model_charges(page: Page) -> None:

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from bench.harness import LocalBursar
 from bursar.web.format import count, usd
 from tests.asking import ask, ask_and_wait, fetch, wait_booked
+from tests.web.viewing import VIEWS, WIDE, opened, outside, view_id
 
 SCRIPT = "<script>document.title='owned'</script><b>bold</b>"
 LIVE_MS = 15_000
@@ -30,29 +31,12 @@ def spender(shared_bursar: LocalBursar) -> str:
     return secret
 
 
-VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
-
-
-@pytest.fixture(params=VIEWS, ids=lambda view: "-".join(map(str, view)))
+@pytest.fixture(params=VIEWS, ids=view_id)
 def page(browser: Browser, shared_bursar: LocalBursar, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Open the page; whatever it complains of, and whomever else it asks, is an error."""
-    width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    complaints: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(shared_bursar.url)
-    yield page
-    context.close()
-    assert complaints == []
-    assert asked
-    assert [url for url in asked if not url.startswith(f"{shared_bursar.url}/")] == []
+    yield from opened(browser, shared_bursar.url, request.param)
 
 
-wide_only = pytest.mark.parametrize("page", [(1440, "light")], indirect=True)
+wide_only = pytest.mark.parametrize("page", [WIDE], indirect=True)
 
 
 def overview_of(local: LocalBursar) -> dict[str, Any]:
@@ -93,14 +77,7 @@ def test_the_latest_calls_are_those_of_the_books(page: Page, shared_bursar: Loca
 
 
 def test_nothing_sticks_out(page: Page) -> None:
-    width = page.viewport_size["width"] if page.viewport_size else 0
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    outside = page.evaluate(
-        """width => [...document.querySelectorAll("main *")].filter(
-            (element) => element.getBoundingClientRect().right > width + 0.5).map((element) => element.outerHTML)""",
-        width,
-    )
-    assert outside == []
+    assert outside(page) == []
 
 
 def test_text_can_be_told_from_its_ground(page: Page) -> None:

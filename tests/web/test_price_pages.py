@@ -17,21 +17,9 @@ from bursar.api.shapes.prices import StepView
 from bursar.core.times import moment_from_text
 from bursar.web.steps import HEIGHT, WIDTH, price_steps
 from tests.asking import fetch
+from tests.web.viewing import VIEWS, WIDE, opened, view_id
+from tests.work import WORK
 
-VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
-WORK = """\
-calls = 12
-input_tokens = 3_000
-cached_percent = 80
-output_tokens = 350
-[models."gpt-4o-mini"]
-[models."claude-haiku-4-5"]
-input_percent = 115
-output_tokens = 420
-[models."gpt-5-mini"]
-reasoning_tokens = 600
-tier = "flex"
-"""
 PATHS = (
     "/prices?search=gpt-4o",
     "/prices/deepseek/deepseek-v4-pro",
@@ -46,21 +34,13 @@ def spender(shared_bursar: LocalBursar) -> str:
     return ""
 
 
-@pytest.fixture(params=VIEWS, ids=lambda view: "-".join(map(str, view)))
+@pytest.fixture(params=VIEWS, ids=view_id)
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Give a page; whatever it complains of is an error."""
-    width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    context.close()
-    assert complaints == []
+    """Give a page."""
+    yield from opened(browser, view=request.param)
 
 
-wide_only = pytest.mark.parametrize("page", [(1440, "light")], indirect=True)
+wide_only = pytest.mark.parametrize("page", [WIDE], indirect=True)
 
 
 def test_nothing_sticks_out_and_all_may_be_read_aloud(page: Page, shared_bursar: LocalBursar) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -10,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from bench.harness import LocalBursar
 from bursar.web.format import count, usd
 from tests.asking import ask, fetch, wait_booked
+from tests.web.viewing import VIEWS, opened, outside, view_id
 
 CONFIG = """
 [providers.sandbox]
@@ -28,7 +28,6 @@ rules = [{ model = "small" }]
 holdout_percent = 50
 """
 RUNS = 90
-VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
 
 
 @pytest.fixture(scope="module")
@@ -58,26 +57,14 @@ def spender(dividing: LocalBursar, shared_bursar: LocalBursar) -> LocalBursar:
     return dividing
 
 
-def opened(browser: Browser, local: LocalBursar, width: int, scheme: Any) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(f"{local.url}/savings")
-    yield page
-    context.close()
-    assert complaints == []
-
-
-@pytest.fixture(params=VIEWS, ids=lambda view: "-".join(map(str, view)))
+@pytest.fixture(params=VIEWS, ids=view_id)
 def savings_page(dividing: LocalBursar, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    yield from opened(browser, dividing, *request.param)
+    yield from opened(browser, f"{dividing.url}/savings", request.param)
 
 
 @pytest.fixture
 def empty_page(shared_bursar: LocalBursar, browser: Browser) -> Iterator[Page]:
-    yield from opened(browser, shared_bursar, 390, "light")
+    yield from opened(browser, f"{shared_bursar.url}/savings", (390, "light"))
 
 
 def test_a_lever_is_shown_with_its_arms_and_its_verdict(savings_page: Page, dividing: LocalBursar) -> None:
@@ -113,13 +100,7 @@ def test_a_route_is_shown_with_its_choices_and_how_they_turned_out(savings_page:
 
 
 def test_nothing_of_the_savings_sticks_out_and_all_says_what_it_is(savings_page: Page) -> None:
-    width = savings_page.viewport_size["width"] if savings_page.viewport_size else 0
-    outside = savings_page.evaluate(
-        """width => [...document.querySelectorAll("header *, main *")].filter(
-            (element) => element.getBoundingClientRect().right > width + 0.5).map((element) => element.outerHTML)""",
-        width,
-    )
-    assert outside == []
+    assert outside(savings_page) == []
     assert savings_page.title() == "Savings · Bursar"
     expect(savings_page.get_by_role("link", name="Savings")).to_have_attribute("aria-current", "page")
     for table in savings_page.locator("table").all():

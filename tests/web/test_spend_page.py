@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 from bench.harness import LocalBursar
 from bursar.web.format import count, usd
 from tests.asking import ask_and_wait, fetch
+from tests.web.viewing import VIEWS, opened, outside, view_id
 
-VIEWS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
 HARM = "</title><script>document.title='owned'</script>"
 CONFIG = """
 [providers.sandbox]
@@ -46,21 +46,9 @@ def spender(spent: LocalBursar, shared_bursar: LocalBursar) -> LocalBursar:
     return spent
 
 
-def opened(browser: Browser, url: str, width: int = 1440, scheme: Any = "light") -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(url)
-    yield page
-    context.close()
-    assert complaints == []
-
-
-@pytest.fixture(params=VIEWS, ids=lambda view: "-".join(map(str, view)))
+@pytest.fixture(params=VIEWS, ids=view_id)
 def by_key(spent: LocalBursar, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    yield from opened(browser, f"{spent.url}/spend?by=key", *request.param)
+    yield from opened(browser, f"{spent.url}/spend?by=key", request.param)
 
 
 @pytest.fixture
@@ -113,14 +101,7 @@ def test_nothing_sticks_out_when_the_numbers_are_shown(by_key: Page) -> None:
     for summary in by_key.locator("summary").all():
         summary.click()
     assert by_key.locator("details[open]").count() == 3
-    width = by_key.viewport_size["width"] if by_key.viewport_size else 0
-    assert by_key.evaluate("document.documentElement.scrollWidth") <= width
-    outside = by_key.evaluate(
-        """width => [...document.querySelectorAll("header *, main *:not(.scrolls *)")].filter(
-            (element) => element.getBoundingClientRect().right > width + 0.5).map((element) => element.outerHTML)""",
-        width,
-    )
-    assert outside == []
+    assert outside(by_key) == []
 
 
 def test_all_that_is_drawn_is_there_as_numbers(wide: Page, spent: LocalBursar) -> None:

@@ -113,6 +113,8 @@ class App:
             await self._proxy(scope, receive, send)
         elif (route := self._desk.unmetered.find(scope)) is not None:
             await self._desk.unmetered.serve(route, scope, receive, send)
+        elif method in _LOOKS and self._proxy.is_browser_here(scope):
+            await self._proxy(scope, receive, send)  # which answers with a page that there is none
         else:
             raise NotFound(f"no route {method} {path}: {way_on(path)}", code="no_route")
 

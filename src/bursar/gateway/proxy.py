@@ -39,6 +39,11 @@ class Proxy:
         self.pool = Pool(f"unix:{socket_path}", outbox, connections_max=32, timeouts=_TIMEOUTS)
         self._trusted = trusted_proxies
 
+    def is_browser_here(self, scope: Scope) -> bool:
+        """Tell whether a request is a browser's on this machine, which shows pages."""
+        address = client_address(scope, self._trusted)
+        return "text/html" in _header(scope, b"accept") and is_local(scope, address, self._trusted)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on and its answer back. Raises `Forbidden`, `Unavailable`."""
         address = client_address(scope, self._trusted)

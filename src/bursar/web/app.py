@@ -33,6 +33,7 @@ from bursar.web.prices import compare_page, price_page, prices_page
 from bursar.web.savings import savings_page
 from bursar.web.sign_in import SESSIONS
 from bursar.web.spend import group_name, kind_colour, kind_name, spend_page
+from bursar.web.trouble import trouble
 
 _HERE: Final = Path(__file__).parent
 _CONNECTIONS_MAX: Final = 4
@@ -102,6 +103,7 @@ def control_plane(database_url: str, planner: Planner, doctor: Doctor) -> Litest
         },
         lifespan=[lifespan],
         guards=[admit],
+        exception_handlers={Exception: trouble(pages)},
         openapi_config=OpenAPIConfig(
             title="Bursar control plane",
             version=bursar.__version__,

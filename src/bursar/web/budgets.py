@@ -8,6 +8,7 @@ from litestar import MediaType, Response, get
 
 from bursar.api.acts import changing, make_budget, put_limits, put_policy
 from bursar.api.answers import now_us
+from bursar.api.changes import Name
 from bursar.api.sessions import Session
 from bursar.api.shapes.holders import BudgetRequest, Kind, LimitsRequest, PolicyRequest
 from bursar.api.shapes.spending import BranchView
@@ -68,7 +69,7 @@ async def create_form(request: AnyRequest, pool: Pool, pages: Pages) -> Response
 
 
 @form("/budgets/{holder_id:str}/{deed:str}")
-async def change_form(request: AnyRequest, pool: Pool, pages: Pages, holder_id: str, deed: Deed) -> Response[str]:
+async def change_form(request: AnyRequest, pool: Pool, pages: Pages, holder_id: Name, deed: Deed) -> Response[str]:
     """Set a budget's limits or policy, freeze or thaw it."""
 
     async def act(fields: Fields, session: Session) -> str:

@@ -7,6 +7,7 @@ from litestar import MediaType, Response, get
 
 from bursar.api.acts import changing, make_key
 from bursar.api.answers import now_us
+from bursar.api.changes import Name
 from bursar.api.sessions import Session
 from bursar.api.shapes.holders import KeyRequest, RotateRequest
 from bursar.api.views import read_branches, read_keys
@@ -60,7 +61,7 @@ async def create_form(request: AnyRequest, pool: Pool, pages: Pages) -> Response
 
 
 @form("/keys/{key_id:str}/{deed:str}")
-async def change_form(request: AnyRequest, pool: Pool, pages: Pages, key_id: str, deed: Deed) -> Response[str]:
+async def change_form(request: AnyRequest, pool: Pool, pages: Pages, key_id: Name, deed: Deed) -> Response[str]:
     """Rotate, revoke, freeze or thaw a key."""
 
     async def act(fields: Fields, session: Session) -> str:

@@ -15,7 +15,7 @@ from litestar.params import Parameter
 from bursar.api.answers import now_us
 from bursar.api.plan import Planner
 from bursar.api.price_views import Found, prices_view, served_names
-from bursar.api.prices import OFFSET_MAX, WORDS_MAX, name_in_path, read_compared, read_one
+from bursar.api.prices import OFFSET_MAX, Words, name_in_path, read_compared, read_one
 from bursar.api.shapes.prices import ComparedView
 from bursar.prices.listing import Order
 from bursar.prices.task import read_task
@@ -36,14 +36,14 @@ output_tokens = 350
 """
 
 AnyRequest = Request[Any, Any, Any]
-_Texts = Annotated[list[str] | None, Parameter(query="model", max_items=MODELS_MAX)]
+_Texts = Annotated[list[str] | None, Parameter(max_items=MODELS_MAX)]
 
 
 @get("/prices", include_in_schema=False, media_type=MediaType.HTML)
 async def prices_page(
     request: AnyRequest,
     pages: Pages,
-    search: Annotated[str, Parameter(max_length=WORDS_MAX)] = "",
+    search: Words = "",
     order: Order = Order.model,
     served: bool = False,
     offset: Annotated[int, Parameter(ge=0, le=OFFSET_MAX)] = 0,
@@ -65,11 +65,7 @@ async def prices_page(
 async def price_page(request: AnyRequest, pages: Pages) -> Response[str]:
     """Show all about one price."""
     name = name_in_path(request, "/prices/")
-    try:
-        one = await read_one(request.app.state.planner, name)
-    except HTTPException as refused:
-        page = Page("no_price.html", "Prices · Bursar", script="")
-        return respond(pages, request, page, refused.status_code, why=refused.detail)
+    one = await read_one(request.app.state.planner, name)
     page = Page("price.html", f"{name} · Bursar", f"/api/prices/{quote(name)}", script="")
     return respond(pages, request, page, one=one, drawn=price_steps(one.history, now_us()))
 
