@@ -144,6 +144,17 @@ class KeptFile(msgspec.Struct, frozen=True):
     sha256: bytes = b""
     requests: bytes = b""
     models: tuple[BatchModel, ...] = ()
+    protocol: Protocol = Protocol.openai_batch
+    media_type: str = ""
+
+
+class FilePage(msgspec.Struct, frozen=True):
+    """Say which of many files are wanted: after one, or before one, and how many at most."""
+
+    limit: int
+    after: str | None = None
+    before: str | None = None
+    purpose: str = ""  # empty: any
 
 
 class Short(Exception):
@@ -383,20 +394,34 @@ async def keep_file(connection: Connection, tenant: int, key_id: str, file: Kept
     f = file
     models = _json(f.models) if f.models else None
     values = (f.provider, f.file_id, key_id, f.purpose, f.size, f.sha256, f.requests or None, models, at_us)
-    await connection.execute(_SQL["insert_file"], tenant, *values)
+    await connection.execute(_SQL["insert_file"], tenant, *values, f.protocol, f.media_type)
 
 
-async def find_file(connection: Connection, tenant: int, key_id: str, file_id: str) -> KeptFile | None:
-    """Find a key's own file."""
-    row = await connection.fetchrow(_SQL["file"], tenant, key_id, file_id)
+async def find_file(
+    connection: Connection, tenant: int, key_id: str, protocol: Protocol, file_id: str
+) -> KeptFile | None:
+    """Find a key's own file of one protocol."""
+    row = await connection.fetchrow(_SQL["file"], tenant, key_id, protocol, file_id)
     return None if row is None else _file(row)
 
 
-async def files_of(
-    connection: Connection, tenant: int, key_id: str, providers: Sequence[str], page: tuple[str, str | None, int]
+async def find_files(
+    connection: Connection, tenant: int, key_id: str, protocol: Protocol, file_ids: Sequence[str]
 ) -> list[KeptFile]:
-    """List a key's files at some providers, the newest first; a page is a purpose (empty: any), a start and a limit."""
-    rows = await connection.fetch(_SQL["files_of_key"], tenant, key_id, list(providers), *page)
+    """Of files with some ids, find those that are a key's own, the newest first."""
+    rows = await connection.fetch(_SQL["files_named"], tenant, key_id, protocol, list(file_ids))
+    return [_file(row) for row in rows]
+
+
+async def files_of(
+    connection: Connection, whose: tuple[int, str, Protocol], providers: Sequence[str], page: FilePage
+) -> list[KeptFile]:
+    """List files of a tenant's key and of one protocol that some providers keep, the newest first."""
+    where = (*whose, list(providers))
+    if page.before is not None:
+        rows = await connection.fetch(_SQL["files_before"], *where, page.before, page.limit)
+    else:
+        rows = await connection.fetch(_SQL["files_of_key"], *where, page.purpose, page.after, page.limit)
     return [_file(row) for row in rows]
 
 
@@ -427,7 +452,8 @@ def _batch(row: asyncpg.Record) -> Batch:
 def _file(row: asyncpg.Record) -> KeptFile:
     models = msgspec.json.decode(row["models"], type=tuple[BatchModel, ...]) if row["models"] else ()
     plain = (row["provider"], row["file_id"], row["purpose"], row["bytes"])
-    return KeptFile(*plain, requests=row["requests"] or b"", models=models)
+    kind = {"protocol": Protocol(row["protocol"]), "media_type": row["media_type"]}
+    return KeptFile(*plain, requests=row["requests"] or b"", models=models, **kind)
 
 
 def _json(value: Any) -> str:

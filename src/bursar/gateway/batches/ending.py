@@ -39,6 +39,11 @@ class NotThere(Exception):
     """Say that a provider does not know a batch, or its results, any more."""
 
 
+def keeps_files(upstream: Upstream, protocol: Protocol) -> bool:
+    """Tell whether a provider is asked for files and batches of a protocol: not a cloud that serves calls alone."""
+    return upstream.signer is None and upstream.dialect is None and any(map(upstream.speaks, _HEADERS_OF[protocol]))
+
+
 def headers_of(upstream: Upstream, protocol: Protocol) -> Protocol:
     """Return by which protocol's headers a provider is asked for batches. Raises `UpstreamFailed` if it has none."""
     found = next((each for each in _HEADERS_OF[protocol] if upstream.speaks(each)), None)
@@ -114,7 +119,8 @@ class Ending:
         for place, path in enumerate(state.paths):
             size = await self._read(tally, batch, upstream, Question("GET", path, protocol))
             if place < len(state.files):
-                files.append(KeptFile(batch.provider, state.files[place], "batch_output", size))
+                kept = KeptFile(batch.provider, state.files[place], "batch_output", size, protocol=batch.protocol)
+                files.append(kept)
         if state.lacks or tally.lacks(state.answered, state.failed):
             log.warning("batch.results_lack", batch=call_name(batch.batch_id), provider=batch.provider)
             raise NotThere

@@ -3,22 +3,21 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 import msgspec
 
-from bursar.core.errors import BadRequest, NotFound, Refusal, UpstreamFailed
+from bursar.core.errors import BadRequest, NotFound, Refusal
 from bursar.core.records import Protocol
-from bursar.gateway.batches.ask import Question, ask, ask_whole, few_at_once
+from bursar.gateway.batches.ask import Question, ask_whole
 from bursar.gateway.batches.ending import Ending, headers_of
+from bursar.gateway.batches.own_files import OwnFiles, id_in
 from bursar.gateway.batches.requests import TURN, Checked, Checker
-from bursar.gateway.batches.visit import Reception, Visit, check_route, page_of, pass_on, pour, send_json
-from bursar.gateway.connection import Response
-from bursar.gateway.routes import Routes, Upstream
-from bursar.gateway.signpost import ELSEWHERE, way_on
-from bursar.store.batches import KeptFile, files_of, find_file, forget_file, keep_file, open_batches_of
-from bursar.wires.batch import Asked, is_id, lines_of, read_line, write_line
+from bursar.gateway.batches.visit import Reception, Visit, check_route, page_of, pass_on, send_json
+from bursar.gateway.routes import Routes
+from bursar.gateway.signpost import ELSEWHERE
+from bursar.store.batches import FilePage, KeptFile, open_batches_of
+from bursar.wires.batch import Asked, lines_of, read_line, write_line
 from bursar.wires.form import Form, content_type_of, read_form
 
 PATH: Final = "/v1/files"
@@ -31,13 +30,6 @@ _OPEN_MAX: Final = 20
 _PROTOCOL: Final = Protocol.openai_batch
 
 
-class _Named(msgspec.Struct):
-    id: str
-
-
-_named = msgspec.json.Decoder(_Named)
-
-
 class Files:
     """Serve OpenAI's files."""
 
@@ -45,11 +37,10 @@ class Files:
         self._reception = reception
         self._routes = routes
         self._ending = ending
+        self._own = OwnFiles(reception, routes, _PROTOCOL, "OpenAI's")
 
     async def serve(self, visit: Visit) -> None:
         """Answer one request for files."""
-        if visit.headers.anthropic:
-            raise NotFound(f"no route {visit.method} {visit.scope['path']}: {way_on(PATH)}", code="no_route")
         check_route(visit.key, _PROTOCOL)
         match (visit.method, visit.path):
             case ("POST", ()):
@@ -73,7 +64,7 @@ class Files:
             raise BadRequest("expected one file in the form's field `file`", param="file")
         if purpose not in PURPOSES:
             raise BadRequest(f"expected one of {', '.join(PURPOSES)} in `purpose`", param="purpose")
-        content, upstream = files[0].data, self._usual()
+        content, upstream = files[0].data, self._own.usual()
         file = KeptFile("", "", purpose, len(content))
         if purpose == BATCH:
             content, checked = await self._check(visit, content)
@@ -85,10 +76,9 @@ class Files:
         protocol = headers_of(upstream, _PROTOCOL)
         response = await ask_whole(upstream, Question("POST", "/files", protocol, body, content_type))
         if response.status < 300:
-            file_id, digest = _id_in(response, upstream), hashlib.sha256(content).digest()
+            file_id, digest = id_in(response, upstream), hashlib.sha256(content).digest()
             file = msgspec.structs.replace(file, provider=upstream.name, file_id=file_id, sha256=digest)
-            key, now_us = visit.key, self._reception.calls.clock_us()
-            await self._reception.books(lambda connection: keep_file(connection, key.tenant, key.key_id, file, now_us))
+            await self._own.keep(visit, file)
         await pass_on(visit.send, response, response.body, [])
 
     async def _check(self, visit: Visit, content: bytes) -> tuple[bytes, Checked]:
@@ -121,72 +111,37 @@ class Files:
 
         It may be the results of a batch whose end nobody has seen yet: then that is charged first.
         """
-        key, reception = visit.key, self._reception
-        where = (key.tenant, key.key_id)
-        file = await reception.books(lambda connection: find_file(connection, *where, file_id))
+        key, file = visit.key, await self._own.find(visit, file_id)
         if file is None:
-            batches = await reception.books(
-                lambda connection: open_batches_of(connection, *where, _PROTOCOL, _OPEN_MAX)
+            batches = await self._reception.books(
+                lambda connection: open_batches_of(connection, key.tenant, key.key_id, _PROTOCOL, _OPEN_MAX)
             )
             for batch in batches:
                 await self._ending.try_look(batch)
             if batches:
-                file = await reception.books(lambda connection: find_file(connection, *where, file_id))
+                file = await self._own.find(visit, file_id)
         if file is None:
             raise NotFound(f"No such File object: {file_id}", code="file_not_found", param="id")
         return file
 
     async def _show(self, visit: Visit, file_id: str) -> None:
-        file = await self.find(visit, file_id)
-        response = await self._ask(file, "GET")
+        response = await self._own.ask(visit, await self.find(visit, file_id), "GET")
         await pass_on(visit.send, response, response.body, [])
 
     async def _content(self, visit: Visit, file_id: str) -> None:
-        file = await self.find(visit, file_id)
-        upstream = self._upstream(file)
-        path = f"/files/{file.file_id}/content"
-        question = Question("GET", path, headers_of(upstream, _PROTOCOL))
-        await pour(visit.send, await ask(upstream, question, stream=True))
+        await self._own.pour(visit, await self.find(visit, file_id), "/content")
 
     async def _delete(self, visit: Visit, file_id: str) -> None:
-        file = await self.find(visit, file_id)
-        response, calls = await self._ask(file, "DELETE"), self._reception.calls
-        if response.status < 300 or response.status == 404:
-            tenant, now_us = visit.key.tenant, calls.clock_us()
-            await self._reception.books(lambda connection: forget_file(connection, tenant, file, now_us))
+        response = await self._own.delete(visit, await self.find(visit, file_id))
         await pass_on(visit.send, response, response.body, [])
 
     async def _list(self, visit: Visit) -> None:
         """List a key's own files, as their providers describe them."""
         after, limit = page_of(visit.query)
-        key, page = visit.key, (visit.query.get("purpose", ""), after, limit + 1)
-        providers = list(self._routes.upstreams)
-        found = await self._reception.books(
-            lambda connection: files_of(connection, key.tenant, key.key_id, providers, page)
-        )
-        answers = await few_at_once([partial(self._ask, file, "GET") for file in found[:limit]])
-        data = [msgspec.Raw(each.body) for each in answers if each is not None and each.status < 300]
-        shown = {"object": "list", "data": data, "has_more": len(found) > limit}
-        await send_json(visit.send, shown | _ends(found[:limit]))
-
-    async def _ask(self, file: KeptFile, method: str) -> Response:
-        upstream = self._upstream(file)
-        protocol = headers_of(upstream, _PROTOCOL)
-        return await ask_whole(upstream, Question(method, f"/files/{file.file_id}", protocol))
-
-    def _upstream(self, file: KeptFile) -> Upstream:
-        found = self._routes.upstreams.get(file.provider)
-        if found is None:
-            raise UpstreamFailed(f"provider {file.provider} is not configured any more: its files are out of reach")
-        return found
-
-    def _usual(self) -> Upstream:
-        """Return the provider of files that name no model: the first that speaks OpenAI's protocols."""
-        speaks = (Protocol.openai_chat, Protocol.openai_responses)
-        found = [each for each in self._routes.upstreams.values() if any(map(each.speaks, speaks))]
-        if not found:
-            raise NotFound("no provider here keeps files of OpenAI's kind", code="no_provider")
-        return found[0]
+        page = FilePage(limit, after, purpose=visit.query.get("purpose", ""))
+        found, said, more = await self._own.page(visit, page)
+        shown = {"object": "list", "data": [msgspec.Raw(each) for each in said], "has_more": more}
+        await send_json(visit.send, shown | ends_of(found))
 
 
 def _check_fields(form: Form) -> None:
@@ -199,18 +154,9 @@ def _check_fields(form: Form) -> None:
             raise BadRequest(f"`{name}` stands in the form {names.count(name)} times", param=name)
 
 
-def _ends(files: Sequence[KeptFile]) -> dict[str, str | None]:
+def ends_of(files: Sequence[KeptFile]) -> dict[str, str | None]:
+    """Return the first and the last id of a list, as OpenAI and Anthropic tell them."""
     return {
         "first_id": files[0].file_id if files else None,
         "last_id": files[-1].file_id if files else None,
     }
-
-
-def _id_in(response: Response, upstream: Upstream) -> str:
-    try:
-        file_id = _named.decode(response.body).id
-    except msgspec.MsgspecError:
-        file_id = ""
-    if not is_id(file_id):
-        raise UpstreamFailed(f"provider {upstream.name} did not say the id of the file, or none that can be one")
-    return file_id

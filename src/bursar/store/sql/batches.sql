@@ -72,23 +72,45 @@ where tenant = $1 and batch_id = $2;
 delete from batch_requests where tenant = $1 and batch_id = $2;
 
 -- name: insert_file
-insert into files (tenant, provider, file_id, key_id, purpose, bytes, sha256, requests, models, created_us)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+insert into files (tenant, provider, file_id, key_id, purpose, bytes, sha256, requests, models, created_us, protocol,
+    media_type)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 on conflict do nothing;
 
 -- name: file
-select provider, file_id, purpose, bytes, requests, models
+select provider, file_id, purpose, bytes, requests, models, protocol, media_type
 from files
-where tenant = $1 and key_id = $2 and file_id = $3 and deleted_us is null;
+where tenant = $1 and key_id = $2 and protocol = $3 and file_id = $4 and deleted_us is null;
+
+-- name: files_named
+-- Of the files with some ids, those that are a key's own.
+select provider, file_id, purpose, bytes, null::bytea as requests, null::jsonb as models, protocol, media_type
+from files
+where tenant = $1 and key_id = $2 and protocol = $3 and file_id = any($4) and deleted_us is null
+order by created_us desc, file_id;
 
 -- name: files_of_key
-select provider, file_id, purpose, bytes, null::bytea as requests, null::jsonb as models
+select provider, file_id, purpose, bytes, null::bytea as requests, null::jsonb as models, protocol, media_type
 from files
-where tenant = $1 and key_id = $2 and deleted_us is null and provider = any($3) and ($4::text = '' or purpose = $4)
-    and ($5::text is null or created_us < (
-        select created_us from files where tenant = $1 and key_id = $2 and file_id = $5 limit 1))
+where tenant = $1 and key_id = $2 and protocol = $3 and deleted_us is null and provider = any($4)
+    and ($5::text = '' or purpose = $5)
+    and ($6::text is null or created_us < (
+        select created_us from files where tenant = $1 and key_id = $2 and file_id = $6 limit 1))
 order by created_us desc, file_id
-limit $6;
+limit $7;
+
+-- name: files_before
+-- The page before a file: the newest first, as of those after one.
+select * from (
+    select provider, file_id, purpose, bytes, null::bytea as requests, null::jsonb as models, protocol, media_type,
+        created_us
+    from files
+    where tenant = $1 and key_id = $2 and protocol = $3 and deleted_us is null and provider = any($4)
+        and created_us > (select created_us from files where tenant = $1 and key_id = $2 and file_id = $5 limit 1)
+    order by created_us, file_id desc
+    limit $6
+) as page
+order by created_us desc, file_id;
 
 -- name: delete_file
 update files set deleted_us = $4, requests = null where tenant = $1 and provider = $2 and file_id = $3;
