@@ -79,10 +79,6 @@ def test_openais_client_raises_its_own_exception(openai_client: openai.OpenAI, c
 @pytest.mark.parametrize(
     "call",
     [
-        lambda client: client.beta.files.list(),
-        lambda client: client.beta.files.upload(file=b"x"),
-        lambda client: client.beta.files.download("file_1"),
-        lambda client: client.beta.files.delete("file_1"),
         lambda client: client.beta.skills.list(),
         lambda client: client.beta.skills.retrieve("skill_1"),
         lambda client: client.beta.agents.list(),

@@ -16,10 +16,10 @@ from bursar.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from bursar.core.ids import IdSource, call_name
-from bursar.core.money import nano_to_usd
-from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Record, Segments
+from bursar.core.ids import IdSource
+from bursar.core.records import Attempt, AttemptStatus, Call, CallStatus, Record
 from bursar.core.times import SECOND_US
+from bursar.gateway.answered import headers_of, own_headers
 from bursar.gateway.asgi import (
     CLIENT,
     KNOWN,
@@ -35,24 +35,24 @@ from bursar.gateway.asgi import (
 from bursar.gateway.attempt import Outcome
 from bursar.gateway.balance import choose
 from bursar.gateway.books import GatewayBooks
-from bursar.gateway.compressing import Compressing, not_here, removed_tokens
+from bursar.gateway.compressing import Compressing, not_here
 from bursar.gateway.config import Settings
-from bursar.gateway.connection import Response
 from bursar.gateway.deciding import Deciding
 from bursar.gateway.guard import Guard
-from bursar.gateway.headers import CallHeaders, read_headers, read_query, returned_headers
+from bursar.gateway.headers import CallHeaders, read_headers, read_query
 from bursar.gateway.heads import Headers, Known
 from bursar.gateway.holding import HoldPolicy
 from bursar.gateway.idempotency import Idempotency
 from bursar.gateway.identify import Keys, check_address, check_reader, check_scope
 from bursar.gateway.metering import Metering
+from bursar.gateway.named_files import NamedFiles, at_keeper
 from bursar.gateway.passage import Passage
 from bursar.gateway.plan import Quote, check_max_cost, drive, make_plan, max_cost_of, quote_plan
 from bursar.gateway.reading import Reader, shown, unread
 from bursar.gateway.recall import Recall
 from bursar.gateway.recorder import Recorder
 from bursar.gateway.refusals import send_refusal, write_refusal
-from bursar.gateway.routed import LEVER, header_of
+from bursar.gateway.routed import LEVER
 from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.routing import Routing
 from bursar.gateway.send import Sender
@@ -72,8 +72,6 @@ log = structlog.get_logger()
 _EXPIRES_AFTER_US: Final = 60 * SECOND_US
 """How long after a call's deadline its hold is kept, should nobody settle it."""
 
-_NO_CACHE: Final = (b"x-bursar-cache", b"miss")
-_NOTHING_SAVED: Final = (b"x-bursar-saved-usd", b"0.00")
 _ANSWERED: Final = (CallStatus.ok, CallStatus.client_gone)
 
 
@@ -98,6 +96,7 @@ class Calls:
         self._deciding = Deciding(books, self._sender)
         self._guard = Guard(books.control)
         self._recall = Recall(books.control, books.settler.kept)
+        self.named_files = NamedFiles(books.control)
         self.stats = stats
         self.compressing: Compressing | None = None  # where there is such a lever
         self.metering = Metering(books.control, books.clock_us)
@@ -122,7 +121,11 @@ class Calls:
             passage = _open(wire, key, headers, body, self._ids.next(now_us // 1000), now_us)
             if headers.traceparent or self.propagates:
                 self._trace(passage, headers.traceparent)
-            if self._compression(passage, key, headers) is not None or self._looks_ahead(passage):
+            if (
+                self._compression(passage, key, headers) is not None
+                or self._looks_ahead(passage)
+                or passage.facts.files
+            ):
                 return self.serve(wire, scope, receive, send)
             quote = self._plan(passage, key, headers)
             held = self._may_begin(passage, quote)
@@ -235,6 +238,8 @@ class Calls:
         setting = self._compression(passage, key, headers)
         if setting is not None and self.compressing is not None:
             await self.compressing.compress(passage, setting, headers.target)
+        if passage.facts.files:
+            await self.named_files.take_in(passage, headers.target)
         if self._looks_ahead(passage):
             await self.routing.look_ahead(passage)
         quote = self._plan(passage, key, headers)
@@ -296,7 +301,7 @@ class Calls:
                 stream = StreamPassage(passage, candidate, outcome, books)
                 self.stats.streams += 1
                 try:
-                    await stream.run(response, _own_headers(passage.call, candidate, passage.sent))
+                    await stream.run(response, own_headers(passage.call, candidate, passage.sent))
                 finally:
                     self.stats.streams -= 1
                 return
@@ -316,7 +321,7 @@ class Calls:
         if refusal is not None or response is None:
             assert refusal is not None
             return write_refusal(passage.wire, refusal, passage.call.call_id, record.cost_nano)
-        return response.status, _headers_of(record, candidate, response), shown(passage, response.body)
+        return response.status, headers_of(record, candidate, response), shown(passage, response.body)
 
     def end(self, passage: Passage) -> None:
         """Count a call and learn from it, now that it has ended; by policy if nobody settled it."""
@@ -357,6 +362,8 @@ class Calls:
             passage.rules = candidates[0].rules
             if passage.rules.several:
                 candidates = choose(self._routes, passage, candidates)
+        if passage.kept_at:
+            candidates = at_keeper(passage, candidates)
         if passage.is_foreign_to(candidates):
             candidates = translate_call(passage, candidates, output_cap)
         passage.plan = plan = drive(make_plan(facts, candidates, output_cap))
@@ -444,28 +451,6 @@ class Calls:
         """Check that metrics may be read from where a request comes from. Raises `Forbidden`."""
         settings = self._settings
         check_reader(settings.metrics_from, client_address(scope, settings.trusted_proxies))
-
-
-def _headers_of(record: Record, candidate: Candidate, response: Response) -> Headers:
-    """Return the headers of an answer in one piece."""
-    headers = returned_headers(response.headers) + _own_headers(record.call, candidate, record.sent)
-    headers.append((b"x-bursar-cost-usd", nano_to_usd(record.cost_nano).encode()))
-    saved = record.counterfactual_nano - record.cost_nano
-    headers.append((b"x-bursar-saved-usd", nano_to_usd(saved).encode()) if saved else _NOTHING_SAVED)
-    return headers
-
-
-def _own_headers(call: Call, candidate: Candidate, sent: Segments | None) -> Headers:
-    headers = [
-        (b"x-bursar-call-id", call_name(call.call_id).encode()),
-        candidate.header,
-        _NO_CACHE,
-    ]
-    if call.route is not None:
-        headers.append((b"x-bursar-route", header_of(call.route)))
-    if sent is not None:
-        headers.append((b"x-bursar-removed-tokens", b"%d" % removed_tokens(call.segments, sent)))
-    return headers
 
 
 def _open(wire: Wire, key: Key, headers: CallHeaders, body: bytes, call_id: bytes, now_us: int) -> Passage:

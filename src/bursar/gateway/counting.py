@@ -18,8 +18,19 @@ from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.settle import estimated_input
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI, WHOLE_METHOD, named
+from bursar.wires.kept_files import files_in_messages
 from bursar.wires.protocols import WIRES
-from bursar.wires.wire import UNREADABLE, Facts, bad_request, check_model, edit_body, read_fields, write_fields
+from bursar.wires.wire import (
+    UNREADABLE,
+    Facts,
+    NamedFile,
+    bad_request,
+    check_model,
+    edit_body,
+    hides_letters,
+    read_fields,
+    write_fields,
+)
 
 MESSAGES_PATH: Final = "/v1/messages/count_tokens"
 METHOD: Final = ":countTokens"
@@ -47,6 +58,10 @@ class _MessagesCount:
             self.model = _named.decode(body).model
         except UNREADABLE as error:
             raise bad_request(error) from None
+
+    def files(self) -> tuple[NamedFile, ...]:
+        """Return the files the prompt names."""
+        return files_in_messages(self._body, escaped=hides_letters(self._body))
 
     def facts(self) -> Facts:
         """Read the prompt to be counted."""
@@ -76,6 +91,10 @@ class _GeminiCount:
     def prompt(self) -> bytes:
         """Return the body whose texts are to be counted."""
         return write_fields(self._fields if self._inner is None else self._inner)
+
+    def files(self) -> tuple[NamedFile, ...]:
+        """Return the files the prompt names."""
+        return ()
 
     def facts(self) -> Facts:
         """Read the prompt to be counted."""
@@ -114,14 +133,21 @@ class Counting:
             question = _GeminiCount(body, target.removesuffix(METHOD)) if target else _MessagesCount(body)
             check_model(question.model)
             check_scope(key, question.model, WIRES[question.protocol].route, self._calls.clock_us())
-            await self._answer(question, headers.forwarded, send)
+            kept_at = ""
+            if named := question.files():
+                found = await self._calls.named_files.find(key.tenant, key.key_id, question.protocol, named)
+                kept_at = next(iter(found.values())).provider
+            await self._answer(question, headers.forwarded, kept_at, send)
         finally:
             stats.under_way -= 1
 
-    async def _answer(self, question: _MessagesCount | _GeminiCount, forwarded: bytes, send: Send) -> None:
+    async def _answer(
+        self, question: _MessagesCount | _GeminiCount, forwarded: bytes, kept_at: str, send: Send
+    ) -> None:
+        """Answer by a provider, the one that keeps the prompt's files if it names some; else by an estimate."""
         found = self._candidates(question.model, question.protocol)
         speakers = (candidate for candidate in found if candidate.wire.protocol is question.protocol)
-        candidate = next(speakers, None)
+        candidate = next((each for each in speakers if kept_at in ("", each.upstream.name)), None)
         response = await _ask(candidate, question, forwarded) if candidate is not None else None
         if candidate is None or response is None:
             await self._estimate(question, candidate or next(iter(found), None), send)

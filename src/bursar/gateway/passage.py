@@ -46,6 +46,7 @@ class Passage:
         "held_nano",
         "holding",
         "hurried",
+        "kept_at",
         "key",
         "most_nano",
         "notes",
@@ -88,6 +89,7 @@ class Passage:
         self.held_nano: Money = 0
         self.expires_us = 0
         self.deadline_us = 0
+        self.kept_at = ""  # the provider that keeps the files it names
         self.hurried = False  # the client gives it less time than its model has
         self.most_nano: Money | None = None  # what the client lets it cost
         self.arms: dict[str, Assignment] = {}  # of the levers that take part

@@ -125,7 +125,8 @@ class Routing:
         its `cheaper` names, able as well and in the key's scope.
         """
         routed, key = passage.routed, passage.key
-        if passage.call.protocol not in TEXT_WIRES:  # another model's vectors, say, are of no use
+        # Another model's vectors, say, are of no use; and another provider has not the files that a call names.
+        if passage.call.protocol not in TEXT_WIRES or passage.kept_at:
             return []
         if routed is None:
             names = self._routes.cheaper(passage.call.model)

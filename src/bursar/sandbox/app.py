@@ -12,6 +12,7 @@ from bursar.core.errors import BadRequest, NotFound, Refusal, TooMany, Unavailab
 from bursar.core.records import Protocol
 from bursar.core.usage import Usage
 from bursar.sandbox.batches import MessageStore, OpenAIStore
+from bursar.sandbox.files import MessageFiles
 from bursar.sandbox.gemini import content_answer, content_chunks, count_answer, forced_tool, read_contents
 from bursar.sandbox.gemini_batches import GeminiStore, is_geminis
 from bursar.sandbox.media import fields_of, image_answer, speech_answer, transcription_answer
@@ -122,6 +123,7 @@ class Sandbox:
         self.bill: dict[str, Counter[str]] = {}
         self._openai = OpenAIStore(self._play)
         self._anthropic = MessageStore(self._play)
+        self._message_files = MessageFiles()
         self._gemini = GeminiStore(self._play)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,11 +139,11 @@ class Sandbox:
             elif method == "GET" and path == "/sandbox/bill":
                 await _send_json(send, {"requests": self.requests, "usage": self.bill})
             elif method == "POST" and path.endswith(_COUNTS):
-                await _send_body(send, 200, _count(wire, body), [])
+                await _send_body(send, 200, self._count(wire, body), [])
             elif (kept := _kept_path(path, scope["query_string"])) and not path.endswith(_ANSWERS):
                 if b'"sandbox":"lost"' in body:
                     await asyncio.sleep(_STALL_S)
-                answer = self._store(kept, scope["query_string"]).answer(method, kept, body)
+                answer = self._store(kept, scope).answer(method, kept, body)
                 if b'"sandbox":"stall"' in body or (b"[[stall]]" in body and method == "POST"):
                     await asyncio.sleep(_STALL_S)
                 await _send_body(send, 200, answer, [])
@@ -153,9 +155,11 @@ class Sandbox:
             headers = [(b"retry-after", b"1")] if refusal.status == 429 else []
             await _send_body(send, refusal.status, wire.error_body(refusal, "sandbox"), headers)
 
-    def _store(self, kept: str, query: bytes) -> OpenAIStore | MessageStore | GeminiStore:
-        if is_geminis(kept, query):
+    def _store(self, kept: str, scope: Scope) -> OpenAIStore | MessageStore | GeminiStore | MessageFiles:
+        if is_geminis(kept, scope["query_string"]):
             return self._gemini
+        if kept.startswith("/files") and any(name == b"anthropic-version" for name, _ in scope["headers"]):
+            return self._message_files
         return self._anthropic if kept.startswith("/messages") else self._openai
 
     async def _answer(self, wire: Wire, body: bytes, target: str, send: Send) -> None:
@@ -185,7 +189,7 @@ class Sandbox:
 
     def _turn(self, wire: Wire, facts: Facts, body: bytes) -> Turn:
         """Decide on an answer. Raises the `Refusal` that a request asks for."""
-        request = msgspec.json.decode(body)
+        request = self._filled(wire, msgspec.json.decode(body))
         prompt = _READERS[wire.protocol](request)
         speaks, cap = asks_for_speech(request), facts.output_cap
         if speaks and cap is not None:
@@ -213,6 +217,20 @@ class Sandbox:
             speaks=speaks,
             request=request,
         )
+
+    def _filled(self, wire: Wire, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a request with what the files it names hold. Raises `NotFound`."""
+        return self._message_files.filled(request) if wire is ANTHROPIC_MESSAGES else request
+
+    def _count(self, wire: Wire, body: bytes) -> bytes:
+        """Count a prompt's tokens, as an answer to it would."""
+        try:
+            request = self._filled(wire, msgspec.json.decode(body, type=dict[str, Any]))
+            prompt = _READERS[wire.protocol](request.get("generateContentRequest", request))
+        except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
+            raise BadRequest(f"this prompt cannot be read: {type(error).__name__}") from None
+        tokens = tokens_of(len(prompt.content)) + prompt.images * IMAGE_TOKENS
+        return count_answer(tokens) if wire is GEMINI else msgspec.json.encode({"input_tokens": tokens})
 
     async def _media(self, wire: Wire, facts: Facts, body: bytes, send: Send) -> None:
         """Answer with an image, sound, or what was heard."""
@@ -372,17 +390,6 @@ def _spoken(path: str) -> tuple[Wire, str]:
         return PATH_WIRES.get(target.rpartition(":")[2], GEMINI), target
     found = [part for part in _BY_ROUTE if path.removesuffix("/count_tokens").endswith(part)]
     return (_BY_ROUTE[max(found, key=len)] if found else OPENAI_CHAT), ""
-
-
-def _count(wire: Wire, body: bytes) -> bytes:
-    """Count a prompt's tokens, as an answer to it would."""
-    try:
-        request = msgspec.json.decode(body, type=dict[str, Any])
-        prompt = _READERS[wire.protocol](request.get("generateContentRequest", request))
-    except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
-        raise BadRequest(f"this prompt cannot be read: {type(error).__name__}") from None
-    tokens = tokens_of(len(prompt.content)) + prompt.images * IMAGE_TOKENS
-    return count_answer(tokens) if wire is GEMINI else msgspec.json.encode({"input_tokens": tokens})
 
 
 def _forced_tool(request: dict[str, Any], prompt: Prompt) -> str:

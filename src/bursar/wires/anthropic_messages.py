@@ -1,6 +1,5 @@
 """Speak Anthropic messages."""
 
-import re
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -8,6 +7,7 @@ import msgspec
 from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import TEXT_METERS, Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
+from bursar.wires.kept_files import files_in_messages
 from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.stated_cost import STATED_FIELDS, stated_in
 from bursar.wires.wire import (
@@ -27,6 +27,7 @@ from bursar.wires.wire import (
     check_model,
     count_of,
     edit_body,
+    hides_letters,
     merge_reports,
     nested,
     unknown_counts,
@@ -38,8 +39,6 @@ from bursar.wires.wire import (
 # price of their own: code execution by the hour, an advisor by its model.
 _READ_MORE: Final = ("web_search_", "web_fetch_", "mcp_toolset")
 _METERED_TOOLS: Final = (*_READ_MORE, "bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_")
-# A plain letter written as an escape could hide a word that the hold depends on; then the dearest is assumed.
-_ESCAPED_LETTER: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u00(?:3[0-9]|5[fF]|[67])")
 
 
 class _Part(msgspec.Struct):
@@ -262,8 +261,9 @@ class AnthropicMessages:
         searches, reads_more = _at_provider(request)
         if reads_more:
             media = Media(media.images, media.others + 1, media.body_bytes, 1)
-        escaped = b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None
+        escaped = hides_letters(body)  # then the dearest is assumed
         caches = escaped or b'"cache_control"' in body
+        files = files_in_messages(body, escaped=escaped)
         traits = Traits(
             writes_cache_5m=caches,
             writes_cache_1h=caches and (escaped or b'"1h"' in body),
@@ -283,6 +283,7 @@ class AnthropicMessages:
             0,
             request.service_tier or "",
             request.speed or "",
+            files=files,
         )
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:  # noqa: ARG002

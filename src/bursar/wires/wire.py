@@ -1,5 +1,6 @@
 """Say what a protocol must be able to do, and what is read from a call and its answer."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Protocol, TypeGuard
@@ -31,6 +32,14 @@ class Media(msgspec.Struct, frozen=True, gc=False):
 NO_MEDIA: Final = Media()
 
 
+class NamedFile(msgspec.Struct, frozen=True, gc=False):
+    """Be a file that a prompt names in place of what it holds, and that its provider is to have kept."""
+
+    param: str  # where it is named
+    file_id: str
+    is_text: bool = False  # it stands where a text may, which takes no more tokens than it has bytes
+
+
 def joined(found: Iterable[Media]) -> Media:
     """Add up what parts of a prompt hold."""
     parts = [each for each in found if each != NO_MEDIA]
@@ -58,6 +67,8 @@ MODEL_CHARS_MAX: Final = 256
 OUTPUT_CAP_MAX: Final = 10_000_000
 """No model answers with nearly as many tokens. A cap beyond it would hold more money than the books can count."""
 
+# A plain letter written as an escape could hide a word that the hold depends on.
+_ESCAPED_LETTER: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u00(?:3[0-9]|[4-7])")
 _INT64_MAX: Final = 2**63 - 1
 _BELIEVABLE_MAX: Final = 1_000_000_000
 """Tokens of one kind in one call; a report of more is an error of the provider's."""
@@ -81,6 +92,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     hides_searches: bool = False  # it searches the web, and its answer does not say how often
     recalls: tuple[tuple[str, str], ...] = ()  # what the provider is to have kept: by which field, and its id
     prompts: int = 1  # of which each may fill the model's context
+    files: tuple[NamedFile, ...] = ()
     counts: tuple[tuple[str, int], ...] = ()  # the most it can use of what is no token: characters, seconds
 
 
@@ -223,6 +235,11 @@ def bad_request(error: Exception) -> BadRequest:
         where = f" in `{param}`" if param else ""
         return BadRequest(f"{message}{where}", param=param)
     return BadRequest(f"the body is not valid JSON: {text}")
+
+
+def hides_letters(body: bytes) -> bool:
+    """Tell whether plain letters of a body are written as escapes, so that looking for a word does not find it."""
+    return b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None
 
 
 def check_model(model: str) -> None:

@@ -9,6 +9,7 @@ from bursar.gateway.batches.ending import Ending
 from bursar.gateway.batches.files import Files
 from bursar.gateway.batches.gemini import GeminiBatches
 from bursar.gateway.batches.making import Making
+from bursar.gateway.batches.message_files import MessageFiles
 from bursar.gateway.batches.messages import MessageBatches
 from bursar.gateway.batches.openai import OpenAIBatches
 from bursar.gateway.batches.poller import Poller
@@ -27,11 +28,11 @@ class Desk:
         self._reception = Reception(settings, calls, control, ids)
         making, ending = Making(calls, control), Ending(calls, control, routes)
         self.unmetered = Unmetered(settings.unmetered_routes, self._reception, routes)
-        kept = Files(self._reception, routes, ending)
+        kept, named = Files(self._reception, routes, ending), MessageFiles(self._reception, routes)
         self.poller = Poller(calls, control, ending)
         geminis = GeminiBatches(self._reception, routes, making, ending)
         self._rooms: dict[str, Callable[[Visit], Awaitable[None]]] = {
-            files.PATH: kept.serve,
+            files.PATH: lambda visit: (named if visit.headers.anthropic else kept).serve(visit),
             openai.PATH: OpenAIBatches(self._reception, routes, making, ending, kept).serve,
             messages.PATH: MessageBatches(self._reception, routes, making, ending).serve,
             gemini.PATH: geminis.serve,

@@ -58,7 +58,7 @@ class Files:
 
     async def _upload(self, visit: Visit) -> None:
         form = read_form(await self._reception.body(visit))
-        _check_fields(form)
+        check_fields(form, _FIELDS)
         files, purpose = form.files("file"), form.field("purpose")
         if len(files) != 1:
             raise BadRequest("expected one file in the form's field `file`", param="file")
@@ -144,12 +144,12 @@ class Files:
         await send_json(visit.send, shown | ends_of(found))
 
 
-def _check_fields(form: Form) -> None:
+def check_fields(form: Form, fields: Sequence[str]) -> None:
     """Check that a form has what a file needs, each once, and nothing besides. Raises `BadRequest`."""
     names = [part.name for part in form.parts]
     for name in names:
-        if name not in _FIELDS:
-            raise BadRequest(f"expected only {', '.join(_FIELDS)} in the form", param="form")
+        if name not in fields:
+            raise BadRequest(f"expected only {', '.join(fields)} in the form", param="form")
         if names.count(name) > 1:
             raise BadRequest(f"`{name}` stands in the form {names.count(name)} times", param=name)
 

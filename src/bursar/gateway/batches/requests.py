@@ -159,6 +159,10 @@ class Checker:
                 code="unmetered",
                 param=facts.recalls[0][0],
             )
+        if facts.files:
+            raise BadRequest(
+                "a request of a batch cannot name a kept file: send inline what it holds", param=facts.files[0].param
+            )
         if facts.service_tier not in _STANDARD_TIERS or facts.speed not in ("", "standard"):
             raise Unmetered("a batch has a price of its own: leave the tier out", param="service_tier")
         if facts.hides_searches:
