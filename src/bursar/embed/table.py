@@ -18,12 +18,14 @@ import numpy.typing as npt
 
 from bursar.core.errors import ConfigError
 from bursar.embed.embedder import Floats, unit
-from bursar.embed.tokenize import WordPiece
+from bursar.embed.tokenize import NUMBER, WordPiece
 
 BENT_TEXTS: Final = 1_024  # so many rows go through the layer at once
 FEW_TEXTS: Final = 8  # up to so many go one by one
 SUMMED_TEXTS: Final = 16  # so many texts' rows are read at once: they stay in the processor's cache
 LONG_PIECES: Final = 192  # from here on counting pieces first is faster
+_NUMBER_BYTES: Final = np.dtype(NUMBER).itemsize
+_LONG_BYTES: Final = LONG_PIECES * _NUMBER_BYTES
 _LEVELS: Final = 127
 
 
@@ -127,7 +129,7 @@ class StaticTable:
     def _sums(self, texts: Sequence[str]) -> Floats:
         sums = np.zeros((len(texts), self.dimensions), np.float32)
         for start in range(0, len(texts), SUMMED_TEXTS):
-            self._sum([self.pieces(text) for text in texts[start : start + SUMMED_TEXTS]], sums[start:])
+            self._sum([self._cutter.packed(text) for text in texts[start : start + SUMMED_TEXTS]], sums[start:])
         return sums
 
     def _bent(self, sums: Floats) -> Floats:
@@ -138,22 +140,22 @@ class StaticTable:
             part[:] = unit(np.where(part.any(axis=1, keepdims=True), self._layer.bend(part), 0))
         return sums
 
-    def _sum(self, pieces: Sequence[list[int]], totals: Floats) -> None:
+    def _sum(self, packed: Sequence[bytes], totals: Floats) -> None:
         """Sum the rows of each text's pieces into its row of `totals`: those of short texts are read in one go."""
-        short = [each if len(each) < LONG_PIECES else [] for each in pieces]
-        held = np.array([number for each in short for number in each], np.int64)
+        short = [each if len(each) < _LONG_BYTES else b"" for each in packed]
+        held = np.frombuffer(b"".join(short), NUMBER)
         rows, weights = self._levels.take(held, axis=0).astype(np.float32), self._scales.take(held)
         end = 0
-        for total, each, own in zip(totals, pieces, short, strict=False):
-            start, end = end, end + len(own)
+        for total, each, own in zip(totals, packed, short, strict=False):
+            start, end = end, end + len(own) // _NUMBER_BYTES
             if own:
                 np.dot(weights[start:end], rows[start:end], out=total)
             elif each:
-                self._sum_long(each, total)
+                self._sum_long(np.frombuffer(each, NUMBER), total)
 
-    def _sum_long(self, pieces: list[int], total: Floats) -> None:
+    def _sum_long(self, pieces: npt.NDArray[np.int32], total: Floats) -> None:
         """Sum the rows of a long text's pieces: words come again in it, so each row is read once, times its count."""
-        held, counts = np.unique(np.array(pieces, np.int64), return_counts=True)
+        held, counts = np.unique(pieces, return_counts=True)
         weights = (counts * self._scales.take(held)).astype(np.float32)
         np.dot(weights, self._levels.take(held, axis=0).astype(np.float32), out=total)
 

@@ -6,11 +6,12 @@ again and again. One thing differs: what Unicode calls a line or page break part
 
 import re
 import unicodedata
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Final, NamedTuple
 
+NUMBER: Final = "i"  # how a number is packed: `array` and NumPy read it alike
 UNKNOWN: Final = "[UNK]"
 INSIDE: Final = "##"  # begins a piece that begins no word
 BEGINNING: Final = 3  # characters that tell how long pieces can be
@@ -19,6 +20,7 @@ WORD_CHARACTERS_MAX: Final = 100  # BERT takes a longer word for unknown
 CACHED_CHUNKS_MAX: Final = 32_768
 CACHED_CHARACTERS_MAX: Final = 40  # nothing longer is remembered: it hardly comes again, and memory stays bounded
 
+_APART: Final = ",.\"()'-:"  # what most often stands beside words: set apart before, it makes no chunks of its own
 _PLAIN: Final = re.compile("[a-z0-9]+|[^a-z0-9 ]")
 _IDEOGRAPHS: Final = (  # the blocks BERT sets apart; kana and hangul are none of them
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
@@ -35,35 +37,34 @@ class WordPiece:
         self._first, self._inner = _pieces(numbered), _pieces(inner)
         self._unknown = (numbered[UNKNOWN],) if UNKNOWN in numbered else ()
         self._characters = _Characters()
-        self._words = _Memory(self._cut)
-        self._chunks = _Memory(self.pieces_of)
+        self._chunks = _Memory(self._pieces_of)
 
     def numbers(self, text: str) -> list[int]:
         """Return the numbers of a text's pieces, in order, without marks of start and end."""
-        return list(chain.from_iterable(map(self._chunks.__getitem__, text.split())))
+        return array(NUMBER, self.packed(text)).tolist()
 
-    def pieces_of(self, chunk: str) -> tuple[int, ...]:
-        """Return the numbers of a text's pieces; whole texts are not asked of the memory."""
-        whole, parted = self._first.numbers, self._words
+    def packed(self, text: str) -> bytes:
+        """Return the numbers of a text's pieces as `NUMBER`s: bytes can be joined, and read as an array at once."""
+        if text.isascii():  # elsewhere a capital's small form may hang on what stands around it
+            text = text.lower()
+        for sign in _APART:
+            text = text.replace(sign, f" {sign} ")
+        return b"".join(map(self._chunks.__getitem__, text.split()))
+
+    def _pieces_of(self, chunk: str) -> bytes:
+        """Return the numbers of a chunk's pieces."""
         if not (chunk.isascii() and chunk.isprintable()):
             words = unicodedata.normalize("NFD", chunk).translate(self._characters).lower().split()
         else:
             word = chunk.lower()
-            if word.isalnum():  # most chunks are one word: that needs no list, and is remembered as a chunk alone
-                number = whole.get(word)
-                return (number,) if number is not None else self._cut(word) if len(word) > 1 else self._unknown
-            words = _PLAIN.findall(word)
-        found: list[int] = []
-        for word in words:
-            number = whole.get(word)
-            if number is not None:
-                found.append(number)
-            else:
-                found += parted[word] if len(word) > 1 else self._unknown
-        return tuple(found)
+            words = (word,) if word.isalnum() else _PLAIN.findall(word)
+        return array(NUMBER, [number for word in words for number in self._cut(word)]).tobytes()
 
     def _cut(self, word: str) -> tuple[int, ...]:
         """Cut a word into the longest pieces from the left; one that cannot be cut to its end is unknown."""
+        whole = self._first.numbers.get(word)
+        if whole is not None:
+            return (whole,)
         if len(word) > WORD_CHARACTERS_MAX:
             return self._unknown
         found: list[int] = []
@@ -97,15 +98,15 @@ def _pieces(numbers: dict[str, int]) -> _Pieces:
     return _Pieces(numbers, {start: (*sorted(each, reverse=True), *_SHORTER) for start, each in found.items()})
 
 
-class _Memory(dict[str, tuple[int, ...]]):
+class _Memory(dict[str, bytes]):
     """Remember what texts are cut into, the last so many of them; to forget all at once would take milliseconds."""
 
-    def __init__(self, cut: Callable[[str], tuple[int, ...]]) -> None:
+    def __init__(self, cut: Callable[[str], bytes]) -> None:
         super().__init__()
         self._cut = cut
         self._order = deque[str]()
 
-    def __missing__(self, text: str) -> tuple[int, ...]:
+    def __missing__(self, text: str) -> bytes:
         """Cut a text never seen."""
         pieces = self._cut(text)
         if len(text) <= CACHED_CHARACTERS_MAX:
