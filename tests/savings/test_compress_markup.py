@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from html import escape
 from html.parser import HTMLParser
 
@@ -20,6 +19,7 @@ from bursar.savings.compress.markup import MARKUP, light_text, unmark
 from bursar.savings.compress.prompt import Budget
 from bursar.savings.compress.setting import Setting, read_setting
 from bursar.wires.parts import Kind, Part
+from tests.savings.steps import steps_of
 from tests.savings.test_compress_conversation import STAGES
 
 PAGE = """\
@@ -262,10 +262,23 @@ def test_any_text_is_read_or_left(text: str) -> None:
         *("<script>", "<p a = ", "<ul><li>", "<td rowspan=999 colspan=999>", "<tr><td rowspan=999>x</td></tr>"),
     ],
 )
-def test_hostile_text_takes_time_by_its_length(unit: str) -> None:
-    start = time.process_time()
-    light_text("<!doctype html><table>" + unit * (120_000 // len(unit)) + ">")
-    assert time.process_time() - start < 3
+def test_hostile_text_takes_steps_by_its_length(unit: str) -> None:
+    def steps(chars: int) -> int:
+        text = "<!doctype html><table>" + unit * (chars // len(unit)) + ">"
+        return steps_of(lambda: light_text(text))
+
+    assert steps(5_000) < 2.2 * steps(2_500) + 1_000
+
+
+@pytest.mark.parametrize("inner", ["<i>x</i>", "x<br>", "<a href='/y'>x</a>", "</u>", "x{", "<math><mi>x</mi></math>"])
+@pytest.mark.parametrize("last", ["", "<p>y</p>", "<table><td>y</table>"])
+def test_a_text_takes_no_more_steps_for_being_deep(inner: str, last: str) -> None:
+    def steps(deep: int) -> int:
+        around = "<b>" * deep, "</b>" * deep
+        text = f"<!doctype html>{around[0]}{inner * 150}{last}{around[1]}<p>{'<wbr>' * 150}</p>"
+        return steps_of(lambda: light_text(text))
+
+    assert steps(180) < 1.3 * steps(20) + 180 * 500
 
 
 def test_what_is_nested_too_deep_stays() -> None:

@@ -1,25 +1,26 @@
 """Write HTML as light text: what a reader of the page sees, without what a browser alone needs."""
 
 import re
-from collections.abc import Iterator, Sequence
-from html import unescape
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape, unescape
+from itertools import groupby
 from typing import Final
 
-from bursar.savings.compress.html_tree import BLOCKS, Element, Node, NotHtml, names
+from bursar.savings.compress.html_code import SKIPPED, exact, fenced, links, ticked
+from bursar.savings.compress.html_fields import field, typed
+from bursar.savings.compress.html_math import formula
+from bursar.savings.compress.html_tables import NUMBER, rows_of, spread
+from bursar.savings.compress.html_tree import Element, Node, NotHtml, names
 
-_SKIPPED: Final = frozenset(("script", "style", "svg", "template", "rp"))
 _APART: Final = names("article blockquote dl figure h1 h2 h3 h4 h5 h6 hr ol p pre section table title ul")
 """Elements with an empty line around them; others stand on lines of their own."""
 
 _HEADING: Final = re.compile(r"h[1-6]")
 _BLANKS: Final = re.compile(r"[ \t\r\n\f\u00a0]+")
-_LANGUAGE: Final = re.compile(r"(?:^|\s)(?:language|lang|highlight)-(\w[\w+#-]{0,20})(?![\w+#-])")
-_TICKS: Final = re.compile(r"`+")
-_NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 _NO_TARGET: Final = ("#", "javascript:", "data:")
-_SPAN_MAX: Final = 1_000
-_CELLS_MAX: Final = 4
-"""Cells of a table that are written at most for each that there is, of those that stretch over others."""
+_WHOLE: Final = SKIPPED | {"math"}
+_BOXES: Final = names("a button input label math meter object output progress select textarea")
+"""Elements that are seen apart from one another though no blank is between them."""
 
 
 class Writer:
@@ -35,15 +36,13 @@ class Writer:
         Raises `NotHtml` where more would be written than there is room for.
         """
         found: list[str] = []
-        inline: list[str] = []
-        for node in _flat(nodes):
-            if isinstance(node, str) or not _is_block(node):
-                inline.append(self.inline(node))
+        for is_block, several in groupby(self._flat(nodes), _is_block):
+            if not is_block:
+                _take(found, self._ended(self._within(several)), apart=False)
                 continue
-            _take(found, self._ended(inline), apart=False)
-            inline = []
-            _take(found, self._block(node), apart=node.name in _APART)
-        _take(found, self._ended(inline), apart=False)
+            for node in several:
+                assert isinstance(node, Element)
+                _take(found, self._block(node), apart=node.name in _APART)
         while found and not found[-1]:
             found.pop()
         return found
@@ -52,21 +51,24 @@ class Writer:
         """Return what stands within a line; a line's end in it breaks it."""
         if isinstance(node, str):
             return _BLANKS.sub(" ", unescape(node))
-        if node.name in _SKIPPED:
+        if node.name in SKIPPED:
             return ""
         match node.name:
             case "br":
                 return "\n"
-            case "img":
-                said = _plain(unescape(node.attributes().get("alt", "")))
-                return f"[image: {said}]" if said else ""
+            case "img" | "input" | "meter" | "progress" if said := field(node):
+                return said
             case "code" | "kbd" | "samp" | "tt":
-                return _ticked(_exact(node))
+                return self._code(node)
+            case "math":
+                return formula(node)
             case "textarea":
-                return " ".join(self.inline(child) for child in node.children)
+                return typed(node, exact(node).replace("\r\n", "\n"))
             case _:
-                pass
-        within = "".join([self.inline(child) for child in node.children])
+                return self._said(node, self._within(node.children))
+
+    def _said(self, node: Element, within: str) -> str:
+        """Return what is in an element, with the signs that say what it is."""
         match node.name:
             case "a":
                 return self._link(node, within)
@@ -76,14 +78,43 @@ class Writer:
                 return f"~~{within}~~" if within.strip() else within
             case "q":
                 return f'"{within}"'
+            case "rt":
+                return f"({within.strip()})" if within.strip() else within
             case _:
                 return within
 
-    def _ended(self, inline: Sequence[str]) -> list[str]:
+    def _within(self, nodes: Iterable[Node]) -> str:
+        """Return what stands side by side within a line, parted where it is seen apart or would be another number."""
+        found: list[str] = []
+        before: Node = ""
+        for node in nodes:
+            said = self.inline(node)
+            if not said:
+                continue
+            if found and _touches(found[-1][-1], said[0], before, node):
+                found.append(" ")
+            found.append(said)
+            before = node
+        return "".join(found)
+
+    def _flat(self, nodes: Iterable[Node]) -> Iterator[Node]:
+        """Take elements of a line that hold blocks apart, so that what is in them stands in lines of its own."""
+        around: list[tuple[Iterator[Node], Node]] = [(iter(nodes), "")]
+        while around:
+            inner, outer = around[-1]
+            for node in inner:
+                if isinstance(node, Element) and _parts(node):
+                    around.append((iter(node.children), node))
+                    break
+                yield node
+            else:
+                around.pop()
+                if isinstance(outer, Element) and outer.name == "a" and (address := self._address(outer)):
+                    yield f" {escape(address)}"  # it stands behind what is in it
+
+    def _ended(self, text: str) -> list[str]:
         """Return the lines of what stood within one."""
-        text = "".join(inline)
-        found = [line for line in (_plain(each) for each in text.split("\n")) if line]
-        return self._spend(found)
+        return self._spend([line for line in (_plain(each) for each in text.split("\n")) if line])
 
     def _spend(self, lines: list[str]) -> list[str]:
         self.room -= sum(len(line) + 1 for line in lines)
@@ -97,7 +128,7 @@ class Writer:
             return [f"{'#' * int(node.name[1])} {text}"] if text else []
         match node.name:
             case "pre":
-                return self._spend(_fenced(node))
+                return self._fenced(node)
             case "hr":
                 return ["---"]
             case "ul" | "ol" | "menu" | "dir":
@@ -106,6 +137,8 @@ class Writer:
                 return self._spend([f"> {line}".rstrip() for line in self.lines(node.children)])
             case "table":
                 return self._table(node)
+            case "option" | "optgroup":
+                return self._option(node)
             case _:
                 return self.lines(node.children)
 
@@ -113,14 +146,14 @@ class Writer:
         """Return a list's items, each with its sign; what is in an item stands below it, indented."""
         found: list[str] = []
         written = node.attributes().get("start", "")
-        number = int(written) if _NUMBER.fullmatch(written) else 1
+        number = int(written) if NUMBER.fullmatch(written) else 1
         for child in node.children:
             if isinstance(child, str) or child.name != "li":
                 _take(found, self.lines([child]), apart=False)
                 continue
             lines = self.lines(child.children)
             value = child.attributes().get("value", "")
-            number = int(value) if _NUMBER.fullmatch(value) else number
+            number = int(value) if NUMBER.fullmatch(value) else number
             sign = f"{number}. " if node.name == "ol" else "- "
             number += 1
             if lines:
@@ -128,57 +161,94 @@ class Writer:
                 found += self._spend([sign + lines[0], *rest])
         return found
 
+    def _option(self, node: Element) -> list[str]:
+        """Return what a list of a form offers; what is chosen beforehand is marked."""
+        given = node.attributes()
+        label = [_plain(given["label"])] if "label" in given else []
+        if node.name == "optgroup":
+            return [*self._spend(label), *self.lines(node.children)]
+        text = " ".join(label or self.lines(node.children))
+        return self._spend([f"[x] {text}" if "selected" in given else text]) if text else []
+
+    def _fenced(self, node: Element) -> list[str]:
+        """Return code between fences, and below it what its links lead to."""
+        found = self._spend(fenced(node))
+        told = [f"[{said}]({address})" for said, address in self._links(node)]
+        return [*found, *self._spend([" ".join(told)])] if told else found
+
+    def _code(self, node: Element) -> str:
+        """Return code within a line, and what its links lead to: around it where all of it is one, else behind it."""
+        text, told = exact(node), list(self._links(node))
+        code = ticked(text)
+        if len(told) == 1 and told[0][0] == _plain(text):
+            return f"[{code}]({told[0][1]})"
+        return " ".join([code, *(f"[{said}]({address})" for said, address in told)])
+
+    def _links(self, node: Element) -> Iterator[tuple[str, str]]:
+        """Find what is said of links in code and their addresses, each address once."""
+        for link in links(node):
+            said = _plain(exact(link))
+            if said and (address := self._address(link)) and said != address:
+                yield said, address
+
     def _table(self, node: Element) -> list[str]:
         """Return a table with pipes between its cells; one that holds blocks, as pages are laid out by, as blocks."""
-        rows = list(_rows(node))
-        if any(_is_block(each) for row in rows for cell in row for each in _flat(cell.children)
-               if isinstance(each, Element)):  # fmt: skip
-            return self.lines([child for row in rows for cell in row for child in [Element("div", "", cell.children)]])
+        rows, behind = rows_of(node)
         caption = [child for child in node.children if isinstance(child, Element) and child.name == "caption"]
         found = self.lines([child for each in caption for child in each.children])
-        spread = _spread([[(cell, self._cell(cell)) for cell in row] for row in rows])
-        for number, row in enumerate(spread):
-            found += self._spend([f"| {' | '.join(row)} |"] if any(row) else [])
-            if number == 0 and any(row) and all(cell.name == "th" for cell in rows[0]):
-                found += self._spend(["|" + "---|" * len(row)])
-        return found
+        if any(_is_block(each) or _parts(each) for row in rows for cell in row.cells for each in cell.children):
+            cells = [each for row in rows for each in (*row.loose, *(_as_block(cell) for cell in row.cells))]
+            return found + self.lines([*cells, *behind])
+        spreading = spread([[(cell, self._cell(cell)) for cell in row.cells] for row in rows])
+        for number, (row, columns) in enumerate(zip(rows, spreading, strict=True)):
+            found += self.lines(row.loose)
+            found += self._spend([f"| {' | '.join(columns)} |"] if any(columns) else [])
+            if number == 0 and any(columns) and all(cell.name == "th" for cell in row.cells):
+                found += self._spend(["|" + "---|" * len(columns)])
+        return found + self.lines(behind)
 
     def _cell(self, cell: Element) -> str:
         text = " ".join(line for line in self.lines(cell.children) if line)
         return text.replace("|", "\\|")
 
     def _link(self, node: Element, within: str) -> str:
-        address = unescape(node.attributes().get("href", "")).strip()
         text = within.strip()
-        if not text or not address or address.lower().startswith(_NO_TARGET) or address in self.told:
-            return within
-        if any(each.isspace() for each in address):
-            return within
-        self.told.add(address)
-        if text == address:
+        address = self._address(node) if text else ""
+        if not address or text == address:
             return within
         before, after = within[: len(within) - len(within.lstrip())], within[len(within.rstrip()) :]
         return f"{before}[{text}]({address}){after}"
 
-
-def _flat(nodes: Sequence[Node]) -> Iterator[Node]:
-    """Take elements of a line that hold blocks apart, so that what is in them stands in lines of its own."""
-    for node in nodes:
-        if isinstance(node, Element) and not _is_block(node) and node.name not in _SKIPPED and _holds_block(node):
-            yield from _flat(node.children)
-            if node.name == "a":  # its address stands behind what is in it
-                yield Element("a", node.written, [f" {node.attributes().get('href', '')}"])
-        else:
-            yield node
+    def _address(self, node: Element) -> str:
+        """Return where a link leads to, which is told from now on; empty where it was, or leads nowhere."""
+        address = node.attributes().get("href", "").strip()
+        nowhere = address.lower().startswith(_NO_TARGET) or any(each.isspace() for each in address)
+        if not address or nowhere or address in self.told:
+            return ""
+        self.told.add(address)
+        return address
 
 
-def _is_block(node: Element) -> bool:
-    return node.name in BLOCKS
+def _is_block(node: Node) -> bool:
+    return isinstance(node, Element) and node.is_block
 
 
-def _holds_block(node: Element) -> bool:
-    """Tell whether there is a block in an element of a line, at any depth of such elements."""
-    return any(isinstance(each, Element) and (_is_block(each) or _holds_block(each)) for each in node.children)
+def _parts(node: Node) -> bool:
+    """Tell whether an element of a line holds blocks, which part it."""
+    return isinstance(node, Element) and node.holds_block and not node.is_block and node.name not in _WHOLE
+
+
+def _touches(last: str, first: str, before: Node, node: Node) -> bool:
+    """Tell whether two signs would read as of one word, though a reader sees them apart: 1 and 2 of two links."""
+    if not isinstance(before, Element) or not last.isalnum() or not first.isalnum():
+        return False
+    if before.name in ("sup", "sub"):
+        return first.isdigit()
+    return before.name in _BOXES and isinstance(node, Element) and node.name in _BOXES
+
+
+def _as_block(cell: Element) -> Element:
+    return Element("div", "", cell.children)
 
 
 def _take(found: list[str], lines: Sequence[str], *, apart: bool) -> None:
@@ -202,96 +272,3 @@ def _raised(sign: str, within: str) -> str:
     if not text:
         return within
     return f"{sign}{text}" if text.isalnum() else f"{sign}({text})"
-
-
-def _exact(node: Element) -> str:
-    """Return all text in an element as it stands."""
-    pieces = [
-        unescape(each) if isinstance(each, str) else "\n" if each.name == "br" else _exact(each)
-        for each in node.children
-        if isinstance(each, str) or each.name not in _SKIPPED
-    ]
-    return "".join(pieces)
-
-
-def _ticked(text: str) -> str:
-    """Return code within a line, as Markdown has it."""
-    if not text.strip():
-        return text
-    ticks = "`" * (1 + max((len(run) for run in _TICKS.findall(text)), default=0))
-    blank = " " if text[0] == "`" or text[-1] == "`" else ""
-    return f"{ticks}{blank}{text}{blank}{ticks}"
-
-
-def _fenced(node: Element) -> list[str]:
-    """Return code as it stands between fences; the first line's end behind the tag is none of it."""
-    text = _exact(node).replace("\r\n", "\n")
-    text = text.removeprefix("\n")
-    if not text.strip():
-        return []
-    fence = "`" * max(3, 1 + max((len(run) for run in _TICKS.findall(text)), default=0))
-    inner = [each for each in node.children if isinstance(each, Element) and each.name == "code"]
-    named = next((each for one in (node, *inner) for each in _LANGUAGE.findall(one.attributes().get("class", ""))), "")
-    return [fence + named, *text.removesuffix("\n").split("\n"), fence]
-
-
-def _rows(node: Element) -> Iterator[list[Element]]:
-    """Find the rows of a table, not of those within it."""
-    for child in node.children:
-        if isinstance(child, str):
-            continue
-        if child.name in ("thead", "tbody", "tfoot"):
-            yield from _rows(child)
-        elif child.name == "tr":
-            yield [each for each in child.children if isinstance(each, Element) and each.name in ("td", "th")]
-
-
-def _spread(rows: Sequence[Sequence[tuple[Element, str]]]) -> Iterator[list[str]]:
-    """Put cells under their columns: what stretches over rows is said in each, over columns in the first.
-
-    Raises `NotHtml` for cells that stretch over far more than there are.
-    """
-    room = 1_000 + _CELLS_MAX * sum(map(len, rows))
-    below: dict[int, tuple[int, str]] = {}
-    for row in rows:
-        found = _columns(row, below, room)
-        room -= len(found)
-        yield found
-
-
-def _columns(row: Sequence[tuple[Element, str]], below: dict[int, tuple[int, str]], room: int) -> list[str]:
-    """Return a row's texts by column; `below` holds what stretches into it from above, and then into the next.
-
-    Raises `NotHtml` where they are more than there is `room` for.
-    """
-    found: list[str] = []
-    waiting = list(reversed(row))
-    last = max(below, default=-1)
-    while waiting or len(found) <= last:
-        column = len(found)
-        if column > room:
-            raise NotHtml("cells stretch over too many")
-        left, text = below.pop(column, (0, ""))
-        if left:
-            found.append(text)
-            _stretch(below, column, left - 1, text)
-            continue
-        if not waiting:
-            found.append("")
-            continue
-        cell, text = waiting.pop()
-        wide, high = _span(cell, "colspan"), _span(cell, "rowspan")
-        found += [text, *[""] * (wide - 1)]
-        for each in range(wide):
-            _stretch(below, column + each, high - 1, "" if each else text)
-    return found
-
-
-def _stretch(below: dict[int, tuple[int, str]], column: int, rows: int, text: str) -> None:
-    if rows > 0:
-        below[column] = (rows, text)
-
-
-def _span(cell: Element, name: str) -> int:
-    written = cell.attributes().get(name, "1")
-    return min(max(int(written), 1), _SPAN_MAX) if _NUMBER.fullmatch(written) else 1

@@ -6,7 +6,10 @@ text is read once from its beginning to its end, and what is nested deeper than 
 """
 
 import re
-from typing import Final, TypeAlias, Union
+from collections import Counter
+from html import unescape
+from html.entities import html5
+from typing import Final, NamedTuple, TypeAlias, Union
 
 import msgspec
 
@@ -73,8 +76,16 @@ _END: Final = re.compile(r"</([a-zA-Z][a-zA-Z0-9:-]*+)\s*+>")
 _DECLARED: Final = re.compile(r"<!doctype\s[^<>]*+>", re.IGNORECASE)
 _PAGE: Final = re.compile(r"(?:<\?xml [^<>]*+>\s*+)?(?:<!doctype\s++html\b|<html\b)", re.IGNORECASE)
 _ATTRIBUTE: Final = re.compile(r"""([^\s=/"'<>]++)(?:\s*+=\s*+("[^"]*+"|'[^']*+'|[^\s"'<>]++))?+""")
-_TEMPLATE: Final = re.compile(r"\{\{|\{%")
-_COMPONENT: Final = re.compile(r"\{\{|\{%|=\s*+\{|\sclassName=|\sv-[a-z]++[=:]")
+_TEMPLATE: Final = re.compile(r"\{\{|\{%|[$#]\{|@(?:if|for|foreach|switch|unless|defer)\s*+\(")
+_COMPONENT: Final = re.compile(r"\{\{|\{%|[$#]\{|=\s*+\{|\sclassName=")
+_DIRECTIVE: Final = re.compile(
+    r"[*@:#(\[{]|v-|x-(?:data|show|if|for|bind|on|model|text|html|init)\b|ng-(?!version)|(?:th|wire|on|bind|class):"
+)
+"""How names of attributes begin that tell a framework what to do: `*ngIf`, `@click`, `:prop`, `(input)`, `v-if`."""
+
+_REFERENCE: Final = re.compile(r"&(?:#[0-9]++|#[xX][0-9a-fA-F]++|[a-zA-Z][a-zA-Z0-9]*+)(;?)(?!=)")
+_VERBATIM: Final = names("pre code math")
+"""Elements within which braces say nothing about what the text is."""
 
 Node: TypeAlias = Union["Element", str]
 
@@ -85,29 +96,55 @@ class Element(msgspec.Struct):
     name: str
     written: str = ""
     children: list[Node] = msgspec.field(default_factory=list)
+    holds_block: bool = False  # at any depth
+
+    @property
+    def is_block(self) -> bool:
+        """Tell whether it begins on a line of its own."""
+        return self.name in BLOCKS
 
     def attributes(self) -> dict[str, str]:
-        """Return the attributes by their names in lower case; of those given twice the first."""
+        """Return the values of attributes by their names in lower case; of those given twice the first."""
         found: dict[str, str] = {}
         for match in _ATTRIBUTE.finditer(self.written):
             value = match[2] or ""
-            found.setdefault(match[1].lower(), value[1:-1] if value[:1] in ("'", '"') else value)
+            value = value[1:-1] if value[:1] in ("'", '"') else value
+            found.setdefault(match[1].lower(), _REFERENCE.sub(_unescaped, value))
         return found
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """Return the character of a reference in an attribute: without `;` only a whole name is one, as `&region` is not.
+
+    After HTML, "named character reference state".
+    """
+    written = match[0]
+    return unescape(written) if match[1] or written[1] == "#" or written[1:] in html5 else written
 
 
 class NotHtml(ValueError):
     """Tell that a text is no HTML, or not surely."""
 
 
-def parse(text: str) -> Element:
-    """Return the elements of HTML under one without a name. Raises `NotHtml` for any other text."""
+class Tree(NamedTuple):
+    """Hold the elements of HTML under one without a name, and the text that follows a page and is none of it."""
+
+    root: Element
+    rest: str = ""
+
+
+def parse(text: str) -> Tree:
+    """Return the elements of HTML. Raises `NotHtml` for any other text.
+
+    Where words stand loose behind `</html>`, they and all that follows are no HTML, however they go on.
+    """
     bare = text.strip()
     page = _PAGE.match(bare) is not None
     if not bare.startswith("<") or not bare.endswith(">"):
         raise NotHtml("there is text outside of tags")
     reader = _Reader(bare, page=page)
     reader.read()
-    return reader.root
+    return Tree(reader.root, bare[reader.at :])
 
 
 class _Reader:
@@ -118,14 +155,20 @@ class _Reader:
         self.page = page  # what browsers mend may be mended
         self.root = Element("")
         self.open = [self.root]
+        self.inside: Counter[str] = Counter()  # how many elements of each name are open
         self.sure = 0
         self.at = 0
+        self.closed: tuple[int, int] | None = None  # where the page has ended, and how many children the root had
 
     def read(self) -> None:
         """Read all. Raises `NotHtml`."""
         while self.at < len(self.text):
             tag = self.text.find("<", self.at)
             tag = len(self.text) if tag < 0 else tag
+            if self.closed is not None and len(self.open) == 1 and self.text[self.at : tag].strip():
+                self.at, count = self.closed
+                del self.root.children[count:]
+                return
             self._add(self.text[self.at : tag])
             self.at = tag
             if tag < len(self.text):
@@ -140,8 +183,10 @@ class _Reader:
     def _add(self, text: str) -> None:
         if not text:
             return
-        within = any(each.name in ("pre", "code") for each in self.open)
-        if not within and (_TEMPLATE.search(text) or (not self.page and "{" in text)):
+        within = not self.inside.keys().isdisjoint(_VERBATIM)
+        if within and (self.page or "math" in self.inside):
+            pass  # a page may show a template's code
+        elif _TEMPLATE.search(text) or (not within and not self.page and "{" in text):
             raise NotHtml("it is a template")
         if len(self.open) == 1 and not self.page and text.strip():
             raise NotHtml("there is text outside of tags")
@@ -157,7 +202,7 @@ class _Reader:
             self._start()
         elif follows == "?" and self.at == 0 and self.page:
             self.at = self.text.index(">") + 1
-        elif self.page and follows != "?":
+        elif self.page and follows not in ("?", "%"):
             self._add("<")
             self.at += 1
         else:
@@ -180,7 +225,7 @@ class _Reader:
         if match is None:
             raise NotHtml("a tag is not ended")
         name = self._known(match[1])
-        if _COMPONENT.search(match[2]):
+        if _COMPONENT.search(match[2]) or any(_DIRECTIVE.match(each[1]) for each in _ATTRIBUTE.finditer(match[2])):
             raise NotHtml("it is a template")
         if len(self.open) == 1 and not self.page and name not in _ROOTS:
             raise NotHtml(f"{name} begins no fragment")
@@ -188,15 +233,33 @@ class _Reader:
         self.at = match.end()
         ended = _ENDED_BY.get(name, frozenset())
         while self.open[-1].name in ended:
-            self.open.pop()
+            self._close(len(self.open) - 1)
         element = Element(name, match[2])
         self.open[-1].children.append(element)
+        if element.is_block:
+            self._mark()
         if name in _RAW and not match[2].endswith("/"):
             self._raw(element)
         elif name not in _VOID and not (match[2].endswith("/") and self._in_math()):
             self.open.append(element)
+            self.inside[name] += 1
             if len(self.open) > DEPTH_MAX:
                 raise NotHtml("elements are nested too deep")
+
+    def _mark(self) -> None:
+        """Have all open elements know that there is a block in them; where one does, those around it do as well."""
+        for each in reversed(self.open):
+            if each.holds_block:
+                break
+            each.holds_block = True
+
+    def _close(self, place: int) -> None:
+        """Close the elements that are open from a place on."""
+        for each in self.open[place:]:
+            self.inside[each.name] -= 1
+            if not self.inside[each.name]:
+                del self.inside[each.name]
+        del self.open[place:]
 
     def _raw(self, element: Element) -> None:
         end = _RAW[element.name].search(self.text, self.at)
@@ -217,7 +280,7 @@ class _Reader:
         return name
 
     def _in_math(self) -> bool:
-        return any(each.name == "math" for each in self.open)
+        return "math" in self.inside
 
     def _end(self) -> None:
         match = _END.match(self.text, self.at)
@@ -225,13 +288,27 @@ class _Reader:
             raise NotHtml("a tag is not ended")
         name = match[1].lower()
         self.at = match.end()
-        place = next((place for place in range(len(self.open) - 1, 0, -1) if self.open[place].name == name), 0)
+        place = self._place(name)
+        if self.page and name == "html" and (place == 1 or not place):
+            self._end_page()
+            return
         if self.page and not place:
             self._known(match[1])
             return
         over = self.open[place + 1 :]
         if not place or (not self.page and any(each.name not in _ENDS_BY_ITSELF for each in over)):
             raise NotHtml("elements do not end in the order they began in")
-        if self.page and name in _INLINE and any(each.name in BLOCKS for each in over):
+        if self.page and name in _INLINE and any(each.is_block for each in over):
             return
-        del self.open[place:]
+        self._close(place)
+
+    def _end_page(self) -> None:
+        self._close(1)
+        if self.closed is None:
+            self.closed = self.at, len(self.root.children)
+
+    def _place(self, name: str) -> int:
+        """Return where the innermost open element of a name is; 0 for nowhere."""
+        if name not in self.inside:
+            return 0
+        return next(place for place in range(len(self.open) - 1, 0, -1) if self.open[place].name == name)

@@ -49,9 +49,12 @@ def light_text(text: str) -> str | None:
     if len(text) > CHARS_MAX:
         return None
     try:
-        written = "\n".join(Writer(_WORK * len(text) + 1_000).lines(parse(text).children))
+        root, rest = parse(text)
+        written = "\n".join(Writer(_WORK * len(text) + 1_000).lines(root.children))
     except NotHtml:
         return None
+    if rest:
+        written += rest if rest[0] in "\r\n" else f"\n{rest}"
     if not written or len(written) >= len(text) or _begins(written) is not None:
         return None
     return written
