@@ -1,5 +1,6 @@
 """A prompt's tokens are bounded from above by its bytes, its images' published maximum and the context window."""
 
+from base64 import b64encode
 from typing import Any
 
 import msgspec
@@ -12,9 +13,10 @@ from bursar.tokens.bounds import image_tokens_max, input_tokens_max
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.wire import TOOLS_OVERHEAD_TOKENS, Facts
+from tests.wires.recorded import wav
 
 PIXELS = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 90_000}}
-AUDIO = {"type": "input_audio", "input_audio": {"data": "A" * 90_000, "format": "wav"}}
+AUDIO = {"type": "input_audio", "input_audio": {"data": b64encode(wav(90_000, 100)).decode(), "format": "wav"}}
 
 
 def facts_of(*parts: dict[str, Any], **fields: Any) -> tuple[Facts, int]:
@@ -68,7 +70,7 @@ def test_images_count_by_number_and_not_by_bytes() -> None:
 
 
 def test_a_recording_takes_no_more_than_its_length_at_its_models_rate() -> None:
-    facts, _ = facts_of(AUDIO, AUDIO)  # each of 67,500 bytes: 90 s at the lowest rate
+    facts, _ = facts_of(AUDIO, AUDIO)  # each of 90 s
     for window in (None, 128_000):
         assert input_tokens_max(facts, "gpt-audio", window) == facts.text_bytes + 2 * 900
         assert input_tokens_max(facts, "gemini-2.5-flash", window) == facts.text_bytes + 2 * 2_880

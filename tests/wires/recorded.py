@@ -48,3 +48,45 @@ def m4a(duration: int, scale: int = 1_000, *, wide: bool = False) -> bytes:
     else:
         told = bytes(12) + scale.to_bytes(4) + duration.to_bytes(4)
     return box(b"ftyp", b"M4A ") + box(b"mdat", bytes(40)) + box(b"moov", box(b"udta", b"") + box(b"mvhd", told))
+
+
+def flac_block(samples: int, number: int = 0, rate_code: int = 0, rate: bytes = b"") -> bytes:
+    """Return a block of FLAC whose sound is one constant, of so many samples: 14 bytes or so."""
+    head = bytes([0xFF, 0xF8, 0x70 | rate_code, 0x08, number]) + (samples - 1).to_bytes(2) + rate
+    left = 0
+    for byte in head:
+        left ^= byte
+        for _ in range(8):
+            left = left << 1 ^ (0x107 if left & 0x80 else 0)
+    return head + bytes([left]) + bytes(5)
+
+
+def aac(frames: int, rate_code: int = 4, size: int = 100) -> bytes:
+    """Return so many frames of AAC with a head of ADTS, of 1,024 samples each; code 4 is 44.1 kHz."""
+    head = bytes([0xFF, 0xF1, 0x40 | rate_code << 2, 0x40 | size >> 11, size >> 3 & 0xFF, (size & 7) << 5, 0])
+    return (head + bytes(size - 7)) * frames
+
+
+def aiff(milliseconds: int, rate_hz: int = 8_000) -> bytes:
+    """Return so much silence as AIFF."""
+    frames = milliseconds * rate_hz // 1_000
+    top = rate_hz.bit_length() - 1
+    rate = (16_383 + top).to_bytes(2) + (rate_hz << 63 - top).to_bytes(8)
+    told = b"\x00\x01" + frames.to_bytes(4) + b"\x00\x10" + rate
+    chunks = box4(b"COMM", told) + box4(b"SSND", bytes(8 + 2 * frames))
+    return b"FORM" + (4 + len(chunks)).to_bytes(4) + b"AIFF" + chunks
+
+
+def box4(name: bytes, content: bytes) -> bytes:
+    """Return a chunk of AIFF."""
+    return name + len(content).to_bytes(4) + content
+
+
+def opus_pages(packets: list[bytes], told: int = 0, skipped: int = 0) -> bytes:
+    """Return an Ogg of Opus with such packets behind its heads, up to 255 a page."""
+    pages = page(b"OpusHead\x01\x01" + skipped.to_bytes(2, "little") + bytes(7), 0) + page(b"OpusTags" + bytes(8), 0)
+    for at in range(0, len(packets), 255):
+        some = packets[at : at + 255]
+        head = b"OggS\x00\x00" + told.to_bytes(8, "little", signed=True) + bytes(12)
+        pages += head + bytes([len(some)]) + bytes(map(len, some)) + b"".join(some)
+    return pages

@@ -12,7 +12,7 @@ from bursar.wires.gemini import GEMINI
 from bursar.wires.openai_chat import OPENAI_CHAT
 from bursar.wires.openai_responses import OPENAI_RESPONSES
 from bursar.wires.wire import Facts, Seen
-from tests.wires.recorded import wav
+from tests.wires.recorded import flac, flac_block, wav
 
 VOICE = {"voice": "alloy", "format": "wav"}
 SAID = b64encode(wav(1_500)).decode()
@@ -73,6 +73,49 @@ def test_sound_that_cannot_be_read_is_refused_by_the_name_of_its_field(fields: d
     with pytest.raises(BadRequest) as caught:
         chat(**fields)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize("again", ["data", "d\\u0061ta", "format"])
+def test_a_recording_given_twice_is_refused_by_the_name_of_its_field(again: str) -> None:
+    given = f'{{"data": "{SAID}", "format": "wav", "{again}": "{SAID}"}}'
+    part = f'{{"type": "input_audio", "input_audio": {given}}}'
+    field = again.replace("\\u0061", "a")
+    for wire, body in (
+        (OPENAI_CHAT, '{"model": "m", "messages": [{"role": "user", "content": [%s]}]}'),
+        (OPENAI_RESPONSES, '{"model": "m", "input": [{"role": "user", "content": [%s]}]}'),
+    ):
+        with pytest.raises(BadRequest, match=f"{field}` is given twice; give it once") as caught:
+            wire.facts((body % part).encode())
+        assert str(caught.value.param).endswith(f".content.input_audio.{field}")
+
+
+@pytest.mark.parametrize("again", ["data", "mimeType"])
+def test_geminis_sound_given_twice_is_refused_by_the_name_of_its_field(again: str) -> None:
+    inline = f'{{"mimeType": "audio/wav", "data": "{SAID}", "{again}": "audio/wav"}}'
+    with pytest.raises(BadRequest, match="is given twice; give it once") as caught:
+        GEMINI.facts(b'{"contents": [{"parts": [{"inlineData": %b}]}]}' % inline.encode(), "m:generateContent")
+    assert caught.value.param == f"contents.parts.inlineData.{again}"
+
+
+def test_a_recording_holds_nothing_but_plain_values() -> None:
+    with pytest.raises(BadRequest, match="got `array`"):
+        chat({"type": "input_audio", "input_audio": {"data": SAID, "format": "wav", "more": [{}] * 1_000}})
+
+
+def test_all_recordings_of_a_call_share_the_looking() -> None:
+    block = b64encode(flac(1) + b"".join(flac_block(256) for _ in range(5_000))).decode()
+    lengths = chat(*[{"type": "input_audio", "input_audio": {"data": block, "format": "flac"}}] * 8).media.sounds_ms
+    assert len(set(lengths[:5])) == 1  # 25,000 blocks are looked at, of all of them together
+    assert lengths[0] == -(-5_000 * 256 * 1_000 // 48_000)
+    assert min(lengths[5:]) > 100 * lengths[0]  # the rest is taken for the most it can be
+
+
+def test_a_recording_that_is_called_something_else_is_taken_for_the_most_it_can_be() -> None:
+    sound = wav(1_500)
+    part = {"type": "input_audio", "input_audio": {"data": b64encode(sound).decode(), "format": "mp3"}}
+    assert chat(part).media.sounds_ms == (len(sound) * 40,)
+    inline = {"inlineData": {"mimeType": "audio/mp3;x=1", "data": SAID}}
+    assert gemini(inline).media.sounds_ms == (len(sound) * 40,)
 
 
 def test_gemini_refuses_sound_without_its_bytes() -> None:

@@ -15,7 +15,8 @@ from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import TEXT_METERS, Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.gemini_usage import report_of, usage_from_report
-from bursar.wires.sounds import base64_ms, meters_of
+from bursar.wires.sound_frames import Steps
+from bursar.wires.sounds import base64_ms, check_once, meters_of
 from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.wire import (
     NO_MEDIA,
@@ -426,7 +427,7 @@ def _at_provider(fields: Fields) -> tuple[bool, bool]:
     return searches, reads_more
 
 
-def _measure(given: list[Fields] | Fields | None) -> tuple[int, int, Media]:
+def _measure(given: list[Fields] | Fields | None, steps: Steps) -> tuple[int, int, Media]:
     """Measure the text, the tool results and the media of a list of parts, in bytes."""
     text = results = 0
     found: list[Media] = []
@@ -438,7 +439,7 @@ def _measure(given: list[Fields] | Fields | None) -> tuple[int, int, Media]:
             elif name in _ASKED_PARTS:
                 text += len(value)
             elif name in _RESULT_PARTS or name == "inlineData":
-                inner = _media_of(value) if name != "inlineData" else _inline_media(value)
+                inner = _media_of(value, steps) if name != "inlineData" else _inline_media(value, steps)
                 results += len(value) - inner.body_bytes
                 found.append(inner)
             elif name not in _BOUNDED_PARTS:  # a file, or what is not known here
@@ -446,32 +447,39 @@ def _measure(given: list[Fields] | Fields | None) -> tuple[int, int, Media]:
     return text, results, joined(found)
 
 
-def _inline_media(value: msgspec.Raw) -> Media:
+def _inline_media(value: msgspec.Raw, steps: Steps) -> Media:
     data = named(_read(_fields, value, "contents.parts.inlineData"))
     kind = _read(_text, data["mimeType"], "contents.parts.inlineData.mimeType") if "mimeType" in data else ""
     if kind.lower().startswith("audio/"):
-        where = "contents.parts.inlineData.data"
-        sound = _read(_text, data["data"], where) if "data" in data else ""
-        return Media(body_bytes=len(value), sounds_ms=(base64_ms(sound, where),))
+        where = "contents.parts.inlineData"
+        try:
+            check_once(value, where)
+        except UNREADABLE as error:
+            raise bad_request(error) from None
+        sound = _read(_text, data["data"], f"{where}.data") if "data" in data else ""
+        named_kind = kind[6:].partition(";")[0]
+        return Media(body_bytes=len(value), sounds_ms=(base64_ms(sound, named_kind, f"{where}.data", steps),))
     image = kind.lower().startswith("image/")
     return Media(int(image), int(not image), len(value))
 
 
-def _media_of(value: msgspec.Raw) -> Media:
+def _media_of(value: msgspec.Raw, steps: Steps) -> Media:
     """Measure the media within a tool's result."""
     result = named(_read(_fields, value, "contents.parts"))
-    return _measure(_read_list(_objects, result["parts"], "contents.parts"))[2] if "parts" in result else NO_MEDIA
+    parts = _read_list(_objects, result["parts"], "contents.parts") if "parts" in result else []
+    return _measure(parts, steps)[2]
 
 
 def _segments(fields: Fields) -> tuple[Segments, Media]:
     """Measure each part of the prompt. The last run of user messages is `user`, what precedes it `history`."""
     system = history = retrieved = user = 0
+    steps = Steps()
     found = [Media(others=int("cachedContent" in fields))]  # it may hold anything the model takes
     if "systemInstruction" in fields:
-        system, _, media = _measure(_read(_content, fields["systemInstruction"], "systemInstruction").parts)
+        system, _, media = _measure(_read(_content, fields["systemInstruction"], "systemInstruction").parts, steps)
         found.append(media)
     for content in _read_list(_contents, fields["contents"], "contents"):
-        size, results, media = _measure(content.parts)
+        size, results, media = _measure(content.parts, steps)
         retrieved += results
         found.append(media)
         if content.role == "model":

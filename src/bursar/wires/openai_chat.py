@@ -9,6 +9,7 @@ from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import TEXT_METERS, Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.chat_usage import usage_from_json
+from bursar.wires.sound_frames import Steps
 from bursar.wires.sounds import asks_for_speech, input_audio_ms, meters_of
 from bursar.wires.sse import event_bytes, event_data
 from bursar.wires.wire import (
@@ -382,10 +383,10 @@ _ERROR_TYPES: Final = {
 }
 
 
-def _heard_ms(part: _Part) -> tuple[int, ...]:
+def _heard_ms(part: _Part, steps: Steps) -> tuple[int, ...]:
     if part.type != "input_audio" and not len(part.input_audio):
         return ()
-    return (input_audio_ms(part.input_audio, "messages.content.input_audio"),)
+    return (input_audio_ms(part.input_audio, "messages.content.input_audio", steps),)
 
 
 def _segments(request: _Request) -> tuple[Segments, Media]:
@@ -393,6 +394,7 @@ def _segments(request: _Request) -> tuple[Segments, Media]:
     system = history = retrieved = user = 0
     images = others = media_bytes = 0
     sounds_ms: list[int] = []
+    steps = Steps()
     for message in request.messages:
         content = message.content
         size = 0
@@ -403,7 +405,7 @@ def _segments(request: _Request) -> tuple[Segments, Media]:
                 size += utf8_len(part.text) + utf8_len(part.refusal)
                 images += len(part.image_url) > 0
                 others += len(part.file) > 0 or part.type not in _BOUNDED_PARTS
-                sounds_ms += _heard_ms(part)
+                sounds_ms += _heard_ms(part, steps)
                 media_bytes += len(part.image_url) + len(part.input_audio) + len(part.file)
         others += _is_spoken(message)
         role = message.role

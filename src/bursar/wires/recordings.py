@@ -1,71 +1,98 @@
-"""Read how long a recording is: what it says of itself, as far as its size allows that.
+"""Read how long a recording is: what a player makes of it, or what it says of itself as far as its size allows that.
 
-A WAV with samples of PCM, and the frames of an MP3, leave no room for another length: what a player makes of them is
-counted. FLAC, Ogg and MP4 tell theirs in a head (`STREAMINFO`; the last page; `mvhd`) that may tell less than there is
-to hear. RFC 9639, RFC 3533 and 7845, ISO/IEC 14496-12, ISO/IEC 11172-3.
+WAV and AIFF with samples of PCM, and the frames of MP3 and AAC, leave no room for another length. FLAC and Ogg tell
+theirs in a head (`STREAMINFO`; the last page) that may tell less than there is to hear: their frames and packets bound
+it. Of MP4 the head (`mvhd`) and the size do, of what is not understood the size alone. RFC 9639, RFC 3533 and 7845,
+ISO/IEC 14496-12, ISO/IEC 11172-3.
 """
 
 import io
 import wave
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from bursar.core.money import div_ceil
+from bursar.wires.sound_frames import (
+    BYTES_A_SECOND_LEAST,
+    MILLI,
+    MP3_BYTES_A_SECOND_LEAST,
+    RATE_HZ_MAX,
+    Framed,
+    Steps,
+    aac_frame,
+    by_size,
+    chained,
+    flac_frames,
+    mp3_frame,
+    ogg_packets,
+)
 
-BYTES_A_SECOND_LEAST: Final = 750
-"""Opus at its lowest rate, 6 kbit/s (RFC 6716): of what is coded with loss none that is understood is longer."""
-
-_MILLI: Final = 1_000
-_BESIDE_BYTES_MAX: Final = 65_536
-"""More than what stands in a WAV or an MP3 beside its sound and its tag: where it is more, it may be sound as well."""
-
-_STEPS_MAX: Final = 50_000
-"""Frames, and places that might be one, that are looked at beside calls: 21 minutes at 44.1 kHz, some hundredths of a
-second of reading."""
+MP4_BYTES_A_SECOND_LEAST: Final = 750
+"""Opus at its lowest rate, 6 kbit/s (RFC 6716, 2.1.1); AAC, the usual content, has more (8 kbit/s)."""
 
 _BOXES_MAX: Final = 1_000
 _BELIEVED_MS_MAX: Final = 24 * 3_600_000
 """Longer than anything a request has room for: a head that says more is not believed, and its file goes by its size."""
 
-_OPUS_HZ: Final = 48_000
-_RATE_HZ_MAX: Final = 10_000_000
-
-# MPEG audio: samples a frame and kilobits a second, by version (bits 19 and 20 of a frame's head), of layer III.
-_MP3_SAMPLES: Final = {3: 1_152, 2: 576, 0: 576}
-_MP3_RATES_HZ: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-_MP3_KBITS_1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_MP3_KBITS_2: Final = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_UNLIMITED: Final = 1 << 62
+_NOTES_WAV: Final = frozenset(
+    (
+        b"LIST",
+        b"JUNK",
+        b"junk",
+        b"FLLR",
+        b"PAD ",
+        b"fact",
+        b"bext",
+        b"id3 ",
+        b"ID3 ",
+        b"cue ",
+        b"PEAK",
+        b"iXML",
+        b"smpl",
+    )
+)
+_NOTES_AIFF: Final = frozenset(
+    (b"MARK", b"INST", b"NAME", b"AUTH", b"(c) ", b"ANNO", b"COMT", b"ID3 ", b"APPL", b"FLLR", b"CHAN", b"MIDI")
+)
+"""Chunks that hold no sound, whatever plays them."""
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """Hold what a recording is (WAV, MP3, FLAC, Ogg or MP4), and its length.
+    """Hold what a recording is (WAV, AIFF, MP3, AAC, FLAC, Ogg or MP4), and its length.
 
-    `counted` tells that a player makes that of it; else its head says so. What has no length that can be read has 0,
-    and `why` says more of that where it is known.
+    `counted` tells that a player makes that of it, and `most_ms` the most it can make, where more than its size tells
+    it; else its head says so. What has no length that can be read has 0, and `why` says more of that where it is known.
     """
 
     kind: str
     milliseconds: int
     counted: bool = False
     why: str = ""
+    most_ms: int = 0
 
 
-def read_recording(content: bytes, *, steps_max: int | None = None) -> Recording | None:
+def read_recording(content: bytes, *, steps: Steps | None = None) -> Recording | None:
     """Tell what a recording says of its length; None for what is none of those that are read here.
 
-    Of an MP3 `steps_max` frames are looked at; where there are more, it is not counted.
+    Without `steps` all of it is looked at.
     """
+    steps = steps or Steps(_UNLIMITED)
     if content.startswith(b"RIFF") and content[8:12] == b"WAVE":
-        return _wav(content)
+        return _wav(content, steps)
+    if content.startswith(b"FORM") and content[8:12] in (b"AIFF", b"AIFC"):
+        return _aiff(content, steps)
     if content.startswith(b"fLaC"):
-        return Recording("FLAC", _flac_milliseconds(content))
+        return _flac(content, steps)
     if content.startswith(b"OggS"):
-        return Recording("Ogg", _ogg_milliseconds(content))
+        return _ogg(content, steps)
     if content[4:8] == b"ftyp":
-        return Recording("MP4", _mp4_milliseconds(content))
-    if content.startswith(b"ID3") or _frame(content, 0):
-        return _mp3(content, steps_max)
+        return Recording("MP4", _mp4_milliseconds(content, steps))
+    if aac_frame(content, 0):
+        return _framed("AAC", chained(content, aac_frame, steps), BYTES_A_SECOND_LEAST)
+    if content.startswith(b"ID3") or mp3_frame(content, 0):
+        return _framed("MP3", chained(content, mp3_frame, steps), MP3_BYTES_A_SECOND_LEAST)
     return None
 
 
@@ -76,75 +103,123 @@ class Length(msgspec.Struct, frozen=True):
     most_ms: int
 
 
-def length_of(content: bytes) -> Length:
-    """Read how long a recording lasts, once. It can last what is counted, else the more of its head and of its size."""
-    found = read_recording(content, steps_max=_STEPS_MAX)
-    by_size = max(1, div_ceil(len(content) * _MILLI, BYTES_A_SECOND_LEAST))
-    if found is None or not 0 < found.milliseconds <= _BELIEVED_MS_MAX:
-        return Length(None, by_size)
+def length_of(content: bytes, *, steps: Steps | None = None, kind: str = "") -> Length:
+    """Read how long a recording lasts, once; `steps` are those left to the call, which all its recordings share.
+
+    It can last what is counted, else what its frames add up to, else the more of its head and of its size. What its
+    sender calls another `kind` than it is goes by its size, for a player may be told so too.
+    """
+    found = read_recording(content, steps=steps or Steps())
+    if found is None or (kind and kind != found.kind):
+        return Length(None, max(1, by_size(len(content))))
     if found.counted:
         return Length(found.milliseconds, found.milliseconds)
-    return Length(None, max(found.milliseconds, by_size))
+    if found.most_ms:
+        return Length(None, found.most_ms)
+    rate = MP4_BYTES_A_SECOND_LEAST if found.kind == "MP4" else BYTES_A_SECOND_LEAST
+    told_ms = found.milliseconds if found.milliseconds <= _BELIEVED_MS_MAX else 0
+    return Length(None, max(1, told_ms, by_size(len(content), rate)))
 
 
-def _wav(content: bytes) -> Recording:
-    if not _sound_is_near(content):
+def _wav(content: bytes, steps: Steps) -> Recording:
+    chunks = _chunks(content, "little", steps)
+    if b"data" not in chunks:
         return Recording("WAV", 0, why=f"its sound is not among its first {_BOXES_MAX} chunks")
     try:
         with wave.open(io.BytesIO(content)) as sound:
             frames, rate = sound.getnframes(), sound.getframerate()
-            size = frames * sound.getnchannels() * sound.getsampwidth()
+            wide = sound.getnchannels() * sound.getsampwidth()
     except (wave.Error, EOFError, ValueError, RuntimeError, OSError, ZeroDivisionError) as error:
         return Recording("WAV", 0, why=str(error))  # RuntimeError: a chunk beyond the end
-    if not 0 < rate <= _RATE_HZ_MAX or not frames:
-        return Recording("WAV", 0, why="it has no samples")
-    told = size <= len(content) <= size + _BESIDE_BYTES_MAX  # else the head says less than there is to hear, or more
-    return Recording("WAV", div_ceil(frames * _MILLI, rate), told)
+    told = chunks.keys() <= _NOTES_WAV | {b"fmt ", b"data"} and chunks[b"data"] == frames * wide
+    return _samples("WAV", content, frames, rate, wide if told else -wide)
 
 
-def _sound_is_near(content: bytes) -> bool:
-    """Tell whether a WAV's sound, or its end, comes before more chunks than are looked at beside calls."""
+def _aiff(content: bytes, steps: Steps) -> Recording:
+    """Read COMM: channels, frames, bits, and a rate of 80 bits; that of AIFC is read where its samples are PCM."""
+    chunks = _chunks(content, "big", steps)
+    at = content.find(b"COMM", 12) + 8
+    head = content[at : at + 22]
+    if b"SSND" not in chunks or b"COMM" not in chunks or len(head) < 18:
+        return Recording("AIFF", 0, why="its sound is not among its first chunks")
+    if content[8:12] == b"AIFC" and head[18:22] not in (b"NONE", b"sowt", b"twos"):
+        return Recording("AIFF", 0, why="its samples are not PCM")
+    channels, frames, bits = (int.from_bytes(head[a:b]) for a, b in ((0, 2), (2, 6), (6, 8)))
+    shift = 16_383 + 63 - (int.from_bytes(head[8:10]) & 0x7FFF)
+    rate = int.from_bytes(head[10:18]) >> shift if 0 <= shift < 64 else 0
+    wide = channels * div_ceil(bits, 8)
+    told = chunks.keys() <= _NOTES_AIFF | {b"COMM", b"SSND", b"FVER"} and chunks[b"SSND"] == frames * wide + 8
+    return _samples("AIFF", content, frames, rate, wide if told else -wide)
+
+
+def _samples(kind: str, content: bytes, frames: int, rate_hz: int, wide: int) -> Recording:
+    """Tell how long samples last, of `wide` bytes together; below 0 where there may be more or less than is told."""
+    if not 0 < rate_hz <= RATE_HZ_MAX or not wide or not frames:
+        return Recording(kind, 0, why="it has no samples")
+    milliseconds = div_ceil(frames * MILLI, rate_hz)
+    if wide > 0:
+        return Recording(kind, milliseconds, counted=True)
+    return Recording(kind, milliseconds, most_ms=by_size(len(content), -wide * rate_hz))
+
+
+def _chunks(content: bytes, order: Literal["big", "little"], steps: Steps) -> dict[bytes, int]:
+    """Return the size of each chunk by its name; under no name what is no chunk, or comes a second time."""
+    found: dict[bytes, int] = {}
     at = 12
     for _ in range(_BOXES_MAX):
-        if at + 8 > len(content) or content[at : at + 4] == b"data":
-            return True
-        size = int.from_bytes(content[at + 4 : at + 8], "little")
-        at += 8 + size + (size & 1)
-    return False
+        if at >= len(content):
+            return found
+        name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], order)
+        at += 8 + size
+        if len(name) < 4 or at > len(content) or (name in _SOUNDS and name in found) or not steps.take():
+            break
+        found[name] = size
+        at += size & 1
+    return found | {b"": len(content) - at}
 
 
-def _flac_milliseconds(content: bytes) -> int:
+_SOUNDS: Final = (b"data", b"fmt ", b"COMM", b"SSND")
+
+
+def _flac(content: bytes, steps: Steps) -> Recording:
     """Read STREAMINFO, which stands first: 20 bits of rate, 8 of other things, 36 of samples."""
     head = content[8:42]
     if len(head) < 34 or content[4] & 0x7F:
-        return 0
+        return Recording("FLAC", 0)
     bits = int.from_bytes(head[10:18])
     rate, samples = bits >> 44, bits & (1 << 36) - 1
-    return div_ceil(samples * _MILLI, rate) if rate else 0
+    if not rate:
+        return Recording("FLAC", 0)
+    told_ms = div_ceil(samples * MILLI, rate)
+    framed_ms = flac_frames(content, rate, steps).milliseconds
+    believed_ms = told_ms if told_ms <= _BELIEVED_MS_MAX else 0
+    return Recording("FLAC", told_ms or framed_ms, most_ms=max(believed_ms, framed_ms) if framed_ms else 0)
 
 
-def _ogg_milliseconds(content: bytes) -> int:
-    """Read the place of the last sample from the last page, in samples of the rate the first one tells."""
-    if len(content) < 28:
-        return 0
-    begun = 27 + content[26]
-    first = content[begun : begun + 19]
-    rate, skipped = 0, 0
-    if first.startswith(b"OpusHead"):
-        rate, skipped = _OPUS_HZ, int.from_bytes(first[10:12], "little")
-    elif first.startswith(b"\x01vorbis"):
-        rate = int.from_bytes(first[12:16], "little")
-    last = content.rfind(b"OggS")
-    while last >= 0 and content[last + 6 : last + 14] == b"\xff" * 8:  # a page on which nothing ends
-        last = content.rfind(b"OggS", 0, last)
-    samples = int.from_bytes(content[last + 6 : last + 14], "little") - skipped if last >= 0 else 0
-    return div_ceil(samples * _MILLI, rate) if 0 < rate <= _RATE_HZ_MAX and 0 < samples < 1 << 63 else 0
+def _ogg(content: bytes, steps: Steps) -> Recording:
+    """Read the place of the last sample from the last page, and add up the packets."""
+    found = ogg_packets(content, steps)
+    if not found.understood:
+        return Recording("Ogg", 0, why="it is neither Opus nor Vorbis")
+    framed = found.framed
+    most_ms = framed.milliseconds + by_size(framed.beside + framed.unread) if framed.milliseconds else 0
+    told_ms = found.told_ms if found.told_ms <= _BELIEVED_MS_MAX else 0
+    return Recording("Ogg", found.told_ms or framed.milliseconds, most_ms=max(told_ms, most_ms) if most_ms else 0)
 
 
-def _mp4_milliseconds(content: bytes) -> int:
+def _framed(kind: str, found: Framed, bytes_a_second: int) -> Recording:
+    """Tell how long frames last: counted where there is nothing else but tags."""
+    milliseconds = found.milliseconds
+    if not milliseconds:
+        return Recording(kind, 0, why=f"it has no frame of {kind}")
+    more_ms = by_size(found.beside) + by_size(found.unread, BYTES_A_SECOND_LEAST if found.beside else bytes_a_second)
+    return Recording(kind, milliseconds, counted=not more_ms, most_ms=milliseconds + more_ms)
+
+
+def _mp4_milliseconds(content: bytes, steps: Steps) -> int:
     """Read the movie's duration from `mvhd`, which stands in `moov`."""
-    inside = _box(content, b"moov", 0, len(content))
-    found = _box(content, b"mvhd", *inside) if inside is not None else None
+    inside = _box(content, b"moov", (0, len(content)), steps)
+    found = _box(content, b"mvhd", inside, steps) if inside is not None else None
     if found is None:
         return 0
     at = found[0]
@@ -155,12 +230,15 @@ def _mp4_milliseconds(content: bytes) -> int:
     duration = int.from_bytes(told)
     if not scale or len(told) < size or told == b"\xff" * size:  # which is to say that it is not known
         return 0
-    return div_ceil(duration * _MILLI, scale)
+    return div_ceil(duration * MILLI, scale)
 
 
-def _box(content: bytes, name: bytes, at: int, end: int) -> tuple[int, int] | None:
+def _box(content: bytes, name: bytes, within: tuple[int, int], steps: Steps) -> tuple[int, int] | None:
     """Find a box of a name among those of a stretch: where its content begins and ends."""
+    at, end = within
     for _ in range(_BOXES_MAX):
+        if not steps.take():
+            return None
         size, head = int.from_bytes(content[at : at + 4]), 8
         if size == 1:
             size, head = int.from_bytes(content[at + 8 : at + 16]), 16
@@ -172,45 +250,3 @@ def _box(content: bytes, name: bytes, at: int, end: int) -> tuple[int, int] | No
             return at + head, min(end, at + size)
         at += size
     return None
-
-
-def _mp3(content: bytes, steps_max: int | None) -> Recording:
-    """Add up the frames of layer III, each of its own rate; what stands between them is passed over."""
-    begun = at = _after_tag(content)
-    steps = framed = 0
-    by_rate: dict[int, int] = {}
-    while (at := content.find(b"\xff", at)) >= 0:
-        if steps == steps_max:
-            break
-        steps += 1
-        found = _frame(content, at)
-        if found is None:
-            at += 1
-            continue
-        size, samples, rate = found
-        by_rate[rate] = by_rate.get(rate, 0) + samples
-        framed += size
-        at += size
-    told = at < 0 and len(content) - begun <= framed + _BESIDE_BYTES_MAX
-    milliseconds = sum(div_ceil(samples * _MILLI, rate) for rate, samples in by_rate.items())
-    return Recording("MP3", milliseconds, told, "it has no frame of MP3" if not milliseconds else "")
-
-
-def _after_tag(content: bytes) -> int:
-    """Return where the sound begins: behind an ID3 tag, whose size is in four bytes of seven bits."""
-    if not content.startswith(b"ID3") or len(content) < 10:
-        return 0
-    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(content[6:10], (21, 14, 7, 0), strict=True))
-
-
-def _frame(content: bytes, at: int) -> tuple[int, int, int] | None:
-    """Return the bytes, samples and rate of the frame that begins here; None where none does."""
-    head = content[at : at + 4]
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:  # layer III alone
-        return None
-    version, kbits, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
-    if version == 1 or kbits in (0, 15) or rate == 3:
-        return None
-    bits, rate_hz = (_MP3_KBITS_1 if version == 3 else _MP3_KBITS_2)[kbits], _MP3_RATES_HZ[version][rate]
-    samples = _MP3_SAMPLES[version]
-    return samples // 8 * bits * 1_000 // rate_hz + (head[2] >> 1 & 1), samples, rate_hz

@@ -6,6 +6,7 @@ import msgspec
 
 from bursar.core.errors import BadRequest
 from bursar.core.records import Segments
+from bursar.wires.sound_frames import Steps
 from bursar.wires.sounds import input_audio_ms
 from bursar.wires.wire import (
     ABSENT,
@@ -224,6 +225,7 @@ class _Sizes:
         self._history = self._retrieved = self._user = 0
         self._images = self._others = self._media_bytes = self._unseen = 0
         self._sounds_ms: list[int] = []
+        self._steps = Steps()
         self.searches = _may_search(request.tools, "tools")
         self.named: list[msgspec.Raw] = []  # ids of items whose content the provider is to have kept
         # What the provider adds to the prompt by itself: what it finds, and what it has kept of earlier turns.
@@ -296,7 +298,7 @@ class _Sizes:
             self._images += image
             self._others += not image and not audio
             if audio:
-                self._sounds_ms.append(input_audio_ms(part.input_audio, "input.content.input_audio"))
+                self._sounds_ms.append(input_audio_ms(part.input_audio, "input.content.input_audio", self._steps))
             self._media_bytes += len(part.image_url) + len(part.file_id) + len(part.file_data)
             self._media_bytes += len(part.file_url) + len(part.input_audio)
         return utf8_len(part.text or "") + utf8_len(part.refusal or "")

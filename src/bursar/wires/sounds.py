@@ -4,6 +4,7 @@ A call that brings recordings, or asks for speech, can be priced only where its 
 text says nothing of what sound costs.
 """
 
+import json
 from base64 import b64decode
 from binascii import Error as Base64Error
 from typing import Final
@@ -13,6 +14,7 @@ import msgspec
 from bursar.core.errors import BadRequest
 from bursar.core.records import TEXT_METERS, Meters
 from bursar.wires.recordings import length_of
+from bursar.wires.sound_frames import Steps
 from bursar.wires.wire import OFF, UNREADABLE, Resold, bad_request
 
 HEARD: Final = "input_audio_tokens"
@@ -24,6 +26,7 @@ SPEECH_FORMATS: Final = ("wav", "aac", "mp3", "flac", "opus", "pcm16")
 
 class _Given(msgspec.Struct):
     data: str
+    format: str = ""
 
 
 class _Voice(msgspec.Struct):
@@ -31,6 +34,7 @@ class _Voice(msgspec.Struct):
     format: str
 
 
+_flat: Final = msgspec.json.Decoder(dict[str, str | int | float | bool | None])  # so that reading it takes no time
 _given: Final = msgspec.json.Decoder(_Given)
 _voice: Final = msgspec.json.Decoder(_Voice)
 
@@ -41,9 +45,28 @@ def meters_of(*, hears: bool, speaks: bool) -> Meters:
     return tuple((*leaves, *more) for leaves in TEXT_METERS) if more else TEXT_METERS
 
 
-def base64_ms(data: str, where: str) -> int:
-    """Return how many milliseconds a recording in base64 can last. Raises `BadRequest` for what is none."""
-    return length_of(sound_of(data, where)).most_ms
+KINDS: Final = {
+    "wav": "WAV",
+    "x-wav": "WAV",
+    "wave": "WAV",
+    "mp3": "MP3",
+    "mpeg": "MP3",
+    "aiff": "AIFF",
+    "x-aiff": "AIFF",
+    "aac": "AAC",
+    "ogg": "Ogg",
+    "flac": "FLAC",
+    "x-flac": "FLAC",
+}
+"""What a recording is, by the names OpenAI's `format` and the second half of a media type have for it."""
+
+
+def base64_ms(data: str, named: str, where: str, steps: Steps) -> int:
+    """Return how many milliseconds a recording in base64, `named` a kind by its sender, can last.
+
+    `steps` are those left to the call. Raises `BadRequest` for what is no recording.
+    """
+    return length_of(sound_of(data, where), steps=steps, kind=KINDS.get(named.lower(), "")).most_ms
 
 
 def sound_of(data: str, where: str) -> bytes:
@@ -60,15 +83,34 @@ def sound_of(data: str, where: str) -> bytes:
 _STANDARD: Final = str.maketrans("-_", "+/")
 
 
-def input_audio_ms(part: msgspec.Raw, where: str) -> int:
+def input_audio_ms(part: msgspec.Raw, where: str, steps: Steps) -> int:
     """Return how many milliseconds the recording of OpenAI's `input_audio` can last. Raises `BadRequest`."""
     try:
         given = _given.decode(part)
+        check_once(part, where)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{str(error).partition(' - at')[0]} in `{where}`", param=where) from None
     except UNREADABLE as error:
         raise bad_request(error) from None
-    return base64_ms(given.data, f"{where}.data")
+    return base64_ms(given.data, given.format, f"{where}.data", steps)
+
+
+def check_once(value: msgspec.Raw, where: str) -> None:
+    """Check that an object names no field twice. Raises `BadRequest` naming the field.
+
+    Which of two recordings a provider hears is not known, and both of them would be sent on.
+    """
+    _flat.decode(value)
+    twice: list[str] = []
+
+    def note(pairs: list[tuple[str, object]]) -> None:
+        names = [name for name, _ in pairs]
+        twice.extend(name for name in ("data", "format", "mimeType", "mime_type") if names.count(name) > 1)
+
+    json.loads(bytes(value), object_pairs_hook=note)
+    if twice:
+        field = f"{where}.{twice[0]}"
+        raise BadRequest(f"`{field}` is given twice; give it once", param=field)
 
 
 def asks_for_speech(request: Resold) -> bool:
