@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from bench.harness import LocalBursar
+from bursar.core.money import usd_to_nano
 from bursar.web.format import milliseconds, usd
 from tests.asking import ask, ask_and_wait, fetch, wait_booked
 from tests.web.viewing import VIEWS, opened, outside, view_id
@@ -87,3 +88,15 @@ def test_what_cannot_be_sought_is_said(shared_bursar: LocalBursar) -> None:
         answer = fetch(shared_bursar, "GET", f"/api/calls?{query}")
         assert (answer.status, answer.json()["detail"][: len(detail)]) == (400, detail)
     assert b"Show all" in fetch(shared_bursar, "GET", "/calls?model=none-such").body
+
+
+def test_overage_is_what_a_lease_lacked_not_what_a_hold_did(shared_bursar: LocalBursar) -> None:
+    for name, limit, lacked in (("purse that lacks", "0.0001", True), ("purse that has", "5.00", False)):
+        secret = shared_bursar.create_key(name, limit)
+        call_id = ask_and_wait(shared_bursar, secret, "[[output=900 fault=overrun]]", max_tokens=10)
+        call = fetch(shared_bursar, "GET", f"/api/calls/{call_id}").json()
+        assert usd_to_nano(call["cost_usd"]) > usd_to_nano(call["held_usd"])
+        assert (call["overage_usd"] != "0.00") is lacked
+        page = fetch(shared_bursar, "GET", f"/calls/{call_id}").body.decode()
+        assert (f"${call['overage_usd']} overage, which its lease lacked" in page) is lacked
+        assert ("overage" in page) is lacked

@@ -65,13 +65,13 @@ def test_an_address_there_is_none_of_is_a_page_for_a_browser_here_and_json_for_a
     shared_bursar: LocalBursar, path: str
 ) -> None:
     shown = fetch(shared_bursar, "GET", path, accept=BROWSER)
-    assert (shown.status, shown.headers["content-type"]) == (
-        405 if "revoke" in path else 404,
-        "text/html; charset=utf-8",
-    )
+    assert shown.status == (405 if "revoke" in path else 404)
+    assert shown.headers["content-type"] == "text/html; charset=utf-8"
     assert b'<a href="/">Overview</a>' in shown.body
-    for headers in ({}, {"accept": BROWSER, "x-forwarded-for": "203.0.113.9"}):
-        told = fetch(shared_bursar, "GET", path, **{name.replace("-", "_"): text for name, text in headers.items()})
+    for told in (
+        fetch(shared_bursar, "GET", path),
+        fetch(shared_bursar, "GET", path, accept=BROWSER, x_forwarded_for="203.0.113.9"),
+    ):
         assert told.status in (shown.status, 403)
         assert told.headers["content-type"].startswith("application/json")
 
