@@ -19,12 +19,14 @@ def admin(shared_bursar: LocalBursar) -> str:
     return shared_bursar.command("admin", "create", "--name", "api-admin").strip()
 
 
-def change(local: LocalBursar, secret: str | None, path: str, body: Any = None, **headers: str) -> Answer:
+def change(
+    local: LocalBursar, secret: str | None, path: str, body: Any = None, method: str = "POST", **headers: str
+) -> Answer:
     given = {} if secret is None else {"authorization": f"Bearer {secret}"}
     if body is None:
-        return fetch(local, "POST", path, **given, **headers)
+        return fetch(local, method, path, **given, **headers)
     given |= {"content_type": "application/json"} | headers
-    return fetch(local, "POST", path, json.dumps(body).encode(), **given)
+    return fetch(local, method, path, json.dumps(body).encode(), **given)
 
 
 def fresh_name() -> str:
@@ -70,6 +72,69 @@ def test_a_key_bound_to_other_addresses_is_refused_here_whatever_it_says(
     charge = {"id": "api-address", "kind": "tool", "amount_usd": "0.01"}
     charged = change(shared_bursar, secret, "/api/charges", charge, x_bursar_from="10.0.0.1")
     assert (charged.status, charged.json()["extra"]["code"]) == (403, "address_not_allowed")
+
+
+def test_a_key_is_limited_otherwise_and_what_is_not_named_stays(shared_bursar: LocalBursar, admin: str) -> None:
+    name = fresh_name()
+    wanted = {
+        "name": name,
+        "models": ["o4-mini"],
+        "addresses": ["127.0.0.0/8"],
+        "tags": {"team": "blue"},
+        "expires": "30d",
+    }
+    made = change(shared_bursar, admin, "/api/keys", wanted).json()
+    path, secret = f"/api/keys/{made['key']['id']}", made["secret"]
+    assert ask(shared_bursar, secret).status == 403
+    limited = change(shared_bursar, admin, path, {"models": ["gpt-4o*"], "output_cap": 64}, "PATCH")
+    assert limited.status == 200, limited.body
+    assert limited.json() == made["key"] | {"models": ["gpt-4o*"], "output_cap": 64}
+    ask_until(shared_bursar, secret, 200)
+    listed = next(key for key in fetch(shared_bursar, "GET", "/api/keys").json() if key["name"] == name)
+    assert listed | {"last_used_at": None} == limited.json()
+    free = change(shared_bursar, admin, path, {"models": [], "output_cap": None, "expires": None}, "PATCH").json()
+    assert (free["models"], free["output_cap"], free["expires_at"]) == ([], None, None)
+    assert (free["addresses"], free["tags"]) == (["127.0.0.0/8"], {"team": "blue"})
+    change(shared_bursar, admin, path, {"addresses": ["10.0.0.0/8"]}, "PATCH")
+    assert ask_until(shared_bursar, secret, 403).json()["error"]["code"] == "address_not_allowed"
+    lines = fetch(shared_bursar, "GET", f"/api/audit?subject={name.replace(' ', '%20')}&action=key.scope").json()
+    assert [sorted(line["details"]) for line in lines] == [
+        ["addresses", "id"],
+        ["expires_us", "id", "models", "output_cap"],
+        ["id", "models", "output_cap"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"models": ["gpt-4o*"], "routes": ["/v2"]}, "routes"),
+        ({"models": ["gpt-4o*"], "addresses": ["10.0.0.1/8"]}, "addresses"),
+        ({"models": ["gpt-4o*"], "tags": {"a": "b;c"}}, "tags"),
+        ({"models": ["gpt-4o*"], "expires": "2020-01-01"}, "expires"),
+        ({"models": ["a*b"]}, "models"),
+        ({"models": ["gpt-4o*"], "output_cap": 0}, None),
+        ({"models": ["gpt-4o*"], "name": "other"}, None),
+        ({"models": ["gpt-4o*"], "tags": None}, None),
+    ],
+)
+def test_a_scope_is_changed_whole_or_not_at_all(
+    shared_bursar: LocalBursar, admin: str, body: Any, param: str | None
+) -> None:
+    made = change(shared_bursar, admin, "/api/keys", {"name": fresh_name(), "models": ["o4-mini"]}).json()["key"]
+    answer = change(shared_bursar, admin, f"/api/keys/{made['id']}", body, "PATCH")
+    assert answer.status == 400, answer.body
+    if param is not None:
+        assert answer.json()["extra"]["param"] == param
+    assert next(key for key in fetch(shared_bursar, "GET", "/api/keys").json() if key["id"] == made["id"]) == made
+
+
+def test_a_revoked_key_and_one_there_is_none_of_are_not_limited(shared_bursar: LocalBursar, admin: str) -> None:
+    made = change(shared_bursar, admin, "/api/keys", {"name": fresh_name()}).json()["key"]
+    change(shared_bursar, admin, f"/api/keys/{made['id']}/revoke")
+    for key_id, status in ((made["id"], 400), ("nobody", 404)):
+        assert change(shared_bursar, admin, f"/api/keys/{key_id}", {"models": []}, "PATCH").status == status
+    assert change(shared_bursar, None, f"/api/keys/{made['id']}", {"models": []}, "PATCH").status == 401
 
 
 def test_a_budget_is_made_set_frozen_and_thawed(shared_bursar: LocalBursar, admin: str) -> None:

@@ -117,7 +117,7 @@ def test_a_budget_is_made_and_its_terms_set(shared_bursar: LocalBursar, cookie: 
     answer = send(shared_bursar, "/budgets", made, cookie)
     assert answer.status == 303, answer.body
     path = answer.headers["location"].replace("#", "/")
-    terms = {"limits": "7.00/month, 20 concurrent", "zone": "Europe/Berlin", "grace": "2.00", "soft": ""}
+    terms = {"limits": "7.00/month, 20 concurrent", "zone": "Europe/Berlin", "grace": "2.00", "soft": "", "sure": "yes"}
     assert send(shared_bursar, f"{path}/limits", terms, cookie).status == 303
     assert send(shared_bursar, f"{path}/policy", {"alerts": "80", "holds": "expected"}, cookie).status == 303
     tree = fetch(shared_bursar, "GET", "/api/budgets/tree").json()

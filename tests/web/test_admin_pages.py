@@ -75,7 +75,7 @@ def test_a_key_is_made_used_and_revoked(keys_page: Page, spender: Administered) 
     keys_page.get_by_text("Make a key").click()
     keys_page.get_by_label("Name").fill("made by page")
     keys_page.locator("#create-limits").fill("lots")
-    keys_page.get_by_label("Tags of its calls").fill("team=blue")
+    keys_page.locator("#create-tags").fill("team=blue")
     keys_page.get_by_role("button", name="Make the key").click()
     wrong = keys_page.locator("#create-limits")
     expect(wrong).to_be_focused()
@@ -83,7 +83,7 @@ def test_a_key_is_made_used_and_revoked(keys_page: Page, spender: Administered) 
     expect(keys_page.locator("#create-limits-says")).to_contain_text("expected USD")
     expect(keys_page.get_by_role("alert")).to_have_text("Nothing was changed: look at limits.")
     expect(keys_page.get_by_label("Name")).to_have_value("made by page")
-    expect(keys_page.get_by_label("Tags of its calls")).to_have_value("team=blue")
+    expect(keys_page.locator("#create-tags")).to_have_value("team=blue")
     wrong.fill("1.00/day")
     keys_page.get_by_role("button", name="Make the key").click()
     secret = keys_page.locator("#secret").inner_text()
@@ -117,17 +117,64 @@ def test_a_limit_set_by_page_holds_and_what_it_does_not_name_stays(budgets_page:
     expect(limits).to_have_value("5.00/day, 600 requests/minute")
     limits.fill("0.0000001/day")
     budgets_page.get_by_role("button", name="Set the limits").locator("visible=true").click()
+    expect(budgets_page.get_by_role("row", name="limits")).to_contain_text("5.00/day, 600 requests/minute")
+    assert Axe().run(budgets_page).response["violations"] == []
+    budgets_page.get_by_role("link", name="Leave it as it is").click()
+    budgets_page.locator("summary", has_text=f"Limits {LONG}").click()
+    limits.fill("0.0000001/day")
+    budgets_page.get_by_role("button", name="Set the limits").locator("visible=true").click()
+    expect(budgets_page.get_by_role("button", name="Set them")).to_be_focused()
+    budgets_page.keyboard.press("Enter")
     expect(budgets_page.get_by_role("status")).to_have_text("The limits are set.")
     assert ask_until(spender.local, spender.secret, 402).json()["error"]["code"] == "budget_exhausted"
     budgets_page.locator("summary", has_text="Limits pages-team").click()
     expect(budgets_page.get_by_label("Time zone").locator("visible=true")).to_have_value("Europe/Berlin")
     budgets_page.get_by_label("Limits", exact=True).locator("visible=true").fill("60.00/month")
     budgets_page.get_by_role("button", name="Set the limits").locator("visible=true").click()
+    budgets_page.get_by_role("button", name="Set them").click()
     expect(budgets_page.get_by_role("status")).to_have_text("The limits are set.")
     tree = fetch(spender.local, "GET", "/api/budgets/tree").json()
     team = next(branch for branch in tree if branch["name"] == "pages-team")
     assert (team["limits"][0]["limit"], team["zone"]) == ("60.00/month", "Europe/Berlin")
     assert team["alerts_percent"] == [50, 100]
+
+
+def test_a_keys_scope_is_changed_by_page_and_the_gateway_follows(keys_page: Page, spender: Administered) -> None:
+    made = ("--name", "scoped by page", "--model", "gpt-4o-mini", "--from", "127.0.0.0/8", "--tags", "team=blue")
+    secret = spender.local.command("keys", "create", *made, "--output-cap", "64").strip()
+    keys_page.reload()
+    keys_page.locator("summary", has_text="Scope scoped by page").click()
+    models = keys_page.get_by_label("Models").locator("visible=true")
+    expect(models).to_have_value("gpt-4o-mini")
+    models.fill("claude-*")
+    keys_page.get_by_label("Output cap").locator("visible=true").fill("")
+    keys_page.get_by_role("button", name="Limit it so").locator("visible=true").click()
+    rows = keys_page.locator("table.changes tbody tr")
+    expect(rows).to_have_text(["models gpt-4o-mini claude-*", "output cap, tokens 64 none"], use_inner_text=True)
+    assert Axe().run(keys_page).response["violations"] == []
+    keys_page.get_by_role("button", name="Limit it so").click()
+    expect(keys_page.get_by_role("status")).to_have_text("The key is limited otherwise.")
+    assert ask_until(spender.local, secret, 403).json()["error"]["code"] == "out_of_scope"
+    key = next(key for key in fetch(spender.local, "GET", "/api/keys").json() if key["name"] == "scoped by page")
+    shown = {field: key[field] for field in ("models", "addresses", "tags", "output_cap")}
+    assert shown == {"models": ["claude-*"], "addresses": ["127.0.0.0/8"], "tags": {"team": "blue"}, "output_cap": None}
+
+
+def test_money_is_moved_by_page_after_it_was_asked(budgets_page: Page, spender: Administered) -> None:
+    for name in ("gives", "gets"):
+        spender.local.command("budget", "create", name, "8.00/month")
+    budgets_page.reload()
+    budgets_page.locator("summary", has_text="Move money gives").click()
+    budgets_page.get_by_label("Amount, USD").locator("visible=true").fill("3.00")
+    budgets_page.get_by_label("To whose budget").locator("visible=true").fill("gets")
+    budgets_page.get_by_role("button", name="Move it").locator("visible=true").click()
+    rows = budgets_page.locator("table.changes tbody tr")
+    expect(rows.first).to_contain_text("5.00 USD")
+    expect(rows.last).to_contain_text("11.00 USD")
+    budgets_page.get_by_role("button", name="Move it").click()
+    expect(budgets_page.get_by_role("status")).to_have_text("The money is moved.")
+    tree = {each["name"]: each for each in fetch(spender.local, "GET", "/api/budgets/tree").json()}
+    assert [tree[name]["limits"][0]["left_usd"] for name in ("gives", "gets")] == ["5.00", "11.00"]
 
 
 def test_a_budget_is_made_and_frozen_by_keyboard_alone(budgets_page: Page, spender: Administered) -> None:

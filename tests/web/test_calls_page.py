@@ -92,7 +92,7 @@ def test_what_cannot_be_sought_is_said(shared_bursar: LocalBursar) -> None:
 
 def test_overage_is_what_a_lease_lacked_not_what_a_hold_did(shared_bursar: LocalBursar) -> None:
     for name, limit, lacked in (("purse that lacks", "0.0001", True), ("purse that has", "5.00", False)):
-        secret = shared_bursar.create_key(name, limit)
+        secret = shared_bursar.command("keys", "create", "--name", name, "--budget", limit).strip()
         call_id = ask_and_wait(shared_bursar, secret, "[[output=900 fault=overrun]]", max_tokens=10)
         call = fetch(shared_bursar, "GET", f"/api/calls/{call_id}").json()
         assert usd_to_nano(call["cost_usd"]) > usd_to_nano(call["held_usd"])

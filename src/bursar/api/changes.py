@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from litestar import Request, get, post
+from litestar import Request, get, patch, post
 from litestar.exceptions import NotAuthorizedException, NotFoundException, ServiceUnavailableException
 from litestar.params import Parameter
 
-from bursar.api.acts import changing, make_budget, make_key, put_limits, put_policy
+from bursar.api.acts import changing, make_budget, make_key, move, put_limits, put_policy, put_scope, read_amount
 from bursar.api.answers import ConflictException, UnsupportedMediaException, now_us, unreadable
 from bursar.api.shapes.holders import (
     TEXT,
@@ -15,15 +15,20 @@ from bursar.api.shapes.holders import (
     BudgetRequest,
     HolderView,
     KeyRequest,
+    KeyView,
     LimitsRequest,
     MadeKeyView,
+    MovedView,
+    MoveRequest,
     PolicyRequest,
     RevokedView,
     RotateRequest,
+    ScopeRequest,
 )
 from bursar.api.views import key_view
 from bursar.budgets.budget import limit_text
 from bursar.budgets.tree import Holder
+from bursar.core.money import nano_to_usd
 from bursar.store.audit_log import ENTRIES_MAX, audit_entries, entry_view
 from bursar.store.database import Pool, borrow
 from bursar.store.holders import TENANT, set_frozen
@@ -31,9 +36,9 @@ from bursar.store.keys import revoke_key, rotate_key
 from bursar.store.scopes import read_overlap
 
 
-def _change(path: str, summary: str, status: int = 201) -> Callable[[Any], Any]:
+def _change(path: str, summary: str, status: int = 201, method: Callable[..., Any] = post) -> Callable[[Any], Any]:
     """Return a decorator for what changes something in the name of an admin key."""
-    return post(
+    return method(
         path,
         summary=summary,
         status_code=status,
@@ -77,6 +82,13 @@ async def revoke(pool: Pool, request: AnyRequest, name: Name) -> RevokedView:
         return RevokedView(await revoke_key(connection, name, now_us()), revoked=True)
 
 
+@_change("/api/keys/{name:str}", "Limit a key otherwise; what is not named stays", 200, patch)
+async def limit_key(pool: Pool, request: AnyRequest, name: Name, data: ScopeRequest) -> KeyView:
+    """Change a key's scope."""
+    async with changing(pool, request, ScopeRequest.__struct_fields__) as connection:
+        return key_view(await put_scope(connection, name, data), now_us())
+
+
 @_change("/api/budgets", "Create a budget")
 async def create_budget(pool: Pool, request: AnyRequest, data: BudgetRequest) -> HolderView:
     """Create a budget."""
@@ -96,6 +108,14 @@ async def set_policy(pool: Pool, request: AnyRequest, name: Name, data: PolicyRe
     """Set a policy."""
     async with changing(pool, request, PolicyRequest.__struct_fields__) as connection:
         return _holder_view(await put_policy(connection, name, data))
+
+
+@_change("/api/budgets/{name:str}/move", "Move money to another budget, within their windows; the same id once", 200)
+async def move_to(pool: Pool, request: AnyRequest, name: Name, data: MoveRequest) -> MovedView:
+    """Move money."""
+    async with changing(pool, request, MoveRequest.__struct_fields__) as connection:
+        moved = await move(connection, name, data)
+        return MovedView(data.id, name, data.to, nano_to_usd(read_amount(data.amount_usd)), again=not moved)
 
 
 @_change("/api/budgets/{name:str}/freeze", "Refuse all calls of a key or budget and of all below it", 200)
@@ -131,4 +151,16 @@ def _holder_view(holder: Holder) -> HolderView:
     return HolderView(holder.holder_id, holder.name, holder.kind, holder.frozen, limits)
 
 
-CHANGES: Final = [create, rotate, revoke, create_budget, set_limits, set_policy, freeze, thaw, audit]
+CHANGES: Final = [
+    create,
+    limit_key,
+    rotate,
+    revoke,
+    create_budget,
+    set_limits,
+    set_policy,
+    move_to,
+    freeze,
+    thaw,
+    audit,
+]

@@ -201,21 +201,22 @@ async def move_money(
     amount_nano: Money,
     transfer_id: bytes,
     now_us: int,
-) -> None:
+) -> bool:
     """Move money from one holder's budget to another's, within their current windows.
 
-    What gateways have leased and do not need is asked back. Raises `OperatorError` when either has no budget that is
-    limited, or the first not so much left. The same id moves once.
+    What gateways have leased and do not need is asked back. The same id moves once: False where it has moved this
+    before. Raises `NameTaken` where it has moved something else, `OperatorError` when either has no budget that is
+    limited, or the first not so much left.
     """
     for pause in (*_RECALL_S, None):
         try:
-            await _move_once(connection, names, amount_nano, transfer_id, now_us)
-            return
+            return await _move_once(connection, names, amount_nano, transfer_id, now_us)
         except _Short as short:  # nothing is written, not even that it was refused
             if pause is None:
                 raise OperatorError(f"{names[0]!r} cannot give so much: exceeds credits") from None
             await announce(connection, f"recall:{short}")
         await asyncio.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")
 
 
 class _Short(Exception):
@@ -224,7 +225,7 @@ class _Short(Exception):
 
 async def _move_once(
     connection: Connection, names: tuple[str, str], amount_nano: Money, transfer_id: bytes, now_us: int
-) -> None:
+) -> bool:
     async with connection.transaction():
         source, target = [await _movable(connection, name, now_us) for name in names]
         way = source[1], target[1]
@@ -232,11 +233,17 @@ async def _move_once(
         status = (await book(connection, TENANT, CONTROL_CHAIN, [transfer]))[0]
         if status is Status.exceeds_credits:
             raise _Short(source[0])
+        if status is Status.exists or status is Status.exists_with_different_content:
+            before = await connection.fetchrow(_SQL["moved_before"], TENANT, transfer_id)
+            if before is None or tuple(before) != (*way, amount_nano):
+                raise NameTaken("this id has moved something else, or in an earlier window: choose another")
+            return False  # at another moment, which alone differs
         if not status.ok:
             raise OperatorError(f"{names[0]!r} cannot give so much: {status.name.replace('_', ' ')}")
         details = {"to": names[1], "amount_usd": nano_to_usd(amount_nano), "transfer": transfer_id.hex()}
         await note(connection, TENANT, "budget.move", names[0], details)
         await announce(connection, "holder:")
+        return True
 
 
 _RECALL_S: Final = (0.1, 0.3, 0.8)

@@ -7,8 +7,8 @@ found by its digest, and who guesses cannot choose what digest a guess has, so t
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
-from typing import Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 import asyncpg
 import msgspec
@@ -134,16 +134,11 @@ async def create_key(
     wanted = [terms] if isinstance(terms, Terms) else sorted(terms, key=lambda each: each.unit)
     if not any(each.unit is Unit.usd for each in wanted):
         wanted.insert(0, UNLIMITED)  # what its calls cost is always counted
-    key_id, digest, tags = (
-        f"key_{secrets.token_hex(8)}",
-        secret_digest(secret),
-        msgspec.json.encode(scope.tags).decode(),
-    )
-    scopes = (list(scope.models), list(scope.routes), list(scope.addresses), tags)
-    bounds = (scope.output_cap, now_us, scope.expires_us)
+    key_id, digest = f"key_{secrets.token_hex(8)}", secret_digest(secret)
+    columns = (*_columns(scope), now_us, scope.expires_us)
     async with connection.transaction():
         holder = await create_holder(connection, name, Place("key", parent), wanted, now_us)
-        await connection.execute(_SQL["insert_key"], TENANT, key_id, name, digest, holder.holder_id, *scopes, *bounds)
+        await connection.execute(_SQL["insert_key"], TENANT, key_id, name, digest, holder.holder_id, *columns)
         details = msgspec.structs.asdict(scope) | {"id": key_id}
         await note(connection, TENANT, "key.create", name, {name: value for name, value in details.items() if value})
         await announce(connection, f"key:{key_id}")
@@ -179,6 +174,15 @@ async def key_by_digest(connection: Connection, digest: bytes) -> Key | None:
     return next((key for key in found if key is not None), None)
 
 
+async def find_key(connection: Connection, name: str) -> Key:
+    """Find a key by id or name. Raises `NotThere` for an unknown one."""
+    found = (key for key in await all_keys(connection) if name in (key.key_id, key.name))
+    key = next(found, None)
+    if key is None:
+        raise NotThere(f"no key named {name!r}: see `bursar keys list`")
+    return key
+
+
 async def rotate_key(connection: Connection, name: str, overlap_us: int, now_us: int) -> tuple[Key, str]:
     """Give a key, by id or name, a new secret; the present one is good for so long yet, and no earlier one longer.
 
@@ -202,6 +206,31 @@ async def rotate_key(connection: Connection, name: str, overlap_us: int, now_us:
     return key, secret
 
 
+async def set_scope(connection: Connection, name: str, changes: Mapping[str, Any]) -> Key:
+    """Limit a key, by id or name, otherwise: `changes` are fields of `Scope`; what is not named stays.
+
+    Raises `NotThere` for an unknown key, `OperatorError` for one that is revoked.
+    """
+    async with connection.transaction():
+        row = await _lock_key(connection, name, TENANT)
+        if row["revoked_us"] is not None:
+            raise OperatorError(f"key {row['name']!r} is revoked: create another with `bursar keys create`")
+        key = await find_key(connection, row["key_id"])
+        before = Scope(**{field: getattr(key, field) for field in Scope.__struct_fields__})
+        scope = msgspec.structs.replace(before, **changes)
+        scopes = (
+            list(scope.models),
+            list(scope.routes),
+            list(scope.addresses),
+            msgspec.json.encode(scope.tags).decode(),
+        )
+        await connection.execute(_SQL["set_scope"], TENANT, key.key_id, *scopes, scope.output_cap, scope.expires_us)
+        given = {field: value for field, value in msgspec.structs.asdict(scope).items() if field in changes}
+        await note(connection, TENANT, "key.scope", key.name, given | {"id": key.key_id})
+        await announce(connection, f"key:{key.key_id}")
+    return msgspec.structs.replace(key, **msgspec.structs.asdict(scope))
+
+
 async def revoke_key(connection: Connection, name: str, now_us: int, tenant: int = TENANT) -> str:
     """Revoke a key by id or name, with all its secrets; its budgets and records stay. Once revoked it stays so.
 
@@ -214,6 +243,11 @@ async def revoke_key(connection: Connection, name: str, now_us: int, tenant: int
             await note(connection, tenant, "key.revoke", row["name"], {"id": row["key_id"]})
         await announce(connection, f"key:{row['key_id']}")
     return row["key_id"]
+
+
+def _columns(scope: Scope) -> tuple[list[str], list[str], list[str], str, int | None]:
+    tags = msgspec.json.encode(scope.tags).decode()
+    return list(scope.models), list(scope.routes), list(scope.addresses), tags, scope.output_cap
 
 
 async def _lock_key(connection: Connection, name: str, tenant: int) -> asyncpg.Record:

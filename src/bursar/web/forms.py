@@ -8,7 +8,15 @@ from urllib.parse import parse_qsl
 import msgspec
 from litestar.exceptions import HTTPException
 
-from bursar.api.shapes.holders import BudgetRequest, KeyRequest, LimitsRequest, PolicyRequest, RotateRequest
+from bursar.api.shapes.holders import (
+    BudgetRequest,
+    KeyRequest,
+    LimitsRequest,
+    MoveRequest,
+    PolicyRequest,
+    RotateRequest,
+    ScopeRequest,
+)
 
 T = TypeVar("T")
 
@@ -16,6 +24,8 @@ _FIELDS_MAX: Final = 100
 _AT: Final = re.compile(r"(.*) - at `\$\.?([a-z_]*).*`$")
 _OF_CODE: Final = {"name_taken": "name", "not_found": "parent"}
 _NUMBERS: Final = ("output_cap", "depth", "repeats")
+_NO_BOUND: Final[dict[str, Any]] = {"models": [], "routes": [], "addresses": [], "tags": {}, "output_cap": None}
+NEVER: Final = "never"
 _NOTHING: Final = (None, "", [], {})
 
 
@@ -51,6 +61,26 @@ def key_request(fields: Mapping[str, str]) -> KeyRequest:
     return _convert(fields, KeyRequest, lists=("limits", "models", "routes", "addresses"), pairs="tags")
 
 
+def scope_request(fields: Mapping[str, str]) -> ScopeRequest:
+    """Read what a key is limited to from now on; a field that is emptied bounds nothing, but of when it expires.
+
+    Raises `FormError`, `msgspec.ValidationError`.
+    """
+    found = _convert(fields, ScopeRequest, lists=("models", "routes", "addresses"), pairs="tags")
+    emptied = {name: _NO_BOUND[name] for name in _NO_BOUND if name in fields and not fields[name]}
+    if fields.get("expires") == NEVER:
+        emptied["expires"] = None
+    return msgspec.structs.replace(found, **emptied)
+
+
+def move_request(fields: Mapping[str, str]) -> MoveRequest:
+    """Read how much money is to be moved, and to whose budget. Raises `FormError`, `msgspec.ValidationError`."""
+    for name, wanted in (("to", "expected whose budget gets it"), ("amount_usd", "expected an amount such as 5.00")):
+        if not fields.get(name):
+            raise FormError(name, wanted)
+    return _convert(fields, MoveRequest)
+
+
 def rotate_request(fields: Mapping[str, str]) -> RotateRequest:
     """Read how long the present secret stays good. Raises `FormError`, `msgspec.ValidationError`."""
     return _convert(fields, RotateRequest)
@@ -84,7 +114,7 @@ def problem_of(form: str, error: Exception, fields: Mapping[str, str]) -> Proble
     if isinstance(error, HTTPException):
         extra: Any = error.extra
         told: dict[str, str] = extra if isinstance(extra, dict) else {}
-        field = told.get("param") or _OF_CODE.get(told.get("code", ""), "")
+        field = told.get("param") or (_OF_CODE.get(told.get("code", ""), "") if form == "create" else "")
         return Problem(form, field, error.detail.removeprefix(f"{field}: "), error.status_code, typed)
     match = _AT.match(str(error))
     text, field = (match[1], match[2]) if match else (str(error), "")

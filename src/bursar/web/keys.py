@@ -1,33 +1,36 @@
-"""Show keys, and make, rotate, freeze and revoke them."""
+"""Show keys, and make, limit, rotate, freeze and revoke them."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from litestar import MediaType, Response, get
 
-from bursar.api.acts import changing, make_key
+from bursar.api.acts import changing, make_key, put_scope, scope_changes
 from bursar.api.answers import now_us
 from bursar.api.changes import Name
 from bursar.api.sessions import Session
-from bursar.api.shapes.holders import KeyRequest, RotateRequest
+from bursar.api.shapes.holders import KeyRequest, RotateRequest, ScopeRequest
 from bursar.api.views import read_branches, read_keys
+from bursar.core.times import to_datetime
 from bursar.store.database import Pool, borrow
 from bursar.store.holders import set_frozen
-from bursar.store.keys import revoke_key, rotate_key
+from bursar.store.keys import Key, find_key, revoke_key, rotate_key
 from bursar.store.scopes import read_overlap
-from bursar.web.administration import AnyRequest, Fields, done, form, show
-from bursar.web.forms import Problem, key_request, rotate_request
+from bursar.web.administration import AnyRequest, Change, Fields, Unsure, done, form, is_sure, show
+from bursar.web.forms import Problem, key_request, rotate_request, scope_request
 from bursar.web.pages import Page, Pages
 
 _PAGE: Final = Page("keys.html", "Keys · Bursar", "/api/keys", script="admin")
 _DONE: Final = {
+    "scope": "The key is limited otherwise.",
     "rotate": "The key has a new secret.",
     "revoke": "The key is revoked.",
     "freeze": "The key is frozen: its calls are refused.",
     "thaw": "The key is thawed.",
 }
 
-Deed = Literal["rotate", "revoke", "freeze", "thaw"]
+Deed = Literal["scope", "rotate", "revoke", "freeze", "thaw"]
 
 
 async def _show(request: AnyRequest, pages: Pages, pool: Pool, problem: Problem | None = None) -> Response[str]:
@@ -57,18 +60,25 @@ async def create_form(request: AnyRequest, pool: Pool, pages: Pages) -> Response
         session.tell(f"Key {key.name} is made.", time.monotonic(), secret)
         return "/keys"
 
-    return await done(request, "create", act, lambda problem: _show(request, pages, pool, problem))
+    return await done(request, pages, "create", act, lambda problem: _show(request, pages, pool, problem))
 
 
 @form("/keys/{key_id:str}/{deed:str}")
 async def change_form(request: AnyRequest, pool: Pool, pages: Pages, key_id: Name, deed: Deed) -> Response[str]:
-    """Rotate, revoke, freeze or thaw a key."""
+    """Limit, rotate, revoke, freeze or thaw a key."""
 
-    async def act(fields: Fields, session: Session) -> str:
+    async def act(fields: Fields, session: Session) -> str | Unsure:
         secret = ""
         data = rotate_request(fields) if deed == "rotate" else RotateRequest()
-        async with changing(pool, request, RotateRequest.__struct_fields__) as connection:
-            if deed == "rotate":
+        scope = scope_request(fields) if deed == "scope" else ScopeRequest()
+        names = (*RotateRequest.__struct_fields__, *ScopeRequest.__struct_fields__)
+        async with changing(pool, request, names) as connection:
+            if deed == "scope":
+                key = await find_key(connection, key_id)
+                if not is_sure(fields):
+                    return Unsure(f"Limit key {key.name}?", scope_words(key, scope), "Limit it so", f"/keys#{key_id}")
+                await put_scope(connection, key_id, scope)
+            elif deed == "rotate":
                 overlap_us = read_overlap(data.overlap, "overlap")
                 secret = (await rotate_key(connection, key_id, overlap_us, now_us()))[1]
             elif deed == "revoke":
@@ -78,7 +88,31 @@ async def change_form(request: AnyRequest, pool: Pool, pages: Pages, key_id: Nam
         session.tell(_DONE[deed], time.monotonic(), secret)
         return "/keys" if secret else f"/keys#{key_id}"
 
-    return await done(request, f"{key_id} {deed}", act, lambda problem: _show(request, pages, pool, problem))
+    return await done(request, pages, f"{key_id} {deed}", act, lambda problem: _show(request, pages, pool, problem))
 
+
+def scope_words(key: Key, data: ScopeRequest) -> list[Change]:
+    """Say what of a key's scope would change. Raises `OperatorError` naming the field that cannot be."""
+    wanted = scope_changes(data)
+    before = {name: getattr(key, name) for name in wanted}
+    return [
+        Change(words, told(before[name]), told(wanted[name]))
+        for name, (words, told) in _SCOPE.items()
+        if name in wanted and told(before[name]) != told(wanted[name])
+    ]
+
+
+def _moment(at_us: int | None) -> str:
+    return "never" if at_us is None else to_datetime(at_us).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+_SCOPE: Final[dict[str, tuple[str, Callable[[Any], str]]]] = {
+    "models": ("models", lambda models: ", ".join(models) or "all"),
+    "routes": ("routes", lambda routes: ", ".join(routes) or "all"),
+    "addresses": ("addresses", lambda addresses: ", ".join(addresses) or "anywhere"),
+    "tags": ("tags of its calls", lambda tags: ", ".join(f"{name}={value}" for name, value in tags.items()) or "none"),
+    "output_cap": ("output cap, tokens", lambda cap: "none" if cap is None else f"{cap:,}"),
+    "expires_us": ("expires", _moment),
+}
 
 KEYS: Final = (keys_page, create_form, change_form)

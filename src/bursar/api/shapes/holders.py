@@ -17,6 +17,7 @@ Kind = Literal["organisation", "team", "person", "agent", "run", "feature", "mod
 Text = Annotated[str, msgspec.Meta(max_length=256, pattern=TEXT)]
 Limits = Annotated[list[Text], msgspec.Meta(min_length=1, max_length=_LIMITS_MAX)]
 Names = Annotated[list[Text], msgspec.Meta(max_length=100)]
+OutputCap = Annotated[int, msgspec.Meta(ge=1, le=OUTPUT_CAP_MAX)]
 
 
 class KeyView(msgspec.Struct, frozen=True):
@@ -51,8 +52,19 @@ class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     routes: Names = []
     addresses: Names = []
     tags: dict[Text, Text] = {}
-    output_cap: Annotated[int, msgspec.Meta(ge=1, le=OUTPUT_CAP_MAX)] | None = None
+    output_cap: OutputCap | None = None
     expires: Text | None = None
+
+
+class ScopeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say what a key is limited to from now on; what is not named stays. Empty lists allow all, null sets no bound."""
+
+    models: Names | msgspec.UnsetType = msgspec.UNSET
+    routes: Names | msgspec.UnsetType = msgspec.UNSET
+    addresses: Names | msgspec.UnsetType = msgspec.UNSET
+    tags: dict[Text, Text] | msgspec.UnsetType = msgspec.UNSET
+    output_cap: OutputCap | msgspec.UnsetType | None = msgspec.UNSET
+    expires: Text | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class RotateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,6 +128,24 @@ class BudgetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     depth: Annotated[int, msgspec.Meta(ge=1, le=_NUMBER_MAX)] | None = None
     repeats: Annotated[int, msgspec.Meta(ge=2, le=_NUMBER_MAX)] | None = None
     alerts: Alerts | None = None
+
+
+class MoveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say how much money is to be moved, and to whose budget. The same `id` moves once."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=TEXT)]
+    to: Text
+    amount_usd: Text
+
+
+class MovedView(msgspec.Struct, frozen=True, rename={"source": "from"}):
+    """Say what was moved; `again` tells that it had been before."""
+
+    id: str
+    source: str
+    to: str
+    amount_usd: str
+    again: bool
 
 
 class HolderView(msgspec.Struct, frozen=True):

@@ -45,6 +45,10 @@ set exhausted = coalesce($3, exhausted), holds = coalesce($4, holds), depth_max 
     repeats_max = coalesce($6, repeats_max), alerts_percent = coalesce($7, alerts_percent)
 where tenant = $1 and holder_id = $2;
 
+-- name: moved_before
+-- What was moved under an id.
+select debit_account, credit_account, amount_nano from transfers where tenant = $1 and transfer_id = $2 and reason = 9;
+
 -- name: instances
 -- The latest runs or values a budget stands for that have spent in a window.
 select name from accounts

@@ -21,6 +21,10 @@ select key_id, name, sha256, expires_us, revoked_us from keys where tenant = $1 
 -- name: revoke_key
 update keys set revoked_us = $3 where tenant = $1 and key_id = $2;
 
+-- name: set_scope
+update keys set models = $3, routes = $4, addresses = $5, tags = $6, output_cap = $7, expires_us = $8
+where tenant = $1 and key_id = $2;
+
 -- name: shorten_replaced
 -- No secret of an earlier rotation outlives the one that is replaced now.
 update replaced_secrets set ends_us = least(ends_us, $3) where tenant = $1 and key_id = $2;
