@@ -24,7 +24,7 @@ def change(
 ) -> Answer:
     given = {} if secret is None else {"authorization": f"Bearer {secret}"}
     if body is None:
-        return fetch(local, method, path, **given, **headers)
+        return fetch(local, method, path, None, **given, **headers)
     given |= {"content_type": "application/json"} | headers
     return fetch(local, method, path, json.dumps(body).encode(), **given)
 

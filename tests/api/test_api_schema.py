@@ -41,11 +41,13 @@ OWN_KEY = (
 )
 CHANGES = (
     "/api/keys",
+    "/api/keys/{name}",
     "/api/keys/{name}/rotate",
     "/api/keys/{name}/revoke",
     "/api/budgets",
     "/api/budgets/{name}/limits",
     "/api/budgets/{name}/policy",
+    "/api/budgets/{name}/move",
     "/api/budgets/{name}/freeze",
     "/api/budgets/{name}/thaw",
 )
@@ -129,7 +131,7 @@ def test_every_answer_in_the_name_of_a_key_is_as_described(
 def test_every_answer_to_a_change_is_as_described(
     api_schema: Any, api_admin: str, path: str, mode: GenerationMode
 ) -> None:
-    operation = api_schema[path]["POST"]
+    operation = api_schema[path]["PATCH" if path == "/api/keys/{name}" else "POST"]
 
     @settings(max_examples=8, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
