@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bursar.core.errors import BadRequest
-from bursar.wires.form import form_digest, read_form
+from bursar.wires.form import read_form
 
 CONTENTS = st.binary(max_size=200).filter(lambda data: b"--frontier" not in data)
 
@@ -71,7 +71,22 @@ def test_a_head_that_cannot_be_read_is_not_repeated() -> None:
     assert "secret" not in str(refused.value)
 
 
+def digest_of(body: bytes) -> bytes:
+    return read_form(body).layout.digest(body)
+
+
 def test_the_same_form_divided_otherwise_has_the_same_digest() -> None:
     body = form_of({"model": "a"}, {"file": b"sound"})
-    assert form_digest(body) == form_digest(body.replace(b"frontier", b"another"))
-    assert form_digest(body) != form_digest(form_of({"model": "a"}, {"file": b"silence"}))
+    assert digest_of(body) == digest_of(body.replace(b"frontier", b"another"))
+    assert digest_of(body) != digest_of(form_of({"model": "a"}, {"file": b"silence"}))
+
+
+@given(content=CONTENTS | st.sampled_from([b"\r\n\r\n", b"\r\n--frontie", b"\r\n--"]), empty=st.booleans())
+def test_a_layout_finds_what_the_parts_hold_and_changes_one_field_alone(content: bytes, empty: bool) -> None:
+    body = form_of({"prompt": "" if empty else "a", "model": "small"}, {"file": content})
+    form = read_form(body)
+    places = [(each.name, each.file_name, body[each.start : each.end]) for each in form.layout.places]
+    assert places == [(part.name, part.file_name, part.data) for part in form.parts]
+    changed = form.layout.with_field(body, "model", "provider/a larger one")
+    assert changed == body.replace(b"small", b"provider/a larger one", 1)
+    assert read_form(changed).field("model") == "provider/a larger one"

@@ -64,7 +64,6 @@ from bursar.gateway.translation import translate_call, translate_response
 from bursar.savings.compress.setting import Mode, Setting
 from bursar.store.claims import Claim
 from bursar.store.keys import Key
-from bursar.wires.form import form_digest
 from bursar.wires.wire import BadAnswer, Wire
 
 log = structlog.get_logger()
@@ -210,7 +209,8 @@ class Calls:
     async def _make_once(self, passage: Passage, key: Key, headers: CallHeaders, send: Send) -> None:
         """Make a call under an Idempotency-Key, or give the answer of the one that came before."""
         name = hashlib.sha256(headers.idempotency_key).digest()
-        said = form_digest(passage.body) if passage.wire.multipart else passage.body
+        form = passage.facts.form
+        said = passage.body if form is None else form.digest(passage.body)
         digest = hashlib.sha256(headers.target.encode() + said).digest()
         call = msgspec.structs.replace(passage.call, idempotency_key=name, body_sha256=digest)
         passage.call, idempotency = call, self.idempotency

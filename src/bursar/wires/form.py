@@ -15,6 +15,7 @@ PARTS_MAX: Final = 100
 # By name: a package of the same name may lie beside it, hand over to it, and hide its types.
 _multipart: Any = import_module("multipart")
 _ERRORS: Final[tuple[type[Exception], ...]] = (_multipart.MultipartError, UnicodeError)
+_HEAD_END: Final = b"\r\n\r\n"
 _HOW: Final = "send it as the official clients do"
 # What RFC 2046 allows, and nothing that could be read otherwise where it stands in a header.
 _BOUNDARY: Final = re.compile(rb"--([0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?])\r\n")
@@ -28,6 +29,36 @@ class Part(msgspec.Struct, frozen=True):
     file_name: str | None = None
     content_type: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    start: int = 0  # where its content begins in the form's bytes
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Say where the content of one part stands in a form's bytes."""
+
+    name: str
+    file_name: str | None
+    start: int
+    end: int
+
+
+class Layout(msgspec.Struct, frozen=True, gc=False):
+    """Say where each part of a form stands, so that what was read once is not read again. It holds no content."""
+
+    places: tuple[Place, ...]
+
+    def digest(self, body: bytes) -> bytes:
+        """Return a digest of what the form says, the same however its parts are divided."""
+        view = memoryview(body)
+        said = [
+            (each.name, each.file_name or "", sha256(view[each.start : each.end]).hexdigest()) for each in self.places
+        ]
+        return sha256(msgspec.json.encode(said)).digest()
+
+    def with_field(self, body: bytes, name: str, value: str) -> bytes:
+        """Write the form with another value of a field that stands in it once."""
+        (place,) = (each for each in self.places if each.name == name and each.file_name is None)
+        view = memoryview(body)
+        return b"".join((view[: place.start], value.encode(), view[place.end :]))
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -35,6 +66,13 @@ class Form(msgspec.Struct, frozen=True):
 
     boundary: bytes
     parts: tuple[Part, ...]
+
+    @property
+    def layout(self) -> Layout:
+        """Return where its parts stand in the bytes it was read from."""
+        return Layout(
+            tuple(Place(part.name, part.file_name, part.start, part.start + len(part.data)) for part in self.parts)
+        )
 
     def field(self, name: str, default: str | None = None) -> str:
         """Return a field's value, which stands in the form once. Raises `BadRequest` naming it."""
@@ -103,7 +141,7 @@ def read_form(body: bytes) -> Form:
     boundary = boundary_of(body)
     try:
         with _multipart.PushMultipartParser(boundary, max_segment_count=PARTS_MAX) as parser:
-            parts = _parts((*parser.parse(body), *parser.parse(b"")))
+            parts = _parts(body, (*parser.parse(body), *parser.parse(b"")))
     except _ERRORS:  # whose words may hold a file's name
         raise BadRequest(
             f"the form cannot be read: it ends early, or a part of it has no proper head; {_HOW}"
@@ -111,24 +149,21 @@ def read_form(body: bytes) -> Form:
     return Form(boundary, parts)
 
 
-def form_digest(body: bytes) -> bytes:
-    """Return a digest of what a form says, the same however its parts are divided. Raises `BadRequest`."""
-    said = [(part.name, part.file_name or "", sha256(part.data).hexdigest()) for part in read_form(body).parts]
-    return sha256(msgspec.json.encode(said)).digest()
-
-
-def _parts(events: Iterable[Any]) -> tuple[Part, ...]:
+def _parts(body: bytes, events: Iterable[Any]) -> tuple[Part, ...]:
     """Put the parser's events together: of each part its head, its content in pieces, and None."""
     parts: list[Part] = []
     pieces: list[bytes] = []
+    end = 0
     for event in events:
         if event is None:
             parts[-1] = msgspec.structs.replace(parts[-1], data=b"".join(pieces))
+            end = parts[-1].start + len(parts[-1].data)
         elif isinstance(event, bytes | bytearray):
             pieces.append(bytes(event))
         else:
-            pieces = []
-            parts.append(Part(event.name or "", b"", event.filename, event.content_type or "", tuple(event.headerlist)))
+            pieces, start = [], body.index(_HEAD_END, end) + len(_HEAD_END)
+            told = (event.name or "", b"", event.filename, event.content_type or "", tuple(event.headerlist))
+            parts.append(Part(*told, start))
     return tuple(parts)
 
 

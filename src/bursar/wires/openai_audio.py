@@ -239,6 +239,7 @@ class OpenAITranscriptions(FormWire):
             NO_MEDIA,
             _HEARING,
             counts=(("input_audio_seconds", seconds),),
+            form=form.layout,
         )
 
     def answer(self, body: bytes) -> Answer:

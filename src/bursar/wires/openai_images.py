@@ -172,7 +172,19 @@ class _FormImages(FormWire, OpenAIImages):
         media = Media(images=len(files), body_bytes=sum(len(file.data) for file in files))
         stream = form.flag("stream")
         text_bytes = len(body) - media.body_bytes
-        return Facts(model, stream, True, most, images, Segments(user=size), text_bytes, media, _MEDIA)  # noqa: FBT003
+        segments = Segments(user=size)
+        return Facts(
+            model,
+            stream,
+            True,  # noqa: FBT003
+            most,
+            images,
+            segments,
+            text_bytes,
+            media,
+            _MEDIA,
+            form=form.layout,
+        )
 
 
 class OpenAIImageEdits(_FormImages):

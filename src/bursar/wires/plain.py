@@ -8,7 +8,6 @@ import msgspec
 from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import Meters, Protocol
 from bursar.core.usage import Usage
-from bursar.wires.form import read_form
 from bursar.wires.openai_chat import OPENAI_CHAT, ChatReader, answer_of
 from bursar.wires.wire import (
     ABSENT,
@@ -94,7 +93,10 @@ class FormWire(PlainWire):
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:  # noqa: ARG002
         """Return the form to send: the client's, with the model as decided."""
-        return body if model == facts.model else read_form(body).with_fields({"model": model})
+        if model == facts.model:
+            return body
+        assert facts.form is not None
+        return facts.form.with_field(body, "model", model)
 
 
 def read_request(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:

@@ -11,6 +11,7 @@ from bursar.core import records
 from bursar.core.errors import BadRequest, Refusal, Unmetered
 from bursar.core.records import Meters, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
+from bursar.wires.form import Layout
 
 TOOLS_OVERHEAD_TOKENS: Final = 1_000
 """Upper bound of the tokens a provider adds of its own when tools are offered; documented ones are a few hundred."""
@@ -94,6 +95,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     prompts: int = 1  # of which each may fill the model's context
     files: tuple[NamedFile, ...] = ()
     counts: tuple[tuple[str, int], ...] = ()  # the most it can use of what is no token: characters, seconds
+    form: Layout | None = None  # of a request that is a form
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
