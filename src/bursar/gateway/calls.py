@@ -96,6 +96,7 @@ class Calls:
         self._guard = Guard(books.control)
         self._recall = Recall(books.control, books.settler.kept)
         self.named_files = NamedFiles(books.control)
+        self.volumes = books.settler.volumes
         self.stats = stats
         self.compressing: Compressing | None = None  # where there is such a lever
         self.metering = Metering(books.control, books.clock_us)

@@ -6,9 +6,9 @@ from bursar.budgets.budget import Terms, Window, period_at
 from bursar.core.usage import Usage
 from bursar.gateway.routes import Candidate
 from bursar.prices.charge import UsedSoFar, used_after
-from bursar.prices.price import Price
+from bursar.prices.price import Price, Volume
 from bursar.store.database import Connection
-from bursar.store.reports import used_since
+from bursar.store.reports import used_within
 
 
 class Volumes:
@@ -22,14 +22,19 @@ class Volumes:
         for price in prices:
             if price.volume is not None:
                 period = period_at(Terms(None, Window(price.volume.period)), now_us)
-                for provider, usage in (await used_since(connection, period.start_us, price.model)).items():
+                bounds = period.start_us, period.end_us
+                for provider, usage in (await used_within(connection, *bounds, price.model)).items():
                     self._used[provider, price.model, period.name] = used_after(usage, {})
 
     def use(self, candidate: Candidate, usage: Usage, at_us: int) -> UsedSoFar:
         """Count a call in, and return what had been used before it."""
         volume = candidate.price.volume
         assert volume is not None
-        key = candidate.upstream.name, candidate.model, period_at(Terms(None, Window(volume.period)), at_us).name
+        return self.count(candidate.upstream.name, candidate.model, volume, usage, at_us)
+
+    def count(self, provider: str, model: str, volume: Volume, usage: Usage, at_us: int) -> UsedSoFar:
+        """Count in what was used of a model at a moment, and return what had been used before."""
+        key = provider, model, period_at(Terms(None, Window(volume.period)), at_us).name
         used = self._used.get(key, {})
         self._used[key] = used_after(usage, used)
         return used

@@ -1,6 +1,6 @@
 """Charge a call: usage times rates, line by line, each rounded half-even once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bursar.core.errors import UnpricedUsage
@@ -28,7 +28,8 @@ def charge(usage: Usage, card: RateCard, used_so_far: UsedSoFar = NOTHING_USED) 
     if "requests" in rates:
         leaves.setdefault("requests", 1)
     if card.volume is not None:
-        return tuple(_volume_lines(leaves, card, card.volume, used_so_far, usage.input_total))
+        uses = [(leaf, quantity, _rate_nano(card, leaf, usage.input_total)) for leaf, quantity in leaves.items()]
+        return tuple(charge_by_volume(uses, card.volume, used_so_far))
     lines: list[Line] = []
     for leaf, quantity in leaves.items():
         rate = rates.get(leaf)
@@ -74,22 +75,22 @@ def used_after(usage: Usage, used_so_far: UsedSoFar) -> dict[str, int]:
     return used
 
 
-def _volume_lines(
-    leaves: Mapping[str, int], card: RateCard, volume: Volume, used_so_far: UsedSoFar, input_total: int
+def charge_by_volume(
+    uses: Iterable[tuple[str, int, Money]], volume: Volume, used_so_far: UsedSoFar = NOTHING_USED
 ) -> list[Line]:
-    """Price leaf by leaf: the rest of the free allowance first, then each stretch at its volume discount."""
+    """Price leaf by leaf (leaf, quantity, rate): the rest of the free allowance first, then each stretch's discount."""
     lines: list[Line] = []
-    tokens_used = used_so_far.get("tokens", 0)
-    for leaf, quantity in leaves.items():
-        rate = card.rates.get(leaf)
-        if rate is None:
-            raise UnpricedUsage(card.price_id, leaf)
-        rate_nano = rate.at(input_total)
+    left, tokens_used = dict(volume.free), used_so_far.get("tokens", 0)
+    for leaf, used in used_so_far.items():
+        if leaf in left:
+            left[leaf] = max(0, left[leaf] - used)
+    for leaf, quantity, rate_nano in uses:
         per = _DIVISORS[leaf]
         counts = UNITS[leaf].side != "count"
-        free = min(quantity, max(0, volume.free.get(leaf, 0) - used_so_far.get(leaf, 0)))
+        free = min(quantity, left.get(leaf, 0))
         if free:
             lines.append(Line(leaf, free, 0, per, 0))
+            left[leaf] -= free
             tokens_used += free if counts else 0
         for stretch, off_ppm in _stretches(
             quantity - free, tokens_used if counts else 0, volume.discounts if counts else ()
@@ -98,6 +99,13 @@ def _volume_lines(
             lines.append(Line(leaf, stretch, stretch_nano, per, div_half_even(stretch * stretch_nano, per)))
             tokens_used += stretch if counts else 0
     return lines
+
+
+def _rate_nano(card: RateCard, leaf: str, input_total: int) -> Money:
+    rate = card.rates.get(leaf)
+    if rate is None:
+        raise UnpricedUsage(card.price_id, leaf)
+    return rate.at(input_total)
 
 
 def _stretches(quantity: int, used: int, discounts: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:

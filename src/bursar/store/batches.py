@@ -6,12 +6,13 @@ gateway holds for it in memory: its ceiling is leased from every budget it count
 the batch and the hold's own end let that happen once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
 import msgspec
 
+from bursar.budgets.budget import Terms, Window, period_at
 from bursar.budgets.purse import Ask
 from bursar.core.errors import BooksError
 from bursar.core.ids import HOLD, OVERAGE, POST, VOID, call_name, transfer_id
@@ -21,11 +22,13 @@ from bursar.core.times import FOREVER_US
 from bursar.ledger.chart import Unit
 from bursar.ledger.lease import Grant
 from bursar.ledger.transfer import Kind, Reason, Transfer
-from bursar.prices.price import RateCard, Rates, Source
+from bursar.prices.charge import NOTHING_USED, UsedSoFar, used_after
+from bursar.prices.price import RateCard, Rates, Source, Volume
 from bursar.store.accounts import book
 from bursar.store.calls import insert_call
 from bursar.store.database import Connection, load_statements
 from bursar.store.leases import CONTROL_CHAIN, id_of, lock_control, open_lease, payable_account
+from bursar.store.reports import used_within
 
 _SQL: Final = load_statements("batches")
 _JOURNAL: Final = load_statements("journal")
@@ -48,6 +51,7 @@ class BatchModel(msgspec.Struct, frozen=True):
     served: str
     protocol: Protocol
     price_id: str
+    volume: Volume | None = None
 
 
 class BatchHold(msgspec.Struct, frozen=True):
@@ -123,6 +127,10 @@ class Bill(msgspec.Struct, frozen=True):
     def used_of(self, unit: Unit) -> int:
         """Return what it used of a budget in some unit."""
         return {Unit.usd: self.cost_nano, Unit.token: self.tokens, Unit.request: self.requests}[unit]
+
+
+Pricing = Callable[[Mapping[str, UsedSoFar]], Bill]
+"""Make the bill of a batch, given what was used before it of those of its models whose price depends on that."""
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -236,24 +244,41 @@ async def reached(connection: Connection, batch: Batch, provider_id: str, at_us:
 
 
 async def end_batch(
-    connection: Connection, batch: Batch, bill: Bill | None, files: Sequence[KeptFile], at_us: int
-) -> Record | None:
-    """Charge a batch what it came to, or give back all it holds where there is no bill: it reached no provider.
+    connection: Connection, batch: Batch, pricing: Pricing | None, files: Sequence[KeptFile], at_us: int
+) -> tuple[Bill, Record] | None:
+    """Charge a batch what it came to, or give back all it holds where nothing prices it: it reached no provider.
 
-    Returns its record; None when it had ended before. What its budgets cannot pay is overage.
+    Returns its bill and its record; None when it had ended before. What its budgets cannot pay is overage.
     """
     for _ in range(_TRIES):
         try:
             async with connection.transaction():
+                bill = None if pricing is None else pricing(await _used_before(connection, batch))
                 return await _end(connection, batch, bill, files, at_us)
         except asyncpg.DeadlockDetectedError:
             continue
     raise BooksError("the batch could not be booked beside others: try again")
 
 
+async def _used_before(connection: Connection, batch: Batch) -> dict[str, UsedSoFar]:
+    """Return what the books know was used before of models whose price depends on it, in the period the batch is of.
+
+    Of batches that end at once each waits for the one before, so that none counts an allowance as its own that
+    another has had. They wait here, before the chain leases are granted on: a month of calls is summed.
+    """
+    volumes = {model.served: model.volume for model in batch.models if model.volume is not None}
+    used: dict[str, UsedSoFar] = {}
+    for served, volume in sorted(volumes.items()):
+        await connection.execute(_SQL["lock_volume"], f"{batch.tenant}:{batch.provider}:{served}")
+        period = period_at(Terms(None, Window(volume.period)), batch.opened_us)
+        found = (await used_within(connection, period.start_us, period.end_us, served)).get(batch.provider)
+        used[served] = NOTHING_USED if found is None else used_after(found, NOTHING_USED)
+    return used
+
+
 async def _end(
     connection: Connection, batch: Batch, bill: Bill | None, files: Sequence[KeptFile], at_us: int
-) -> Record | None:
+) -> tuple[Bill, Record] | None:
     tenant, batch_id = batch.tenant, batch.batch_id
     await lock_control(connection, tenant)
     row = await connection.fetchrow(_SQL["lock"], tenant, batch_id)
@@ -274,7 +299,7 @@ async def _end(
     held, overage = batch.held_nano, max(0, cost - batch.holds[0].amount)
     record = Record(batch.call, bill.status, bill.attempts, held, cost, overage, cost, at_us)
     await insert_call(connection, record, batch.holds[0].budget_account)
-    return record
+    return bill, record
 
 
 def _act(what: str, batch_id: bytes, place: int) -> bytes:

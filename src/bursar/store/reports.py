@@ -169,10 +169,11 @@ async def recent_lengths(connection: Connection, since_us: int, limit: int) -> l
     return [Length(*(row[name] for name in Length.__struct_fields__)) for row in rows]
 
 
-async def used_since(connection: Connection, from_us: int, model: str) -> dict[str, Usage]:
-    """Return what the calls of each provider have used of a model since a moment."""
+async def used_within(connection: Connection, from_us: int, until_us: int, model: str) -> dict[str, Usage]:
+    """Return what the calls of each provider, opened from one moment to before another, have used of a model."""
     by_provider: dict[str, dict[str, int]] = {}
-    for provider, leaf, quantity in await connection.fetch(_SQL["used"], TENANT, _id_at(from_us), model):
+    bounds = _id_at(from_us), model, _id_at(until_us)
+    for provider, leaf, quantity in await connection.fetch(_SQL["used"], TENANT, *bounds):
         by_provider.setdefault(provider, {})[leaf] = quantity
     return {provider: usage_of(leaves) for provider, leaves in by_provider.items()}
 

@@ -15,7 +15,7 @@ from bursar.gateway.calls import Calls
 from bursar.gateway.connection import Response, UpstreamFault
 from bursar.gateway.control import Control
 from bursar.gateway.routes import Routes, Upstream
-from bursar.store.batches import Batch, Bill, KeptFile, cards_of, end_batch, note_missing, requests_of
+from bursar.store.batches import Batch, KeptFile, Pricing, cards_of, end_batch, note_missing, requests_of
 from bursar.wires.batch import OPENAI_BATCH, BatchWire, State
 from bursar.wires.batch_gemini import GEMINI_BATCH
 from bursar.wires.batch_messages import MESSAGE_BATCH
@@ -124,7 +124,8 @@ class Ending:
         if state.lacks or tally.lacks(state.answered, state.failed):
             log.warning("batch.results_lack", batch=call_name(batch.batch_id), provider=batch.provider)
             raise NotThere
-        await self._end(batch, tally.bill(self._calls.clock_us()), files)
+        ended_us = self._calls.clock_us()
+        await self._end(batch, lambda used_before: tally.bill(ended_us, used_before), files)
 
     async def _read(self, tally: Tally, batch: Batch, upstream: Upstream, question: Question) -> int:
         """Take in a file of results, line by line; returns its size in bytes."""
@@ -163,14 +164,21 @@ class Ending:
         """Charge a batch all it held: nobody can know any more what it came to."""
         costs = await self._control.run(lambda connection: requests_of(connection, batch))
         cards = await self._control.run(lambda connection: cards_of(connection, batch))
-        await self._end(batch, Tally(batch, costs, cards).held_bill(self._calls.clock_us()), [])
+        bill = Tally(batch, costs, cards).held_bill(self._calls.clock_us())
+        await self._end(batch, lambda _: bill, [])
 
-    async def _end(self, batch: Batch, bill: Bill, files: list[KeptFile]) -> None:
+    async def _end(self, batch: Batch, pricing: Pricing, files: list[KeptFile]) -> None:
         now_us = self._calls.clock_us()
-        record = await self._control.run(lambda connection: end_batch(connection, batch, bill, files, now_us))
-        if record is None:
+        ended = await self._control.run(lambda connection: end_batch(connection, batch, pricing, files, now_us))
+        if ended is None:
             return
+        bill, record = ended
         self._calls.stats.count(record)
+        volumes = {model.served: model.volume for model in batch.models if model.volume is not None}
+        for attempt in record.attempts:
+            if attempt.model in volumes:
+                volume = volumes[attempt.model]
+                self._calls.volumes.count(batch.provider, attempt.model, volume, attempt.usage, batch.opened_us)
         name, cost = call_name(batch.batch_id), nano_to_usd(bill.cost_nano)
         log.info("batch.charged", batch=name, cost_usd=cost, answered=bill.answered, failed=bill.failed)
 

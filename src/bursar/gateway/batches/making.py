@@ -58,12 +58,13 @@ class Making:
             for budget in claim.budgets
             if _counts(budget)
         ]
-        new = NewBatch(call, checked.upstream.name, endpoint, checked.models, checked.costs, checked.count)
+        models, cards = checked.priced(call.opened_us)
+        new = NewBatch(call, checked.upstream.name, endpoint, models, checked.costs, checked.count)
         waits = iter(RECALL_S)
         while True:
             now_us = self._calls.clock_us()
             try:
-                return await self._run(lambda connection: open_batch(connection, new, asks, checked.cards, now_us))  # noqa: B023 - it is awaited here
+                return await self._run(lambda connection: open_batch(connection, new, asks, cards, now_us))  # noqa: B023 - it is awaited here
             except MadeAlready:
                 await self.made_before(call)  # says so where that is another request, or still on its way
                 raise Conflict(

@@ -12,7 +12,7 @@ from bursar.gateway.batches.ending import Ending, headers_of
 from bursar.gateway.batches.files import BATCH, Files
 from bursar.gateway.batches.making import Making
 from bursar.gateway.batches.own import OwnBatches, ends_of
-from bursar.gateway.batches.requests import Checked, batch_card, card_kept
+from bursar.gateway.batches.requests import Checked, batch_card
 from bursar.gateway.batches.visit import Reception, Visit, check_route, headers_for, page_of, pass_on, send_json
 from bursar.gateway.identify import check_scope
 from bursar.gateway.routes import Routes
@@ -78,13 +78,13 @@ class OpenAIBatches:
             check_scope(visit.key, model.name, wire.route, now_us)
             found = self._routes.known(model.name, model.protocol, file.provider)
             card = batch_card(found, now_us) if found is not None and found.model == model.served else None
-            if upstream is None or card is None or card.price_id != model.price_id:
+            if upstream is None or card is None or (card.price_id, card.volume) != (model.price_id, model.volume):
                 raise Conflict(
                     f"the price or the target of {model.name} has changed since this file came: upload it again",
                     code="file_out_of_date",
                     param="input_file_id",
                 )
-            cards.append(card_kept(card))
+            cards.append(card)
         assert upstream is not None
         return Checked(upstream, file.models, tuple(cards), file.requests, ())
 

@@ -51,13 +51,30 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """Hold a batch's requests, checked: where they go, what they may cost, and their bodies as they are sent."""
+    """Hold a batch's requests, checked: where they go, what they may cost, and their bodies as they are sent.
+
+    The cards are the rates that are set; prices that move by load move when the batch is made.
+    """
 
     upstream: Upstream
     models: tuple[BatchModel, ...]
-    cards: tuple[Card, ...]
+    cards: tuple[RateCard, ...]
     costs: bytes
     bodies: Sequence[bytes]
+
+    def priced(self, at_us: int) -> tuple[tuple[BatchModel, ...], list[Card]]:
+        """Return the models with the prices of a moment, and these prices as the books keep them."""
+        load = self.upstream.load
+        cards = self.cards if load is None else [load.card(card, at_us) for card in self.cards]
+        models = [
+            msgspec.structs.replace(model, price_id=card.price_id)
+            for model, card in zip(self.models, cards, strict=True)
+        ]
+        kept = [
+            Card(each.price_id, _encode_rates(each.rates).decode(), each.source.url, each.source.checked)
+            for each in cards
+        ]
+        return tuple(models), kept
 
     @property
     def count(self) -> int:
@@ -83,13 +100,13 @@ def ceiling_of(costs: bytes) -> Cost:
 
 
 def batch_card(candidate: Candidate, now_us: int) -> RateCard:
-    """Return the rates of a batch's requests."""
+    """Return the rates that are set of a batch's requests."""
     return candidate.price.at(now_us, PROCESSING)
 
 
-def card_kept(card: RateCard) -> Card:
-    """Return a card as the books keep it."""
-    return Card(card.price_id, _encode_rates(card.rates).decode(), card.source.url, card.source.checked)
+def _dearest(candidate: Candidate, card: RateCard) -> RateCard:
+    """Return the rates a batch's requests can be charged by at most, whatever the load is when it is made."""
+    return card if candidate.upstream.load is None else candidate.upstream.load.dearest(card)
 
 
 class Checker:
@@ -119,18 +136,22 @@ class Checker:
         names, cards = list(prices), {name: batch_card(each, self._now_us) for name, each in prices.items()}
         if len(names) > _MODELS_MAX:
             raise BadRequest(f"expected at most {_MODELS_MAX} models in a batch: divide it", param="model")
+        dearest = {name: _dearest(prices[name], card) for name, card in cards.items()}
         costs, bodies = bytearray(), list[bytes]()
 
         def price(number: int, each: Asked) -> None:
             name = (facts[number].model, each.wire.protocol)
             candidate, read = prices[name], facts[number]
-            cost = self._cost(candidate, cards[name], read, names.index(name))
+            cost = self._cost(candidate, dearest[name], read, names.index(name))
             costs.extend(_PACKED.pack(digest_of(each.custom_id), cost.most_nano, cost.tokens, cost.model))
             bodies.append(self._body(candidate, each, read))
 
         await self._each(asked, price, place_of)
-        models = tuple(BatchModel(name[0], prices[name].model, name[1], cards[name].price_id) for name in names)
-        return Checked(upstream, models, tuple(map(card_kept, cards.values())), bytes(costs), bodies)
+        models = tuple(
+            BatchModel(name, prices[name, protocol].model, protocol, card.price_id, card.volume)
+            for (name, protocol), card in cards.items()
+        )
+        return Checked(upstream, models, tuple(cards.values()), bytes(costs), bodies)
 
     @staticmethod
     async def _each(asked: Sequence[Asked], work: Callable[[int, Asked], T], place_of: Callable[[int], str]) -> list[T]:

@@ -1,7 +1,8 @@
 """Price a batch's results one by one, and sum them by model and rate.
 
 A batch is one operation: what its results used at one rate is one line of its charge, rounded once, so that the charge
-can be derived again from its lines.
+can be derived again from its lines. So is its volume: a free allowance and discounts apply to the sums, whatever the
+order of its results.
 """
 
 from collections.abc import Mapping
@@ -15,8 +16,9 @@ from bursar.core.money import Money, div_half_even
 from bursar.core.records import NO_USAGE, Attempt, AttemptStatus, CallStatus, Line, UsageSource
 from bursar.core.usage import Usage
 from bursar.gateway.batches.requests import Cost, digest_of, unpack
-from bursar.prices.charge import charge, total
-from bursar.prices.price import RateCard
+from bursar.prices.charge import NOTHING_USED, UsedSoFar, charge, charge_by_volume, total, used_after
+from bursar.prices.price import RateCard, Volume
+from bursar.prices.units import UNITS
 from bursar.store.batches import Batch, Bill
 from bursar.wires.batch import Result
 from bursar.wires.protocols import WIRES
@@ -25,6 +27,7 @@ from bursar.wires.wire import Answer, BadAnswer
 log = structlog.get_logger()
 
 _OK: Final = 200
+_PLACES: Final = {unit: place for place, unit in enumerate(UNITS)}
 
 
 class _Sum:
@@ -37,8 +40,12 @@ class _Sum:
         self.unmetered = 0
         self.unmetered_nano: Money = 0
 
-    def lines(self) -> tuple[Line, ...]:
-        """Return a line a unit and rate, rounded once."""
+    def lines(self, volume: Volume | None, used_so_far: UsedSoFar) -> tuple[Line, ...]:
+        """Return a line a unit and rate, rounded once; of a price with a volume, one a stretch of it."""
+        if volume is not None:
+            order = sorted(self.quantities, key=lambda name: (_PLACES[name[0]], name[1]))
+            uses = [(unit, self.quantities[unit, rate_nano, per], rate_nano) for unit, rate_nano, per in order]
+            return tuple(charge_by_volume(uses, volume, used_so_far))
         return tuple(
             Line(unit, quantity, rate_nano, per, div_half_even(quantity * rate_nano, per))
             for (unit, rate_nano, per), quantity in self.quantities.items()
@@ -122,9 +129,17 @@ class Tally:
             log.error("batch.unpriced_usage", price=model.price_id, unit=error.unit)
             return None
 
-    def bill(self, ended_us: int) -> Bill:
-        """Return what all came to. Requests without a result were not answered: they cost nothing."""
-        attempts = [each for place in range(len(self._sums)) for each in self._attempts(place, ended_us)]
+    def bill(self, ended_us: int, used_before: Mapping[str, UsedSoFar] | None = None) -> Bill:
+        """Return what all came to, given what was used before of models whose price depends on that.
+
+        Requests without a result were not answered: they cost nothing.
+        """
+        attempts, used = list[Attempt](), dict(used_before or {})
+        for place, model in enumerate(self._batch.models):
+            before = used.get(model.served, NOTHING_USED)
+            attempts += self._attempts(place, ended_us, before)
+            if model.volume is not None:
+                used[model.served] = used_after(self._sums[place].usage, before)
         answered = sum(each.answered for each in self._sums)
         asked = answered - self._unasked
         if not attempts:
@@ -148,14 +163,15 @@ class Tally:
         count = self._batch.request_count
         return Bill((attempt,), tokens, count, 0, 0, count, CallStatus.indeterminate)
 
-    def _attempts(self, place: int, ended_us: int) -> list[Attempt]:
+    def _attempts(self, place: int, ended_us: int, used_before: UsedSoFar) -> list[Attempt]:
         found, made = self._sums[place], list[Attempt]()
         if found.unmetered:
             error = f"{found.unmetered} of its answers do not tell their usage: charged the most they can cost"
             attempt, cost = self._attempt(place, ended_us, AttemptStatus.malformed), found.unmetered_nano
             made.append(msgspec.structs.replace(attempt, usage_source=UsageSource.held, cost_nano=cost, error=error))
         if found.answered > found.unmetered:
-            attempt, lines = self._attempt(place, ended_us, AttemptStatus.ok), found.lines()
+            lines = found.lines(self._batch.models[place].volume, used_before)
+            attempt = self._attempt(place, ended_us, AttemptStatus.ok)
             priced = {"usage": found.usage, "usage_source": UsageSource.provider}
             made.append(msgspec.structs.replace(attempt, lines=lines, cost_nano=total(lines), **priced))
         return made

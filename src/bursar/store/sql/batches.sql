@@ -61,6 +61,10 @@ select provider_id from batches where tenant = $1 and provider = $2 and protocol
 -- name: lock
 select ended_us, charged, cost_nano from batches where tenant = $1 and batch_id = $2 for update;
 
+-- name: lock_volume
+-- Whoever prices by what was used of a model waits for whoever does.
+select pg_advisory_xact_lock(hashtext('bursar.volume'), hashtext($1));
+
 -- name: end
 -- What was not charged was never made: its Idempotency-Key may make it once more.
 update batches

@@ -97,16 +97,27 @@ order by call_id;
 select rates, source, checked from rate_cards where price_id = $1;
 
 -- name: used
--- What has been used of a model since a moment, by provider and leaf, for prices that depend on it.
-select provider, leaf, sum(quantity)::bigint as quantity
-from calls cross join lateral (
-    values ('input_tokens', input_tokens), ('cache_read_tokens', cache_read_tokens),
-        ('cache_write_5m_tokens', cache_write_5m_tokens), ('cache_write_1h_tokens', cache_write_1h_tokens),
-        ('output_tokens', output_tokens), ('reasoning_tokens', reasoning_tokens)
+-- What has been used of a model since a moment and before another, by provider and leaf, for prices that depend on it. A
+-- call with one attempt has it in its columns, one with several in the arrays of `attempts` (core.records.Attempt).
+with attempt as (
+    select provider, jsonb_build_array(input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
+        output_tokens, reasoning_tokens, other_usage) as usage
+    from calls
+    where tenant = $1 and call_id >= $2 and call_id < $4 and served_model = $3 and attempts is null
     union all
-    select key, value::bigint from jsonb_each_text(coalesce(other_usage, '{}'))
+    select one ->> 0, one -> 7
+    from calls cross join lateral jsonb_array_elements(attempts) as each (one)
+    where tenant = $1 and call_id >= $2 and call_id < $4 and attempts is not null and one ->> 1 = $3
+)
+select provider, leaf, sum(quantity)::bigint as quantity
+from attempt cross join lateral (
+    values ('input_tokens', (usage ->> 0)::bigint), ('cache_read_tokens', (usage ->> 1)::bigint),
+        ('cache_write_5m_tokens', (usage ->> 2)::bigint), ('cache_write_1h_tokens', (usage ->> 3)::bigint),
+        ('output_tokens', (usage ->> 4)::bigint), ('reasoning_tokens', (usage ->> 5)::bigint)
+    union all
+    select key, value::bigint from jsonb_each_text(coalesce(nullif(usage -> 6, 'null'), '{}'))
 ) as used (leaf, quantity)
-where calls.tenant = $1 and call_id >= $2 and served_model = $3 and quantity > 0
+where quantity > 0
 group by 1, 2;
 
 -- name: kept
