@@ -400,3 +400,89 @@ def test_a_name_that_a_client_made_up_is_shown_as_far_as_it_can_be() -> None:
     assert refused.value.param is not None
     assert len(refused.value.param) == 64
     assert refused.value.message.isprintable()
+
+
+HEARING = (CHAT, RESPONSES, GEMINI)
+
+
+def heard(protocol: Protocol, kind: str, data: str = "+/8=") -> dict[str, Any]:
+    """Return a request whose user brings a recording."""
+    part: dict[str, Any] = {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
+    if protocol is GEMINI:
+        inline = {"mimeType": f"audio/{kind}", "data": data.translate(str.maketrans("+/", "-_"))}
+        return {
+            "messages": None,
+            "max_tokens": None,
+            "contents": [{"parts": [{"text": "Hm?"}, {"inlineData": inline}]}],
+        }
+    if protocol is CHAT:
+        return {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hm?"}, part]}], "max_tokens": None}
+    item = {"role": "user", "content": [{"type": "input_text", "text": "Hm?"}, part]}
+    return {"messages": None, "max_tokens": None, "input": [item]}
+
+
+@pytest.mark.parametrize("kind", ["wav", "mp3"])
+@pytest.mark.parametrize("target", HEARING)
+@pytest.mark.parametrize("source", HEARING)
+def test_a_recording_is_carried_wherever_both_ends_hear(source: Protocol, target: Protocol, kind: str) -> None:
+    asked = translated(source, target, **heard(source, kind))
+    expected = heard(target, kind)
+    if target is GEMINI:
+        assert asked["contents"][0]["parts"][1] == {"inlineData": {"mimeType": f"audio/{kind}", "data": "+/8="}}
+    else:
+        field = "messages" if target is CHAT else "input"
+        assert asked[field][0]["content"] == expected[field][0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("given", "carried"), [("mpeg", "mp3"), ("x-wav", "wav"), ("WAVE;codecs=1", "wav"), ("x-aiff", ""), ("ogg", "")]
+)
+def test_a_kind_has_the_name_the_other_protocol_gives_it(given: str, carried: str) -> None:
+    if carried:
+        part = translated(GEMINI, CHAT, **heard(GEMINI, given))["messages"][0]["content"][1]
+        assert part["input_audio"]["format"] == carried
+        return
+    with pytest.raises(BadRequest, match="OpenAI hears WAV and MP3") as refused:
+        translated(GEMINI, CHAT, **heard(GEMINI, given))
+    assert refused.value.param == "contents[0].parts[1].inlineData.mimeType"
+    assert refused.value.code == "cannot_be_carried"
+
+
+@pytest.mark.parametrize("kind", ["flac", "aac", "aiff", "ogg"])
+def test_gemini_hears_what_openai_does_not(kind: str) -> None:
+    part = translated(CHAT, GEMINI, **heard(CHAT, kind))["contents"][0]["parts"][1]
+    assert part == {"inlineData": {"mimeType": f"audio/{kind}", "data": "+/8="}}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "kind", "param"),
+    [
+        (CHAT, MESSAGES, "wav", "messages[0].content[1].input_audio.format"),
+        (RESPONSES, MESSAGES, "mp3", "input[0].content[1].input_audio.format"),
+        (GEMINI, MESSAGES, "wav", "contents[0].parts[1].inlineData.mimeType"),
+        (CHAT, GEMINI, "pcm16", "messages[0].content[1].input_audio.format"),
+        (GEMINI, CHAT, "L16", "contents[0].parts[1].inlineData.mimeType"),
+        (GEMINI, RESPONSES, "webm", "contents[0].parts[1].inlineData.mimeType"),
+    ],
+)
+def test_a_recording_that_has_no_place_is_refused_by_its_field(
+    source: Protocol, target: Protocol, kind: str, param: str
+) -> None:
+    with pytest.raises(BadRequest, match="a recording") as refused:
+        translated(source, target, **heard(source, kind))
+    assert (refused.value.code, refused.value.param) == ("cannot_be_carried", param)
+
+
+def test_a_recording_of_the_models_or_a_tools_has_no_place_at_openai() -> None:
+    sound = {"inlineData": {"mimeType": "audio/wav", "data": "AAA="}}
+    call = {"functionCall": {"name": "f", "args": {}}}
+    result = {"functionResponse": {"name": "f", "response": {"output": "x"}, "parts": [sound]}}
+    asked = {"role": "user", "parts": [{"text": "Hi"}]}
+    for contents in (
+        [asked, {"role": "model", "parts": [sound]}, asked],
+        [asked, {"role": "model", "parts": [call]}, {"role": "user", "parts": [result]}],
+    ):
+        for target in (CHAT, RESPONSES):
+            with pytest.raises(BadRequest) as refused:
+                translated(GEMINI, target, messages=None, max_tokens=None, contents=contents)
+            assert refused.value.code == "cannot_be_carried"

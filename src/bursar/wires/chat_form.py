@@ -7,7 +7,7 @@ import msgspec
 from bursar.core.errors import BadRequest
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.chat_usage import usage_from_json
-from bursar.wires.fields import Fields, Silent, data_uri, image_of, media_of
+from bursar.wires.fields import Fields, Silent, data_uri, image_of, media_of, read_input_audio, write_input_audio
 from bursar.wires.naming import call_id_in, made_id
 from bursar.wires.neutral import (
     EFFORTS,
@@ -22,6 +22,7 @@ from bursar.wires.neutral import (
     Refused,
     Request,
     Sending,
+    Sound,
     Stop,
     Telling,
     Text,
@@ -146,6 +147,8 @@ def _read_parts(message: Fields, name: str, *, media: bool = False) -> tuple[Any
             parts.append(_read_image(part))
         elif kind == "file" and media:
             parts.append(_read_file(part))
+        elif kind == "input_audio" and media:
+            parts.append(read_input_audio(part))
         elif kind == "refusal" and not media:
             parts.append(Refused(part.text("refusal")))
         else:
@@ -317,8 +320,10 @@ def _write_turn(turn: Turn) -> list[JsonObject]:
     calls = [part for part in turn.parts if isinstance(part, ToolCall)]
     if calls:
         message["tool_calls"] = [write_call(call) for call in calls]
-    if any(isinstance(part, Image | Document) for part in turn.parts):
-        raise CannotBeCarried("turns", "an image or document the assistant gave has no place in chat completions")
+    if any(isinstance(part, Image | Document | Sound) for part in turn.parts):
+        raise CannotBeCarried(
+            "turns", "an image, document or recording the assistant gave has no place in chat completions"
+        )
     return [message]
 
 
@@ -336,6 +341,8 @@ def _write_part(part: Part, within: str) -> JsonObject:
     if isinstance(part, Image):
         image = {"url": part.url or data_uri(part.media_type, part.data)}
         return {"type": "image_url", "image_url": image | ({"detail": part.detail} if part.detail else {})}
+    if isinstance(part, Sound):
+        return write_input_audio(part)
     if isinstance(part, Document) and part.data:
         file = {"file_data": data_uri(part.media_type, part.data)}
         return {"type": "file", "file": file | ({"filename": part.name} if part.name else {})}

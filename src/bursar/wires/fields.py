@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Self, cast
 
 from bursar.core.errors import BadRequest
-from bursar.wires.neutral import CannotBeCarried, Image, JsonObject
+from bursar.wires.neutral import CannotBeCarried, Image, JsonObject, Sound
+from bursar.wires.sounds import KINDS
 
 Silent = Mapping[str, tuple[Any, ...]]
 """Fields that may be left behind, and the values they may have then; none: any."""
@@ -159,3 +160,32 @@ def image_of(url: str, detail: str, field: str) -> Image:
     if not media_type.startswith("image/"):
         raise CannotBeCarried(field, f"{media_type} is no image")
     return Image(data=data, media_type=media_type, detail=detail)
+
+
+def sound_kind(name: str, field: str) -> str:
+    """Return the kind of a recording by one of its names. Raises `CannotBeCarried` for one that no other has."""
+    kind = KINDS.get(name.lower())
+    if kind is None:
+        raise CannotBeCarried(field, f"a recording is none of {', '.join(dict.fromkeys(KINDS.values()))}")
+    return kind.lower()
+
+
+def read_input_audio(part: Fields) -> Sound:
+    """Read OpenAI's `input_audio`."""
+    given = part.object("input_audio")
+    if given is None:
+        raise part.wrong("input_audio", "an object")
+    sound = Sound(given.text("data"), sound_kind(given.text("format"), given.at("format")), given.at("format"))
+    given.end()
+    return sound
+
+
+def write_input_audio(part: Sound) -> JsonObject:
+    """Write OpenAI's `input_audio`. Raises `CannotBeCarried` for a kind it does not hear."""
+    if part.kind not in _HEARD:
+        raise CannotBeCarried(part.where, f"OpenAI hears WAV and MP3, and this recording is {part.kind.upper()}")
+    return {"type": "input_audio", "input_audio": {"data": part.data, "format": part.kind}}
+
+
+_HEARD: Final = ("wav", "mp3")
+"""What `input_audio.format` may be ("Create chat completion", checked 2026-11-23)."""

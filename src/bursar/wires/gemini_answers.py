@@ -16,6 +16,7 @@ from bursar.wires.neutral import (
     Image,
     JsonObject,
     Part,
+    Sound,
     Stop,
     Telling,
     Text,
@@ -53,6 +54,8 @@ def read_answer(body: bytes) -> Answer:
     content = candidate.object("content") if candidate else None
     calls = Calls(answer_id)
     parts = tuple(read_part(part, calls) for part in content.objects("parts")) if content else ()
+    if any(isinstance(part, Sound) for part in parts):
+        raise CannotBeCarried("parts", "an answer that is spoken has a place in its own protocol alone")
     called = any(isinstance(part, ToolCall) for part in parts)
     return Answer(
         answer_id=answer_id,
@@ -97,7 +100,7 @@ def write_answer(answer: Answer, telling: Telling) -> bytes:
 
 
 def _write_answered(part: Part) -> JsonObject:
-    if isinstance(part, Image | Document):
+    if isinstance(part, Image | Document | Sound):
         return write_media(part)
     if isinstance(part, ToolResult):
         raise CannotBeCarried("parts", "an answer holds no result of a tool")

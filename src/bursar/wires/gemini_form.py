@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bursar.core.errors import BadRequest
-from bursar.wires.fields import Fields, Silent, image_of
+from bursar.wires.fields import Fields, Silent, image_of, sound_kind
 from bursar.wires.gemini import camel_case
 from bursar.wires.gemini_schema import json_schema
 from bursar.wires.naming import made_id
@@ -24,6 +24,7 @@ from bursar.wires.neutral import (
     Request,
     Role,
     Sending,
+    Sound,
     Text,
     Thinking,
     Tool,
@@ -196,7 +197,7 @@ def _read_result(part: Fields, calls: Calls) -> ToolResult:
     return ToolResult(call_id, (Text(text), *parts), failed)
 
 
-def _read_media(part: Fields) -> Image | Document:
+def _read_media(part: Fields) -> Image | Document | Sound:
     inline, file = part.object("inlineData"), part.object("fileData")
     given = inline or file
     if given is None:
@@ -211,8 +212,14 @@ def _read_media(part: Fields) -> Image | Document:
         image = image_of(url, "", given.at("fileUri")) if url else Image(data=data, media_type=media_type)
         given.end()
         return image
-    if media_type.startswith(("audio/", "video/")) or not (media_type or url):
-        raise CannotBeCarried(given.at("mimeType"), "media other than images and documents have no neutral form")
+    if media_type.lower().startswith("audio/") and inline:
+        kind = sound_kind(media_type[6:].partition(";")[0], given.at("mimeType"))
+        given.end()
+        return Sound(data, kind, given.at("mimeType"))
+    if media_type.lower().startswith(("audio/", "video/")) or not (media_type or url):
+        raise CannotBeCarried(
+            given.at("mimeType"), "media other than images, documents and recordings have no neutral form"
+        )
     given.end()
     return Document(url=url, data=data, media_type=media_type, name=name)
 
@@ -330,7 +337,7 @@ def _write_said(part: Part, names: dict[str, str]) -> JsonObject:
         return {"functionResponse": _write_result(part, names)}
     if isinstance(part, ToolCall):
         names[part.call_id] = part.name
-    if isinstance(part, Image | Document):
+    if isinstance(part, Image | Document | Sound):
         return write_media(part)
     return write_part(part)
 
@@ -348,8 +355,10 @@ def write_part(part: Text | Refused | Reasoning | ToolCall) -> JsonObject:
     return {"functionCall": {"id": part.call_id, "name": part.name, "args": arguments}} | signature
 
 
-def write_media(part: Image | Document) -> JsonObject:
-    """Write an image or document."""
+def write_media(part: Image | Document | Sound) -> JsonObject:
+    """Write an image, document or recording."""
+    if isinstance(part, Sound):
+        return {"inlineData": {"mimeType": f"audio/{part.kind}", "data": part.data}}
     name = {"displayName": part.name} if isinstance(part, Document) and part.name else {}
     if part.data:
         return {"inlineData": {"mimeType": part.media_type, "data": part.data} | name}

@@ -25,6 +25,7 @@ from bursar.wires.neutral import (
     Request,
     Role,
     Sending,
+    Sound,
     Stop,
     Telling,
     Text,
@@ -305,6 +306,8 @@ def _write_block(part: Part) -> JsonObject:
     if isinstance(part, Image):
         base64 = {"type": "base64", "media_type": part.media_type, "data": part.data}
         return {"type": "image", "source": {"type": "url", "url": part.url} if part.url else base64}
+    if isinstance(part, Sound):
+        raise CannotBeCarried(part.where, "a recording has no place in messages: Anthropic's models hear none")
     if isinstance(part, Document):
         block: JsonObject = {"type": "document", "source": _document_source(part)}
         return block | ({"title": part.name} if part.name else {})

@@ -53,6 +53,17 @@ class Document(msgspec.Struct, frozen=True, tag=True):
     name: str = ""
 
 
+class Sound(msgspec.Struct, frozen=True, tag=True):
+    """Hold a recording as base64; `kind` is the second half of its media type, as Google writes it.
+
+    `where` is the field in which its client named the kind: what cannot be carried is refused by that.
+    """
+
+    data: str
+    kind: str
+    where: str
+
+
 class Reasoning(msgspec.Struct, frozen=True, tag=True):
     """Hold what a model thought before it spoke; a provider alone can read its own signature."""
 
@@ -80,11 +91,11 @@ class ToolResult(msgspec.Struct, frozen=True, tag=True):
     """Hold what a client's tool gave back."""
 
     call_id: str
-    parts: tuple[Text | Image | Document, ...]
+    parts: tuple[Text | Image | Document | Sound, ...]
     failed: bool = False
 
 
-Part = Text | Image | Document | Reasoning | Refused | ToolCall | ToolResult
+Part = Text | Image | Document | Sound | Reasoning | Refused | ToolCall | ToolResult
 Role = Literal["system", "user", "assistant", "tool"]
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bursar.core.errors import BadRequest
-from bursar.wires.fields import Fields, Silent, data_uri, image_of, media_of
+from bursar.wires.fields import Fields, Silent, data_uri, image_of, media_of, read_input_audio, write_input_audio
 from bursar.wires.naming import call_id_in, made_id
 from bursar.wires.neutral import (
     EFFORTS,
@@ -20,6 +20,7 @@ from bursar.wires.neutral import (
     Refused,
     Request,
     Sending,
+    Sound,
     Stop,
     Telling,
     Text,
@@ -127,13 +128,14 @@ def _read_item(item: Fields) -> tuple[Literal["system", "user", "assistant", "to
     if role in ("system", "developer"):
         return "system", _read_parts(item, "content", ("input_text",))
     if role == "user":
-        return "user", _read_parts(item, "content", _INPUT_PARTS)
+        return "user", _read_parts(item, "content", _SAID_PARTS)
     if role == "assistant":
         return "assistant", _read_parts(item, "content", _OUTPUT_PARTS)
     raise CannotBeCarried(item.at("role"), "the role is none of system, developer, user, assistant")
 
 
 _INPUT_PARTS: Final = ("input_text", "input_image", "input_file")
+_SAID_PARTS: Final = (*_INPUT_PARTS, "input_audio")
 _OUTPUT_PARTS: Final = ("output_text", "refusal")
 
 
@@ -156,6 +158,8 @@ def _read_part(kind: str, part: Fields) -> Part:
         return Text(part.text("text"))
     if kind == "refusal":
         return Refused(part.text("refusal"))
+    if kind == "input_audio":
+        return read_input_audio(part)
     if part.has("file_id"):
         raise CannotBeCarried(part.at("file_id"), "a file kept at one provider cannot be read by another")
     detail = part.word("detail", _DETAILS)
@@ -278,11 +282,17 @@ def _write_turn(turn: Turn) -> list[JsonObject]:
     items: list[JsonObject] = []
     for part in turn.parts:
         if isinstance(part, ToolResult):
-            call_id, output = call_id_in(CALL_ID, part.call_id), _write_content(part.parts)
+            call_id, output = call_id_in(CALL_ID, part.call_id), _write_result(part)
             items.append({"type": "function_call_output", "call_id": call_id, "output": output})
         else:
             _add_output(items, part)
     return items
+
+
+def _write_result(result: ToolResult) -> str | list[JsonObject]:
+    if sound := next((part for part in result.parts if isinstance(part, Sound)), None):
+        raise CannotBeCarried(sound.where, "a recording a tool gave has no place in responses")
+    return _write_content(result.parts)
 
 
 def _add_output(items: list[JsonObject], part: Part) -> None:
@@ -296,7 +306,7 @@ def _add_output(items: list[JsonObject], part: Part) -> None:
             items.append({"type": "message", "role": "assistant", "content": []})
         items[-1]["content"].append(write_words(part))
     else:
-        raise CannotBeCarried("turns", "an image or document the assistant gave has no place in responses")
+        raise CannotBeCarried("turns", "an image, document or recording the assistant gave has no place in responses")
 
 
 def write_words(part: Text | Refused) -> JsonObject:
@@ -331,6 +341,8 @@ def _write_input(part: Part) -> JsonObject:
     if isinstance(part, Image):
         url = part.url or data_uri(part.media_type, part.data)
         return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
+    if isinstance(part, Sound):
+        return write_input_audio(part)
     if not isinstance(part, Document):
         raise CannotBeCarried("turns", "a part of this kind has no place in what a user says")
     file: JsonObject = {"type": "input_file"} | ({"filename": part.name} if part.name else {})
