@@ -357,6 +357,15 @@ targets = ["gemini/gemini-2.5-flash"]
 
 [models.either]
 targets = ["messages/claude-haiku-4-5", "chat/gpt-4o-mini"]
+
+[models.hears]
+targets = ["chat/gpt-audio"]
+
+[models.hears-responses]
+targets = ["responses/gpt-audio"]
+
+[models.hears-either]
+targets = ["messages/claude-haiku-4-5", "gemini/gemini-2.5-flash"]
 """
 
 

@@ -425,7 +425,7 @@ def heard(protocol: Protocol, kind: str, data: str = "+/8=") -> dict[str, Any]:
 @pytest.mark.parametrize("target", HEARING)
 @pytest.mark.parametrize("source", HEARING)
 def test_a_recording_is_carried_wherever_both_ends_hear(source: Protocol, target: Protocol, kind: str) -> None:
-    asked = translated(source, target, **heard(source, kind))
+    asked = translated(source, target, SENDING, **heard(source, kind))
     expected = heard(target, kind)
     if target is GEMINI:
         assert asked["contents"][0]["parts"][1] == {"inlineData": {"mimeType": f"audio/{kind}", "data": "+/8="}}
@@ -439,18 +439,18 @@ def test_a_recording_is_carried_wherever_both_ends_hear(source: Protocol, target
 )
 def test_a_kind_has_the_name_the_other_protocol_gives_it(given: str, carried: str) -> None:
     if carried:
-        part = translated(GEMINI, CHAT, **heard(GEMINI, given))["messages"][0]["content"][1]
+        part = translated(GEMINI, CHAT, SENDING, **heard(GEMINI, given))["messages"][0]["content"][1]
         assert part["input_audio"]["format"] == carried
         return
     with pytest.raises(BadRequest, match="OpenAI hears WAV and MP3") as refused:
-        translated(GEMINI, CHAT, **heard(GEMINI, given))
+        translated(GEMINI, CHAT, SENDING, **heard(GEMINI, given))
     assert refused.value.param == "contents[0].parts[1].inlineData.mimeType"
     assert refused.value.code == "cannot_be_carried"
 
 
 @pytest.mark.parametrize("kind", ["flac", "aac", "aiff", "ogg"])
 def test_gemini_hears_what_openai_does_not(kind: str) -> None:
-    part = translated(CHAT, GEMINI, **heard(CHAT, kind))["contents"][0]["parts"][1]
+    part = translated(CHAT, GEMINI, SENDING, **heard(CHAT, kind))["contents"][0]["parts"][1]
     assert part == {"inlineData": {"mimeType": f"audio/{kind}", "data": "+/8="}}
 
 
@@ -469,7 +469,7 @@ def test_a_recording_that_has_no_place_is_refused_by_its_field(
     source: Protocol, target: Protocol, kind: str, param: str
 ) -> None:
     with pytest.raises(BadRequest, match="a recording") as refused:
-        translated(source, target, **heard(source, kind))
+        translated(source, target, SENDING, **heard(source, kind))
     assert (refused.value.code, refused.value.param) == ("cannot_be_carried", param)
 
 
@@ -484,5 +484,5 @@ def test_a_recording_of_the_models_or_a_tools_has_no_place_at_openai() -> None:
     ):
         for target in (CHAT, RESPONSES):
             with pytest.raises(BadRequest) as refused:
-                translated(GEMINI, target, messages=None, max_tokens=None, contents=contents)
+                translated(GEMINI, target, SENDING, messages=None, max_tokens=None, contents=contents)
             assert refused.value.code == "cannot_be_carried"
