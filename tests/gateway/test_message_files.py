@@ -216,7 +216,7 @@ def anthropic_body(*blocks: Any) -> bytes:
 
 def test_files_are_found_wherever_they_stand() -> None:
     param = "messages.0.content.0.source.file_id"
-    assert files_in(block("f")) == (NamedFile(param, "f", is_text=True),)
+    assert files_in(block("f")) == (NamedFile(param, "f", is_plain=True),)
     assert files_in(block("f", "image")) == (NamedFile(param, "f"),)
     assert files_in({"type": "tool_use", "input": block("f")}, {"type": "text", "text": '"file_id"'}) == ()
     (nested,) = files_in({"type": "tool_result", "content": [block("f")]})

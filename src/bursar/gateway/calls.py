@@ -444,6 +444,13 @@ class Calls:
             )
         return self._keys.find(headers.secret) or await self._keys.ask(headers.secret)
 
+    def key_of_pass(self, text: str) -> Key:
+        """Find whose upload goes on. Raises `Unauthorized`."""
+        found = self._keys.of_pass(text)
+        if found is None:
+            raise Unauthorized("this address of an upload is of no key here: begin the upload again")
+        return found
+
     def check_address(self, key: Key, scope: Scope) -> None:
         """Check that a key may be used from where a request comes from. Raises `Forbidden`."""
         check_address(key, client_address(scope, self._settings.trusted_proxies))

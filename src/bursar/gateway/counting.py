@@ -18,7 +18,7 @@ from bursar.gateway.routes import Candidate, Routes
 from bursar.gateway.settle import estimated_input
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
 from bursar.wires.gemini import GEMINI, WHOLE_METHOD, named
-from bursar.wires.kept_files import files_in_messages
+from bursar.wires.kept_files import files_in_contents, files_in_messages
 from bursar.wires.protocols import WIRES
 from bursar.wires.wire import (
     UNREADABLE,
@@ -94,7 +94,7 @@ class _GeminiCount:
 
     def files(self) -> tuple[NamedFile, ...]:
         """Return the files the prompt names."""
-        return ()
+        return files_in_contents(self.prompt)
 
     def facts(self) -> Facts:
         """Read the prompt to be counted."""

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from bursar.gateway.connection import Headers
-from bursar.gateway.headers import secret_in, secret_of
+from bursar.gateway.headers import pass_in, secret_in, secret_of
 
 _FULL: Final = "this server has as many connections as it may: try again in a moment"
 _CROWDED: Final = "your address has as many connections as it may: use those there are"
@@ -41,5 +41,6 @@ class Door:
 
     def knows(self, headers: Headers, url: bytes = b"") -> bool:
         """Tell whether a request brings a key that is known here."""
-        secret = secret_of(dict(headers)) or secret_in(url.partition(b"?")[2])
+        query = url.partition(b"?")[2]
+        secret = secret_of(dict(headers)) or secret_in(query) or pass_in(query)
         return bool(secret) and self._knows(secret)

@@ -95,6 +95,11 @@ def secret_in(query: bytes) -> str:
     return _asked(query).get("key", "").strip() if query else ""
 
 
+def pass_in(query: bytes) -> str:
+    """Return the pass that the address of an upload under way holds; empty without one."""
+    return _asked(query).get("upload_id", "") if query else ""
+
+
 def _asked(query: bytes) -> dict[str, str]:
     return dict(parse_qsl(query.decode("latin-1")))
 

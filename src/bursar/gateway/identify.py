@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable
+from hmac import compare_digest
+from hmac import digest as hmac_digest
+from secrets import token_hex
 from typing import Final
 
 import structlog
@@ -25,7 +28,18 @@ _LOOK_BURST: Final = 50
 _LOOK_PER_S: Final = 20.0
 """How often the database is asked about unknown secrets: a new key is announced, so it seldom needs to be."""
 
+_PASS_CHARS_MAX: Final = 200
 _UNKNOWN: Final = "this key is not known here: create one with `bursar keys create`"
+
+
+def new_pass(secret: str) -> tuple[str, str]:
+    """Name an upload, and return the name with the pass that stands for a key while it lasts: sealed by that key."""
+    upload_id = token_hex(16)
+    return upload_id, f"{_seal(secret_digest(secret), upload_id)}.{upload_id}"
+
+
+def _seal(digest: bytes, upload_id: str) -> str:
+    return hmac_digest(digest, f"upload {upload_id}".encode(), "sha256").hex()
 
 
 class Keys:
@@ -65,8 +79,17 @@ class Keys:
         return self._by_secret.get(secret)
 
     def knows(self, secret: str) -> bool:
-        """Tell whether a secret is of a key that is known here, without asking anybody."""
-        return secret in self._by_secret or secret_digest(secret) in self._by_digest
+        """Tell whether a secret, or a pass, is of a key that is known here, without asking anybody."""
+        known = secret in self._by_secret or secret_digest(secret) in self._by_digest
+        return known or self.of_pass(secret) is not None
+
+    def of_pass(self, text: str) -> Key | None:
+        """Return the key that an upload was begun with, by its pass; None where none of the keys made it."""
+        seal, _, upload_id = text.partition(".")
+        if not upload_id or len(text) > _PASS_CHARS_MAX or not text.isascii():
+            return None
+        found = (key for digest, key in self._by_digest.items() if compare_digest(_seal(digest, upload_id), seal))
+        return next(found, None)
 
     async def ask(self, secret: str) -> Key:
         """Find the key of a secret, in the database if need be. Raises `Unauthorized` when there is none."""

@@ -17,10 +17,12 @@ from bursar.gateway.routes import Candidate
 from bursar.store.batches import KeptFile, find_files
 from bursar.wires.wire import Facts, NamedFile
 
-_KEPT_BY: Final[Mapping[Protocol, Protocol]] = {Protocol.anthropic_messages: Protocol.anthropic_batch}
+_KEPT_BY: Final[Mapping[Protocol, Protocol]] = {
+    Protocol.anthropic_messages: Protocol.anthropic_batch,
+    Protocol.gemini: Protocol.gemini_batch,
+}
 """By a call's protocol, that of the batches whose files it may name."""
 
-_TEXTS: Final = ("text/",)
 _WAY_OUT: Final = "or send what they hold inline"
 
 
@@ -66,13 +68,15 @@ class NamedFiles:
 
 
 def bounded(facts: Facts, found: Mapping[str, KeptFile]) -> Facts:
-    """Return a call's facts with its files that are texts bounded by their bytes, and not by the model's window."""
-    texts = [found[each.file_id] for each in facts.files if each.is_text]
-    texts = [file for file in texts if file.media_type.startswith(_TEXTS)]
-    media = msgspec.structs.replace(facts.media, others=facts.media.others - len(texts))
+    """Return a call's facts with its texts bounded by their bytes and its images as such, not by the model's window."""
+    plain = [found[each.file_id] for each in facts.files if each.is_plain]
+    texts = [file for file in plain if file.media_type.startswith("text/")]
+    images = sum(file.media_type.startswith("image/") for file in plain)
+    others, images = facts.media.others - len(texts) - images, facts.media.images + images
+    media = msgspec.structs.replace(facts.media, images=images, others=others)
     text_bytes = facts.text_bytes + sum(file.size for file in texts)
-    plain = media.images == media.others == 0 and not media.sounds_ms
-    traits = msgspec.structs.replace(facts.traits, media=False) if plain else facts.traits
+    no_media = not images and not others and not media.sounds_ms
+    traits = msgspec.structs.replace(facts.traits, media=False) if no_media else facts.traits
     return msgspec.structs.replace(facts, media=media, text_bytes=text_bytes, traits=traits)
 
 

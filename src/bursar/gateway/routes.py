@@ -96,9 +96,9 @@ class Upstream:
         return protocol in self._headers
 
     def head_of(self, method: str, path: str, protocol: Protocol, content_type: str) -> bytes:
-        """Return the first lines of a request that is no call, to a path that an address can hold."""
+        """Return the first lines of a request that is no call, to a whole path that an address can hold."""
         lines = self._headers[protocol].replace(b"application/json", content_type.encode("latin-1"), 1)
-        return b"%b %b HTTP/1.1\r\n%b" % (method.encode(), (self.pool.path + path).encode(), lines)
+        return b"%b %b HTTP/1.1\r\n%b" % (method.encode(), path.encode(), lines)
 
     def head_to(self, path: str, protocol: Protocol, model: str) -> bytes:
         """Return the first lines of requests to a path below this provider's address."""

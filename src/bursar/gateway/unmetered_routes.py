@@ -24,7 +24,7 @@ _ASKED: Final = re.compile(rf"/v1(?:beta)?(?:{_SEGMENT})+")
 """What may be asked: words of which no server makes another path, so nothing escaped, empty, or leading upwards."""
 
 _MODELS: Final = ("/v1/models/", "/v1beta/models/")
-_OWN: Final = ("/v1/files", "/v1/batches", "/v1/messages/batches", "/v1beta/batches")
+_OWN: Final = ("/v1/files", "/v1/batches", "/v1/messages/batches", "/v1beta/batches", "/v1beta/files")
 """Served here with all that is below them, by any method."""
 
 

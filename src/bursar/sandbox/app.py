@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -12,8 +13,8 @@ from bursar.core.errors import BadRequest, NotFound, Refusal, TooMany, Unavailab
 from bursar.core.records import Protocol
 from bursar.core.usage import Usage
 from bursar.sandbox.batches import MessageStore, OpenAIStore
-from bursar.sandbox.files import MessageFiles
-from bursar.sandbox.gemini import content_answer, content_chunks, count_answer, forced_tool, read_contents
+from bursar.sandbox.files import ContentFiles, MessageFiles
+from bursar.sandbox.gemini import camelled, content_answer, content_chunks, count_answer, forced_tool, read_contents
 from bursar.sandbox.gemini_batches import GeminiStore, is_geminis
 from bursar.sandbox.media import fields_of, image_answer, speech_answer, transcription_answer
 from bursar.sandbox.play import IMAGE_TOKENS, Play, PromptCache, play_for, tokens_of
@@ -124,6 +125,7 @@ class Sandbox:
         self._openai = OpenAIStore(self._play)
         self._anthropic = MessageStore(self._play)
         self._message_files = MessageFiles()
+        self._content_files = ContentFiles()
         self._gemini = GeminiStore(self._play)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,6 +142,10 @@ class Sandbox:
                 await _send_json(send, {"requests": self.requests, "usage": self.bill})
             elif method == "POST" and path.endswith(_COUNTS):
                 await _send_body(send, 200, self._count(wire, body), [])
+            elif "/upload" in path:
+                query = dict(parse_qsl(scope["query_string"].decode()))
+                answer, headers = self._content_files.upload(query, dict(scope["headers"]), body)
+                await _send_body(send, 200, answer, headers)
             elif (kept := _kept_path(path, scope["query_string"])) and not path.endswith(_ANSWERS):
                 if b'"sandbox":"lost"' in body:
                     await asyncio.sleep(_STALL_S)
@@ -155,11 +161,14 @@ class Sandbox:
             headers = [(b"retry-after", b"1")] if refusal.status == 429 else []
             await _send_body(send, refusal.status, wire.error_body(refusal, "sandbox"), headers)
 
-    def _store(self, kept: str, scope: Scope) -> OpenAIStore | MessageStore | GeminiStore | MessageFiles:
+    def _store(self, kept: str, scope: Scope) -> OpenAIStore | MessageStore | GeminiStore | MessageFiles | ContentFiles:
         if is_geminis(kept, scope["query_string"]):
             return self._gemini
-        if kept.startswith("/files") and any(name == b"anthropic-version" for name, _ in scope["headers"]):
+        names = {name for name, _ in scope["headers"]}
+        if kept.startswith("/files") and b"anthropic-version" in names:
             return self._message_files
+        if kept.startswith("/files/sandbox"):
+            return self._content_files
         return self._anthropic if kept.startswith("/messages") else self._openai
 
     async def _answer(self, wire: Wire, body: bytes, target: str, send: Send) -> None:
@@ -220,6 +229,8 @@ class Sandbox:
 
     def _filled(self, wire: Wire, request: dict[str, Any]) -> dict[str, Any]:
         """Return a request with what the files it names hold. Raises `NotFound`."""
+        if wire is GEMINI:
+            return self._content_files.filled(camelled(request))
         return self._message_files.filled(request) if wire is ANTHROPIC_MESSAGES else request
 
     def _count(self, wire: Wire, body: bytes) -> bytes:

@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 def read_contents(request: dict[str, Any]) -> Prompt:
     """Read a generateContent request, its names in either spelling."""
-    asked: Any = _camel(request)
+    asked: Any = camelled(request)
     pieces: list[tuple[bytes, str]] = []
     images, last_user_text = 0, ""
     recordings: list[str] = []
@@ -45,7 +45,7 @@ def read_contents(request: dict[str, Any]) -> Prompt:
 
 def forced_tool(request: dict[str, Any], prompt: Prompt) -> str:
     """Name the tool that a request's `toolConfig` demands; empty when it leaves the choice."""
-    config = (_camel(request).get("toolConfig") or {}).get("functionCallingConfig") or {}
+    config = (camelled(request).get("toolConfig") or {}).get("functionCallingConfig") or {}
     if config.get("mode") != "ANY" or not prompt.tools:
         return ""
     return str((config.get("allowedFunctionNames") or prompt.tools)[0])
@@ -120,13 +120,13 @@ def _finish(turn: Turn) -> str:
     return "MAX_TOKENS" if turn.play.stopped_by_cap and not turn.tool else "STOP"
 
 
-def _camel(value: Any) -> Any:
+def camelled(value: Any) -> Any:
     """Spell the names of a request's fields one way, but for what is handed to tools."""
     if isinstance(value, dict):
         return {
-            camel_case(name): each if name in ("args", "response") else _camel(each) for name, each in value.items()
+            camel_case(name): each if name in ("args", "response") else camelled(each) for name, each in value.items()
         }
-    return [_camel(each) for each in value] if isinstance(value, list) else value
+    return [camelled(each) for each in value] if isinstance(value, list) else value
 
 
 def _listed(value: Any) -> list[Any]:

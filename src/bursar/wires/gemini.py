@@ -15,6 +15,7 @@ from bursar.core.errors import BadRequest, Refusal
 from bursar.core.records import TEXT_METERS, Protocol, Segments, Traits
 from bursar.core.usage import Usage, UsageContradiction
 from bursar.wires.gemini_usage import report_of, usage_from_report
+from bursar.wires.kept_files import files_in_contents
 from bursar.wires.sound_frames import Steps
 from bursar.wires.sounds import base64_ms, check_once, meters_of
 from bursar.wires.sse import event_bytes, event_data
@@ -250,6 +251,7 @@ class Gemini:
             traits = Traits(media=media is not NO_MEDIA or reads_more, searches_web=searches, meters=meters)
         if searches or reads_more:
             media = msgspec.structs.replace(media, others=media.others + 1, unseen=1)
+        files = files_in_contents(body)
         tier = _read(_text, fields["serviceTier"], "serviceTier").lower() if "serviceTier" in fields else ""
         return Facts(
             model,
@@ -262,6 +264,7 @@ class Gemini:
             media,
             traits,
             service_tier="" if tier == "unspecified" else tier,
+            files=files,
         )
 
     def upstream_body(self, body: bytes, facts: Facts, model: str, cap: int, cap_field: str) -> bytes:  # noqa: ARG002

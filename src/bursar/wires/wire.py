@@ -38,7 +38,7 @@ class NamedFile(msgspec.Struct, frozen=True, gc=False):
 
     param: str  # where it is named
     file_id: str
-    is_text: bool = False  # it stands where a text may, which takes no more tokens than it has bytes
+    is_plain: bool = False  # it stands where any kind may, and is read as it is: a text takes no more than its bytes
 
 
 def joined(found: Iterable[Media]) -> Media:

@@ -30,6 +30,7 @@ class Question(msgspec.Struct, frozen=True):
     body: bytes = b""
     content_type: str = "application/json"
     forwarded: bytes = b""  # header lines
+    rooted: bool = False  # the path is the whole of it, and not below the provider's
 
 
 class Unanswered(Exception):
@@ -47,7 +48,8 @@ async def ask(upstream: Upstream, question: Question, *, stream: bool = False) -
 
     Raises `UpstreamFailed` for a provider that refuses this gateway's own key.
     """
-    head = upstream.head_of(question.method, question.path, question.protocol, question.content_type)
+    path = question.path if question.rooted else upstream.pool.path + question.path
+    head = upstream.head_of(question.method, path, question.protocol, question.content_type)
     forwarded = question.forwarded or _NEEDED.get(question.protocol, b"")
     head += b"%bcontent-length: %d\r\n\r\n" % (forwarded, len(question.body))
     connection = upstream.pool.take_idle()

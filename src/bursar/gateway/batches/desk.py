@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 
 from bursar.core.ids import IdSource
 from bursar.gateway.asgi import Receive, Scope, Send
-from bursar.gateway.batches import files, gemini, messages, openai
+from bursar.gateway.batches import content_files, files, gemini, messages, openai
+from bursar.gateway.batches.content_files import ContentFiles
 from bursar.gateway.batches.ending import Ending
 from bursar.gateway.batches.files import Files
 from bursar.gateway.batches.gemini import GeminiBatches
@@ -31,10 +32,13 @@ class Desk:
         kept, named = Files(self._reception, routes, ending), MessageFiles(self._reception, routes)
         self.poller = Poller(calls, control, ending)
         geminis = GeminiBatches(self._reception, routes, making, ending)
+        contents = ContentFiles(self._reception, routes)
         self._rooms: dict[str, Callable[[Visit], Awaitable[None]]] = {
             files.PATH: lambda visit: (named if visit.headers.anthropic else kept).serve(visit),
             openai.PATH: OpenAIBatches(self._reception, routes, making, ending, kept).serve,
             messages.PATH: MessageBatches(self._reception, routes, making, ending).serve,
+            content_files.PATH: contents.serve,
+            content_files.UPLOAD_PATH: contents.upload,
             gemini.PATH: geminis.serve,
             gemini.MODELS: geminis.make,
         }

@@ -11,14 +11,14 @@ from bursar.core.records import Protocol
 from bursar.gateway.batches.ask import Question, ask_whole
 from bursar.gateway.batches.ending import headers_of
 from bursar.gateway.batches.files import check_fields, ends_of
-from bursar.gateway.batches.own_files import OwnFiles, id_in
+from bursar.gateway.batches.own_files import OwnFiles, id_in, plain_kind
 from bursar.gateway.batches.visit import Reception, Visit, page_of, pass_on, send_json
 from bursar.gateway.routes import Routes
 from bursar.gateway.signpost import ELSEWHERE
 from bursar.store.batches import FilePage, KeptFile
 from bursar.store.keys import Key
 from bursar.wires.anthropic_messages import ANTHROPIC_MESSAGES
-from bursar.wires.batch import is_id
+from bursar.wires.batch import is_id, read_by
 from bursar.wires.form import content_type_of, read_form
 from bursar.wires.protocols import BATCH_ROUTES
 
@@ -80,7 +80,8 @@ class MessageFiles:
         protocol, forwarded = headers_of(upstream, _PROTOCOL), visit.headers.forwarded
         response = await ask_whole(upstream, Question("POST", "/files", protocol, body, content_type, forwarded))
         if response.status < 300:
-            digest, kind = hashlib.sha256(content).digest(), _described.decode(response.body).mime_type
+            digest = hashlib.sha256(content).digest()
+            kind = plain_kind(content, read_by(_described, response.body).mime_type)
             about = {"sha256": digest, "protocol": _PROTOCOL, "media_type": kind}
             file = KeptFile(upstream.name, id_in(response, upstream), "message", len(content), **about)
             await self._own.keep(visit, file)

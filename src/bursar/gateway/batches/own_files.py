@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -21,6 +22,10 @@ class _Named(msgspec.Struct):
 
 
 _named = msgspec.json.Decoder(_Named)
+
+_PDF: Final = b"%PDF"
+_PDF_WITHIN: Final = 4_096  # readers look for it within the first 1,024 bytes
+_IMAGES: Final = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8")
 
 
 class OwnFiles:
@@ -103,6 +108,21 @@ class OwnFiles:
         if found is None:
             raise NotFound(f"no provider here keeps files of {self._owner} kind", code="no_provider")
         return found
+
+
+def plain_kind(content: bytes, said: str) -> str:
+    """Return what a file holds where its first bytes bear out what is said of it: a text or an image; else nothing.
+
+    Who calls a PDF a text would be held to its bytes, and its pages may take more tokens than that.
+    """
+    if not content or _PDF in content[:_PDF_WITHIN]:
+        return ""
+    if said.startswith("image/"):
+        return said if content.startswith(_IMAGES) or content[8:12] == b"WEBP" else ""
+    try:
+        return said if said.startswith("text/") and content.decode() else ""
+    except UnicodeDecodeError:
+        return ""
 
 
 def id_in(response: Response, upstream: Upstream) -> str:

@@ -16,7 +16,7 @@ from bursar.gateway.calls import Calls
 from bursar.gateway.config import Settings
 from bursar.gateway.connection import Headers, Response
 from bursar.gateway.control import Control
-from bursar.gateway.headers import CallHeaders, read_headers, read_query, returned_headers
+from bursar.gateway.headers import CallHeaders, pass_in, read_headers, read_query, returned_headers
 from bursar.gateway.identify import check_valid
 from bursar.store.batches import Batch
 from bursar.store.database import Connection
@@ -26,6 +26,9 @@ from bursar.wires.protocols import BATCH_ROUTES
 
 PAGE: Final = 20
 PAGE_MAX: Final = 100
+
+_UPLOADS: Final = "/upload/v1beta/"
+_GOOGLES: Final = ("/v1beta/", _UPLOADS)
 
 T = TypeVar("T")
 
@@ -63,9 +66,10 @@ class Reception:
     async def receive(self, scope: Scope, receive: Receive, send: Send, below: str) -> Visit:
         """Find whose request it is; `below` is the path of what is asked for. Raises a `Refusal`."""
         headers = read_headers(scope["headers"])
-        if scope["path"].startswith("/v1beta/"):
+        if scope["path"].startswith(_GOOGLES):
             read_query(headers, scope["query_string"])
-        key = await self.calls.key(headers)
+        sealed = pass_in(scope["query_string"]) if scope["path"].startswith(_UPLOADS) else ""
+        key = self.calls.key_of_pass(sealed) if sealed else await self.calls.key(headers)
         check_valid(key, self.calls.clock_us())
         self.calls.check_address(key, scope)
         rest = scope["path"].removeprefix(below).strip("/")
