@@ -95,7 +95,7 @@ def test_contents_are_charged_for_what_their_files_hold_and_held_for_what_that_c
     headers = answer.sdk_http_response.headers if answer.sdk_http_response is not None else None
     record = find_call(shared_bursar, (headers or {})["x-bursar-call-id"])
     assert record["cost_nano"] == price_of(MODEL, Usage(usage.prompt_token_count or 0, output_tokens=5))
-    ask(mine, image, most_nano=2 * price_of(MODEL, Usage(image_tokens_max(MODEL) + 1_000, output_tokens=20)))
+    ask(mine, image, most_nano=4 * price_of(MODEL, Usage(image_tokens_max(MODEL) + 1_000, output_tokens=20)))
     with pytest.raises(errors.ClientError, match="x-bursar-max-cost-usd"):
         ask(mine, film, most_nano=most)
     ask(mine, film)
