@@ -19,7 +19,7 @@ from bursar.api.handlers import HANDLERS
 from bursar.core import errors
 from bursar.core.kinds import By
 from bursar.gateway.app import GEMINI_CALLS
-from bursar.gateway.batches import files, gemini, messages, openai
+from bursar.gateway.batches import content_files, files, gemini, messages, openai
 from bursar.gateway.config import Alerts, CompressTable, Model, Otel, Settings, parse_config
 from bursar.gateway.counting import MESSAGES_PATH, METHOD
 from bursar.gateway.listing import PATHS as MODELS_PATHS
@@ -155,7 +155,7 @@ def test_http_names_every_route() -> None:
     }
     found = {path for path in found if path == "/" or not path.endswith("/")}  # the others are dispatched further
     routes = found | {"/api/openapi.json", MESSAGES_PATH, *MODELS_PATHS, *(f"{path}/{{name}}" for path in MODELS_PATHS)}
-    routes |= {files.PATH, openai.PATH, messages.PATH, gemini.PATH}
+    routes |= {files.PATH, openai.PATH, messages.PATH, gemini.PATH, content_files.PATH, content_files.UPLOAD_PATH}
     routes |= BODY_WIRES.keys()
     routes |= {f"/v1beta/models/{{model}}{method}" for method in (*GEMINI_CALLS, *gemini.CALLS, METHOD)}
     routes |= {re.sub(r"\{[^}]*\}", "{id}", path) for handler in HANDLERS for path in handler.paths}
