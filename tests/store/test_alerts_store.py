@@ -3,16 +3,18 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bursar.budgets.alerts import Alert
 from bursar.budgets.budget import Budget, Enforcement, Terms, Window, read_limit
 from bursar.budgets.purse import Ask
 from bursar.budgets.tree import Tree
-from bursar.core.times import DAY_US, HOUR_US, SECOND_US
+from bursar.core.times import DAY_US, FOREVER_US, HOUR_US, SECOND_US
 from bursar.store.alerts import (
     become_keeper,
     claim_deliveries,
+    forecasts,
     make_alerts,
     readdress,
     recent_alerts,
@@ -20,7 +22,7 @@ from bursar.store.alerts import (
 )
 from bursar.store.database import Connection, connect
 from bursar.store.gateways import open_leases
-from bursar.store.holders import Place, Policies, find_holder, read_tree, set_budgets, set_policies
+from bursar.store.holders import Place, Policies, budget_states, find_holder, read_tree, set_budgets, set_policies
 from bursar.store.keys import Scope, create_key
 from bursar.store.leases import id_of, open_lease, write_off
 from tests.store.bookkeeping import NOW_US, USD, Shop, make_holder, open_shop, write
@@ -165,7 +167,7 @@ async def test_new_percentages_and_limits_are_looked_at_without_a_new_call(conne
 
 
 async def test_a_months_even_spending_is_forecast_once(connection: Connection, team: Budget) -> None:
-    start = NOW_US - 20 * DAY_US
+    start = now = NOW_US - 20 * DAY_US
     told: list[Alert] = []
     tree: Tree | None = None
     for step in range(14 * 4):
@@ -176,6 +178,18 @@ async def test_a_months_even_spending_is_forecast_once(connection: Connection, t
     assert [(alert.kind.value, alert.number) for alert in told] == [("forecast", 1), ("threshold", 50)]
     assert "at this pace it runs out on 21 November" in told[0].text
     assert (await find_holder(connection, "blue")).budgets == (team,)
+    states = await budget_states(connection, [team], now)
+    found = (await forecasts(connection, states, now))[team.budget_id]
+    assert found.earliest_us <= found.runs_out_us <= (found.latest_us or FOREVER_US)
+    assert abs(found.runs_out_us - (told[-1].runs_out_us or 0)) < 3 * DAY_US
+    assert await forecasts(connection, [msgspec.structs.replace(states[0], spent_nano=0)], now) == {}
+
+
+async def test_of_a_budget_nobody_is_told_of_no_date_is_known(connection: Connection) -> None:
+    budget = (await make_holder(connection, "quiet", Place("team"), [read_limit("20/month")], NOW_US)).budgets[0]
+    await spend(connection, budget, 5 * USD)
+    await make_alerts(connection, NOW_US, None, URL)
+    assert await forecasts(connection, await budget_states(connection, [budget], NOW_US), NOW_US) == {}
 
 
 async def due(connection: Connection, now_us: int) -> list[int]:

@@ -1,6 +1,9 @@
 """Keys and budgets are administered in a browser: by pointer and keyboard, narrow and wide, and the gateway follows."""
 
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import openai
@@ -175,6 +178,33 @@ def test_money_is_moved_by_page_after_it_was_asked(budgets_page: Page, spender: 
     expect(budgets_page.get_by_role("status")).to_have_text("The money is moved.")
     tree = {each["name"]: each for each in fetch(spender.local, "GET", "/api/budgets/tree").json()}
     assert [tree[name]["limits"][0]["left_usd"] for name in ("gives", "gets")] == ["5.00", "11.00"]
+
+
+def test_a_budget_says_when_it_runs_out_and_how_sure_that_is(budgets_page: Page, spender: Administered) -> None:
+    local = spender.local
+    local.command("budget", "create", "runs out", "10.00", "--alerts", "90")
+    secret = local.command("keys", "create", "--name", "below runs out", "--parent", "runs out").strip()
+    charge = b'{"id": "runs out", "kind": "tool", "amount_usd": "8.00"}'
+    bearer = f"Bearer {secret}"
+    fetch(local, "POST", "/api/charges", charge, authorization=bearer, content_type="application/json")
+    ago = "extract(epoch from now() - make_interval(days => day)) * 1000000"
+    sample = f"1, holder_id, 'total', ({ago})::bigint, (20 - day) * 400000000::bigint"
+    days = "cross join generate_series(20, 1, -1) as day"
+    plant_samples(local, f"insert into spending_samples select {sample} from holders {days} where name = 'runs out'")
+    budgets_page.reload()
+    row = budgets_page.locator("li", has_text="runs out").locator("tr", has_text="10.00").first
+    expect(row).to_contain_text(re.compile(r"runs out \d{4}-\d\d-\d\d \d\d:\d\d, .* at the earliest, .* at the latest"))
+    tree = fetch(local, "GET", "/api/budgets/tree").json()
+    found = next(each for each in tree if each["name"] == "runs out")["limits"][0]["runs_out"]
+    assert found["earliest_at"] <= found["at"] <= found["latest_at"]
+    days_left = (datetime.fromisoformat(found["at"]) - datetime.now(UTC)).total_seconds() / 86_400
+    assert 4.5 < days_left < 5.5  # 2.00 USD at 0.40 a day
+
+
+def plant_samples(local: LocalBursar, text: str) -> None:
+    """Change the books behind a browser's back: in a thread, which has no event loop."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(local.query, text).result()
 
 
 def test_a_budget_is_made_and_frozen_by_keyboard_alone(budgets_page: Page, spender: Administered) -> None:

@@ -1,15 +1,26 @@
 """Shape what the API answers with. Money is a decimal string of USD; times are ISO 8601, UTC."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from bursar.api.shapes.holders import KeyView
-from bursar.api.shapes.spending import BranchView, BudgetView, LineView, Overview, StatementView, TotalsView
+from bursar.api.shapes.spending import (
+    BranchView,
+    BudgetView,
+    LineView,
+    Overview,
+    RunsOutView,
+    StatementView,
+    TotalsView,
+)
 from bursar.budgets.budget import UNIT_WORDS, Enforcement, amount_text, limit_text
+from bursar.budgets.forecast import Forecast
 from bursar.budgets.tree import Holder, Tree
 from bursar.core.kinds import By
 from bursar.core.money import nano_to_usd
 from bursar.core.times import DAY_US, HOUR_US, day_start_us, to_datetime
 from bursar.ledger.chart import Unit
+from bursar.store.alerts import forecasts
 from bursar.store.database import Connection
 from bursar.store.holders import BudgetState, budget_states
 from bursar.store.keys import Key, all_keys, keys_in_tree
@@ -44,8 +55,8 @@ def line_view(line: StatementLine) -> LineView:
     return LineView(line.name, line.calls, line.charges, cost, *counts, *reported)
 
 
-def budget_view(holder: Holder, tree: Tree, state: BudgetState) -> BudgetView:
-    """Shape a budget's state."""
+def budget_view(holder: Holder, tree: Tree, state: BudgetState, runs_out: Forecast | None = None) -> BudgetView:
+    """Shape a budget's state, with when it runs out, where that was looked for."""
     terms = state.budget.terms
     parent = tree.holders.get(holder.parent_id or "")
 
@@ -69,7 +80,15 @@ def budget_view(holder: Holder, tree: Tree, state: BudgetState) -> BudgetView:
         amount_text(state.held_nano, terms.unit),
         text(state.left_nano),
         *(text(amount) if money else None for amount in (*amounts, *more)),
+        runs_out=runs_out_view(runs_out) if runs_out is not None else None,
     )
+
+
+def runs_out_view(found: Forecast) -> RunsOutView:
+    """Shape a forecast."""
+    at, earliest = (to_datetime(each).isoformat(timespec="seconds") for each in (found.runs_out_us, found.earliest_us))
+    latest = None if found.latest_us is None else to_datetime(found.latest_us).isoformat(timespec="seconds")
+    return RunsOutView(at, earliest, latest)
 
 
 def key_view(key: Key, now_us: int, used_us: int | None = None) -> KeyView:
@@ -107,11 +126,11 @@ async def read_branches(connection: Connection, now_us: int) -> list[BranchView]
     gone = {key.holder.holder_id for key in keys if key.revoked_us is not None}
     shown = [holder for holder in tree.in_order() if holder.holder_id not in gone]
     found = await budget_states(connection, [budget for holder in shown for budget in holder.budgets], now_us)
-    states = {state.budget.budget_id: state for state in found}
-    return [_branch(holder, tree, [states[budget.budget_id] for budget in holder.budgets]) for holder in shown]
+    states, runs_out = {state.budget.budget_id: state for state in found}, await forecasts(connection, found, now_us)
+    return [_branch(holder, tree, [states[each.budget_id] for each in holder.budgets], runs_out) for holder in shown]
 
 
-def _branch(holder: Holder, tree: Tree, states: list[BudgetState]) -> BranchView:
+def _branch(holder: Holder, tree: Tree, states: list[BudgetState], runs_out: Mapping[str, Forecast]) -> BranchView:
     parent = tree.holders.get(holder.parent_id or "")
     money = [state.budget.terms for state in states if state.budget.terms.unit is Unit.usd]
     terms = next((each for each in money if each.limit_nano is not None), None)
@@ -135,7 +154,7 @@ def _branch(holder: Holder, tree: Tree, states: list[BudgetState]) -> BranchView
         holder.depth_max,
         holder.repeats_max,
         list(holder.alerts_percent),
-        [budget_view(holder, tree, state) for state in states],
+        [budget_view(holder, tree, state, runs_out.get(state.budget.budget_id)) for state in states],
     )
 
 
@@ -146,7 +165,11 @@ async def read_budgets(connection: Connection, now_us: int) -> list[BudgetView]:
     shown = [holder for holder in tree.in_order() if holder.holder_id not in gone]
     found = [(holder, budget) for holder in shown for budget in holder.budgets]
     states = await budget_states(connection, [budget for _, budget in found], now_us)
-    return [budget_view(holder, tree, state) for (holder, _), state in zip(found, states, strict=True)]
+    runs_out = await forecasts(connection, states, now_us)
+    return [
+        budget_view(holder, tree, state, runs_out.get(budget.budget_id))
+        for (holder, budget), state in zip(found, states, strict=True)
+    ]
 
 
 async def read_statement(connection: Connection, by: By, from_us: int, until_us: int) -> StatementView:

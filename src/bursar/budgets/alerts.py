@@ -123,7 +123,7 @@ def find_alerts(standing: Standing, percents: Sequence[int], made: Sequence[Made
     if not percents or not is_used_up(standing.budget.terms):
         return []
     samples = (*standing.samples, Sample(now_us, standing.spent_nano))
-    found = _expected(standing, samples)
+    found = expected(standing, samples)
     alerts = [
         _alert(standing, AlertKind.threshold, (percent, percent), found, now_us)
         for percent in crossed(standing, percents, made, now_us)
@@ -136,7 +136,7 @@ def find_alerts(standing: Standing, percents: Sequence[int], made: Sequence[Made
     return alerts
 
 
-def _expected(standing: Standing, samples: tuple[Sample, ...]) -> Forecast | None:
+def expected(standing: Standing, samples: tuple[Sample, ...]) -> Forecast | None:
     """Return when it runs out; of a single run's budget in all nothing is said, for it ends soon."""
     budget = standing.budget
     if "/" in budget.budget_id and budget.terms.window is Window.total:

@@ -19,12 +19,13 @@ from bursar.budgets.alerts import (
     Made,
     Standing,
     crossed,
+    expected,
     find_alerts,
     is_used_up,
     percents_of,
 )
 from bursar.budgets.budget import Budget, base_id, period_at
-from bursar.budgets.forecast import HORIZON_US, Sample, is_forecast, sample_gap_us
+from bursar.budgets.forecast import HORIZON_US, Forecast, Sample, is_forecast, sample_gap_us
 from bursar.budgets.tree import Holder, Tree
 from bursar.budgets.webhooks import Event
 from bursar.core.times import DAY_US, SECOND_US, to_datetime
@@ -206,6 +207,27 @@ async def _samples(connection: Connection, standing: Standing, now_us: int) -> t
     where = (budget.tenant, budget.budget_id, standing.period.name, now_us - HORIZON_US)
     rows = await connection.fetch(_SQL["samples"], *where)
     return tuple(Sample(row["at_us"], row["spent_nano"]) for row in rows)
+
+
+async def forecasts(connection: Connection, states: Sequence[BudgetState], now_us: int) -> dict[str, Forecast]:
+    """Say when budgets of one tenant run out at their pace, by id: of those alerts are set for, where it is known."""
+    standings = [
+        Standing(state.budget, "", period_at(state.budget.terms, now_us), state.spent_nano, state.moved_nano)
+        for state in states
+        if is_forecast(state.budget.terms) and state.spent_nano > 0
+    ]
+    ids, periods = [each.budget.budget_id for each in standings], [each.period.name for each in standings]
+    rows = await connection.fetch(_SQL["samples_of"], TENANT, ids, periods, now_us - HORIZON_US) if ids else []
+    samples: dict[str, list[Sample]] = {}
+    for row in rows:
+        samples.setdefault(row["budget_id"], []).append(Sample(row["at_us"], row["spent_nano"]))
+    found: dict[str, Forecast] = {}
+    for each in standings:
+        before = samples.get(each.budget.budget_id, [])
+        told = expected(each, (*before, Sample(now_us, each.spent_nano))) if before else None
+        if told is not None:
+            found[each.budget.budget_id] = told
+    return found
 
 
 async def _add_sample(connection: Connection, standing: Standing, now_us: int) -> None:

@@ -52,6 +52,17 @@ class StatementView(msgspec.Struct, frozen=True):
     total: TotalsView
 
 
+class RunsOutView(msgspec.Struct, frozen=True):
+    """Say when a budget runs out at the pace it is spent at: by its middle pace, its fastest and its slowest.
+
+    `latest_at` is null where it lasts at the slowest.
+    """
+
+    at: str
+    earliest_at: str
+    latest_at: str | None
+
+
 class BudgetView(msgspec.Struct, frozen=True):
     """Say where a budget stands in the tree and where its money is in the current window.
 
@@ -76,6 +87,7 @@ class BudgetView(msgspec.Struct, frozen=True):
     left_usd: str | None
     overage_usd: str | None
     undecided_usd: str | None
+    runs_out: RunsOutView | None  # null where it lasts, where too little is known, and where no alert is set
 
 
 class BranchView(msgspec.Struct, frozen=True):

@@ -46,6 +46,14 @@ from spending_samples
 where tenant = $1 and budget_id = $2 and period = $3 and at_us > $4
 order by at_us;
 
+-- name: samples_of
+-- What these budgets had come to in these windows.
+select budget_id, at_us, spent_nano
+from spending_samples
+join unnest($2::text[], $3::text[]) as wanted (budget_id, period) using (budget_id, period)
+where tenant = $1 and at_us > $4
+order by at_us;
+
 -- name: add_sample
 insert into spending_samples values ($1, $2, $3, $4, $5) on conflict do nothing;
 
