@@ -15,6 +15,7 @@ from bursar.core.money import usd_to_nano
 from bursar.savings.proof import Arm, arm, unit_of
 from tests.asking import Answer, fetch
 from tests.gateway.conftest import Row, ScriptedProvider, find_call
+from tests.gateway.test_drafted_streams import told
 
 COMPRESSED = {"lever": "compress", "experiment": "e2e", "share_ppm": 500_000}
 CONFIG = """
@@ -62,6 +63,18 @@ compress = {{ ratio = 4 }}
 [models.seen]
 targets = ["scripted/gpt-4.1-mini"]
 compress = 4
+
+[models.draft]
+targets = ["scripted/gpt-5-nano"]
+retries = 0
+
+[models.big]
+targets = ["sandbox/gpt-4o"]
+
+[routes.checked]
+by = "cascaded"
+models = ["draft", "big"]
+checks_streams = true
 """
 
 TOWNS = "\n\n".join(
@@ -246,6 +259,28 @@ def test_a_stream_is_compressed_and_tells_by_how_much(compressing: LocalBursar, 
     row = find_call(compressing, raw.headers["x-bursar-call-id"])
     assert (row["output_tokens"], row["overage_nano"]) == (10, 0)
     assert row["counterfactual_nano"] > row["cost_nano"]
+
+
+@pytest.mark.parametrize("said", ["Person77", "I'm sorry, I can't help with that."])
+def test_a_stream_that_is_checked_has_its_saving_once(
+    compressing: LocalBursar, secret: str, provider: ScriptedProvider, said: str
+) -> None:
+    model, passes = "gpt-5-nano", said == "Person77"
+    provider.say(model, "200 OK", b"".join(told(model, said)), "text/event-stream")
+    body = {"model": "checked", "messages": messages(), "stream": True}
+    answer = post(compressing, secret, body, x_bursar_run=TREATED, x_bursar_compress="4")
+    assert answer.status == 200
+    assert (said.encode() in answer.body) is passes
+    row = row_of(compressing, answer)
+    given = sum(row[f"{name}_bytes"] for name in ("system", "user", "history", "tools", "retrieved"))
+    sent = sum(json.loads(row["sent_bytes"]).values())
+    assert sent < given / 2
+    draft = 100 * 50 + 10 * 400  # 0.05 and 0.40 USD a million
+    # The strongest model's answer, 2.50 and 10 USD a million: as it would have been, or as it was.
+    strongest = 100 * 2_500 + 10 * 10_000 if passes else row["cost_nano"] - draft
+    prompt = 100 * 50 if passes else strongest - 10 * 10_000
+    assert (row["served_model"], row["cost_nano"]) == (model if passes else "gpt-4o", draft + strongest * (not passes))
+    assert row["counterfactual_nano"] == strongest + prompt * (given - sent) // sent
 
 
 def test_a_conversation_that_goes_on_is_sent_with_the_beginning_it_had(

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from bursar.core.money import Money
 from bursar.core.records import Attempt, AttemptStatus
 from bursar.core.times import FOREVER_US, SECOND_US
 from bursar.gateway.connection import Fault, Response, Streamed, UpstreamFault
@@ -67,6 +68,7 @@ class Outcome(msgspec.Struct):
     started_us: int = 0
     answered_us: int = 0
     priced: Attempt | None = None  # once it is known what the policy charges for it
+    saved_nano: Money = 0  # by levers, estimated, if this becomes the answer: one that is not kept saves nothing
     draft: Streamed | None = None  # a stream that was kept back: it is read from here, no longer from its connection
 
     @property

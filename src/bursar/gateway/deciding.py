@@ -110,12 +110,13 @@ class Deciding:
         if not begun:
             self._books.goes_on(passage, candidate)
         passage.asked = candidate
-        outcome = await self._sender.attempt(side or passage, candidate)
+        outcome, saved_nano = await self._sender.attempt(side or passage, candidate), passage.saved_nano
         if side is None and (draft := await self._draft(passage, candidate, outcome)) is not None:
             outcome.priced = self._books.settler.price_answer(passage, candidate, outcome, draft.answer)
             answer = draft.said
         else:
             outcome.priced, answer = self._read(side or passage, candidate, outcome)
+        outcome.saved_nano, passage.saved_nano = passage.saved_nano - saved_nano, saved_nano
         passage.attempts.append(outcome.priced)
         if side is None and answer is not None:
             made[wish.model] = candidate, outcome
@@ -197,6 +198,7 @@ class Deciding:
         """Take an attempt out of those written down: it is written down last, as the call's end."""
         priced = made[1].priced
         passage.attempts[:] = [each for each in passage.attempts if each is not priced]
+        passage.saved_nano += made[1].saved_nano
         return made
 
     def _side(self, passage: Passage, routing: Routing, wish: Ask) -> tuple[Passage, Candidate]:
