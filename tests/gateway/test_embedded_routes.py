@@ -1,6 +1,11 @@
 """A route may go by a bigger embedder than the table that ships: its calls are looked at beside the loop."""
 
-from collections.abc import Iterator
+import asyncio
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,14 +15,23 @@ import pytest
 
 from bench.harness import LocalBursar
 from bursar.core.errors import ConfigError
+from bursar.core.records import Call, Protocol
+from bursar.embed.bert import Bert
+from bursar.embed.embedder import Floats
 from bursar.gateway.config import read_config
 from bursar.gateway.embedders import read_folder
-from bursar.gateway.reload import check_config
+from bursar.gateway.outbox import Outbox
+from bursar.gateway.passage import Passage
+from bursar.gateway.reload import check_config, read_book
+from bursar.gateway.routes import Routes
+from bursar.gateway.routing import Routing
+from bursar.gateway.stats import clock_us
 from bursar.savings.route.labels import Label, labels_of
 from bursar.savings.route.policy import read_policy
 from bursar.savings.route.router import write_router
 from bursar.savings.route.train import About, train
 from bursar.store.postgres import DataFolder
+from bursar.wires.openai_chat import OPENAI_CHAT
 from tests.asking import ask
 from tests.embed.weights import PIECES, safetensors, small_weights
 from tests.gateway.routed_house import call_of, served
@@ -122,6 +136,76 @@ async def test_a_configuration_with_another_embedder_than_the_routers_is_not_tak
         with pytest.raises(ConfigError) as raised:
             check_config(read_config(file), DataFolder(embedding.data).prices)
         assert said in str(raised.value)
+
+
+TEXTS = (EASY, HARD, "is my card lost ?")
+
+
+def routing_of(text: str, folder: Path, local: LocalBursar, before: Routing | None = None) -> Routing:
+    file = folder / "bursar.toml"
+    file.write_text(text)
+    config, outbox = read_config(file), Outbox(asyncio.get_running_loop())
+    book = read_book(DataFolder(local.data).prices, config.prices)
+    return Routing(Routes(config, book, lambda _: "http://127.0.0.1:1/v1", outbox), clock_us(), before)
+
+
+def asks(text: str, model: str) -> Passage:
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}).encode()
+    facts = OPENAI_CHAT.facts(body)
+    call = Call(bytes(16), 1, "key", Protocol.openai_chat, model, False, clock_us(), facts.segments)
+    return Passage(OPENAI_CHAT, call, facts, body, b"")
+
+
+async def test_what_was_remembered_is_at_hand_after_a_reload_unless_the_weights_are_others(
+    embedding: LocalBursar, router: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    with_whole, vectors = Bert.with_whole, Bert.vectors
+
+    def spied(self: Bert, texts: Sequence[str]) -> Floats:
+        made.append(threading.get_ident())
+        return with_whole(self, texts)
+
+    def spied_too(self: Bert, texts: Sequence[str]) -> Floats:
+        made.append(threading.get_ident())
+        return vectors(self, texts)
+
+    monkeypatch.setattr(Bert, "with_whole", spied)
+    monkeypatch.setattr(Bert, "vectors", spied_too)
+    mine = written(tmp_path, seed=3)
+    text = CONFIG.format(router=router, folder=mine)
+    fresh = text + text[text.index("[routes.auto]") :].replace("routes.auto", "routes.fresh")
+    first = routing_of(text, tmp_path, embedding)
+    for each in TEXTS:
+        await first.look_ahead(asks(each, "auto"))
+    assert len(made) == len(TEXTS)
+    assert threading.get_ident() not in made
+    second = routing_of(fresh, tmp_path, embedding, first)
+    for each in TEXTS:
+        await second.look_ahead(asks(each, "fresh"))
+    assert len(made) == len(TEXTS)
+    written(mine, seed=5)
+    with pytest.raises(ConfigError, match="the router was trained on vectors of bert-"):
+        routing_of(fresh, tmp_path, embedding, second)
+
+
+def test_a_configuration_is_taken_in_while_calls_of_its_routes_go_on(embedding: LocalBursar, key: str) -> None:
+    assert embedding.process is not None
+    path = embedding.data / "bursar.toml"
+    text = path.read_text()
+    before = embedding.last_words().count("config.reloaded")
+    with ThreadPoolExecutor(8) as pool:
+        models = pool.map(lambda number: served(embedding, key, f"{(EASY, HARD)[number % 2]} {number}"), range(120))
+        for number in range(4):
+            path.write_text(text + "\n" * number)
+            embedding.process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+        assert list(models) == ["sandbox/gpt-4o-mini", "sandbox/gpt-4o"] * 60
+    deadline = time.monotonic() + 20
+    while embedding.last_words().count("config.reloaded") == before:
+        assert time.monotonic() < deadline, embedding.last_words()
+        time.sleep(0.05)
+    assert "gateway.failed" not in embedding.last_words()
 
 
 @pytest.mark.parametrize(

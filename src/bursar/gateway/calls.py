@@ -198,6 +198,12 @@ class Calls:
         if self._calls_max:
             self._calls_max = settings.calls_max
 
+    def compress_by(self, compressing: Compressing | None) -> None:
+        """Compress by another configuration from the next call on."""
+        if self.compressing is not None:
+            self.compressing.end()
+        self.compressing = compressing
+
     def drain(self) -> None:
         """Take no more calls: this gateway stops once those under way have ended."""
         self._calls_max = 0
@@ -242,7 +248,8 @@ class Calls:
         if passage.facts.files:
             await self.named_files.take_in(passage, headers.target)
         if self._looks_ahead(passage):
-            await self.routing.look_ahead(passage)
+            passage.routing = self.routing  # which has the vectors then, whatever is configured meanwhile
+            await passage.routing.look_ahead(passage)
         quote = self._plan(passage, key, headers)
         if self._may_begin(passage, quote):
             await self.answer(passage, send)
@@ -355,9 +362,11 @@ class Calls:
         """Plan a call and quote the most it can cost. Raises `NotFound`, `Unmetered`, `NoMoney`."""
         facts, call, settings = passage.facts, passage.call, self._settings
         output_cap = key.output_cap or settings.output_cap
-        if facts.model in self._routes.policies:
-            passage.routing = self.routing  # till the call's end, whatever is configured meanwhile
-            candidates = self.routing.route(passage, key, self._routes.policies[facts.model], output_cap)
+        routing = passage.routing or self.routing
+        policy = routing.policy(facts.model)
+        if policy is not None:
+            passage.routing = routing  # till the call's end, whatever is configured meanwhile
+            candidates = routing.route(passage, key, policy, output_cap)
         else:
             candidates = self._routes.find(facts.model, call.protocol)
             passage.rules = candidates[0].rules

@@ -51,6 +51,16 @@ def check_config(config: Config, prices: Path) -> None:
     config.alerts.secret()
 
 
+async def made_aside(routes: Routes, now_us: int, before: Routing) -> Routing:
+    """Return a routing made beside the calls that go on: weights of embedders are read, and promises calibrated.
+
+    Raises `ConfigError`.
+    """
+    routing = await asyncio.to_thread(Routing, routes, now_us, before)
+    routing.corrections = before.corrections  # which may have been told more meanwhile
+    return routing
+
+
 def live_settings(old: Settings, new: Settings) -> Settings:
     """Return the old settings with those of the new that can change while calls go on."""
     return msgspec.structs.replace(old, **{name: getattr(new, name) for name in LIVE})

@@ -35,6 +35,7 @@ from bursar.wires.protocols import TEXT_WIRES
 from bursar.wires.wire import NO_MEDIA, Facts
 
 if TYPE_CHECKING:
+    from bursar.embed.embedder import Embedder
     from bursar.savings.route.router import Router
 
 CHEAPER: Final = "cheaper"
@@ -56,12 +57,14 @@ class _Ready(msgspec.Struct):
 class Routing:
     """Choose models; made anew with each configuration, and told from time to time how models answer.
 
-    What those before were told holds on, until it is read again: by it calls go in the meantime.
+    What those before were told holds on, until it is read again: by it calls go in the meantime. So do embedders, with
+    the vectors they remember. Files of routers and embedders are read: while calls go on, it is made off their loop.
     """
 
     def __init__(self, routes: Routes, now_us: int, before: "Routing | None" = None) -> None:
         self._routes = copy(routes)  # which go on as they are when others take another configuration
-        self._teachings = _teachings(routes.policies.values())
+        self._embedders: dict[str, Embedder] = before._embedders if before is not None else {}
+        self._teachings, self._embedders = _teachings(routes.policies.values(), self._embedders)
         self._manners = before._manners if before is not None else NO_MANNERS
         # By route, from outcomes.
         self.corrections: dict[str, Corrections] = before.corrections if before is not None else {}
@@ -73,6 +76,10 @@ class Routing:
     def learns(self) -> bool:
         """Tell whether there is a route, which goes by how its models answer."""
         return bool(self._ready)
+
+    def policy(self, name: str) -> Policy | None:
+        """Return the policy of a route; None where no route has the name."""
+        return self._routes.policies.get(name)
 
     def embeds(self, name: str) -> bool:
         """Tell whether it takes long to look at the calls of a name: their vectors are made beside the calls."""
@@ -301,15 +308,17 @@ class Routing:
         return self._routes.find(model, Protocol.openai_chat)[0]
 
 
-def _teachings(policies: Iterable[Policy]) -> dict[_Taught, Teaching]:
-    """Load what routers have learned, by file and embedder; "" is the router that ships. Raises `ConfigError`."""
+def _teachings(
+    policies: Iterable[Policy], before: "dict[str, Embedder]"
+) -> "tuple[dict[_Taught, Teaching], dict[str, Embedder]]":
+    """Load what routers have learned, by file and embedder; "" is the router that ships. Raises `ConfigError`.
+
+    Returns the embedders as well, by the word that names them: those from `before` where they are the same still.
+    """
     names = {_taught(policy): policy.name for policy in policies if policy.by is By.learned}
     if not names:
-        return {}
+        return {}, {}
     # Here, because they bring NumPy: a worker without such a route does not load it.
-    from bursar.embed.embedder import Embedder
-    from bursar.embed.remembering import Remembering
-    from bursar.embed.table import load as load_table
     from bursar.savings.route.learned import Learned, load
 
     embedders: dict[str, Embedder] = {}
@@ -318,12 +327,25 @@ def _teachings(policies: Iterable[Policy]) -> dict[_Taught, Teaching]:
         router = _read(file, route) if file else load()
         try:
             if word not in embedders:
-                slow = word != STATIC
-                embedders[word] = Remembering(read_folder(Path(word.removeprefix(LOCAL)))) if slow else load_table()
+                embedders[word] = _embedder(word, before.get(word))
             teachings[file, word] = Learned(router, embedders[word])
         except ConfigError as error:
             raise ConfigError(f"routes.{route}.embedder: {error}") from None
-    return teachings
+    return teachings, embedders
+
+
+def _embedder(word: str, before: "Embedder | None") -> "Embedder":
+    """Return the embedder a word names: the one there was, with what it remembers, unless its folder has another now.
+
+    Raises `ConfigError`.
+    """
+    from bursar.embed.remembering import Remembering  # with NumPy, as above
+    from bursar.embed.table import load as load_table
+
+    if word == STATIC:
+        return load_table()
+    read = read_folder(Path(word.removeprefix(LOCAL)))
+    return before if before is not None and before.name == read.name else Remembering(read)
 
 
 def _taught(policy: Policy) -> _Taught:

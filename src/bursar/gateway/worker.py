@@ -38,9 +38,8 @@ from bursar.gateway.passage import Passage
 from bursar.gateway.pool import SWEEP_S
 from bursar.gateway.protocol import ClientProtocol, bound_to
 from bursar.gateway.proxy import Proxy
-from bursar.gateway.reload import Retired, at_next_start, live_settings, read_book
+from bursar.gateway.reload import Retired, at_next_start, live_settings, made_aside, read_book
 from bursar.gateway.routes import Routes
-from bursar.gateway.routing import Routing
 from bursar.gateway.settle import lost_facts
 from bursar.gateway.stats import Stats
 from bursar.gateway.watch import Watch
@@ -126,6 +125,7 @@ class Worker:
         self._config = config
         self._options = options
         self._tasks: list[asyncio.Task[None]] = []
+        self._reloading = asyncio.Lock()
         folder = DataFolder(options.folder)
         fresh = not options.spool.exists()
         name = gateway_name(options.spool)
@@ -245,33 +245,33 @@ class Worker:
         self._server = _Server(config)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._begin_drain)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: self._watch(self._reload(), forever=False))
         log.info("gateway.ready")
         assert self._options.listener is not None
         await self._server.serve(sockets=[self._options.listener])
 
-    def _reload(self) -> None:
+    async def _reload(self) -> None:
         """Take in the configuration as it is now; what cannot be taken in leaves everything as it was."""
-        old = self._config
-        try:
-            config = read_config(self._options.config)
-            book = read_book(DataFolder(self._options.folder).prices, config.prices)
-            routes = Routes(config, book, self._base_url, self._outbox)
-            routing = Routing(routes, clock_us(), self._calls.routing)
-        except OperatorError as error:
-            log.error("config.refused", error=str(error))
-            return
-        self._config = msgspec.structs.replace(config, gateway=live_settings(old.gateway, config.gateway))
-        self._retired.add(self._routes.upstreams.values(), asyncio.get_running_loop().time())
-        self._routes.adopt(routes)
-        self._calls.take_settings(self._config.gateway, routing)
-        self._learning.hear()
-        if self._calls.compressing is not None:
-            self._calls.compressing.end()
-        self._calls.compressing = compressing_of(self._config, self._stats, self._routes)
-        prices, volumes = [price for price in config.prices if price not in old.prices], self._books.settler.volumes
-        self._watch(self._control.run(lambda connection: volumes.load(connection, prices, clock_us())), forever=False)
-        log.info("config.reloaded", at_next_start=at_next_start(old, config))
+        async with self._reloading:  # in the order they were asked for
+            old, prices_at = self._config, DataFolder(self._options.folder).prices
+            try:
+                config = read_config(self._options.config)
+                routes = Routes(config, read_book(prices_at, config.prices), self._base_url, self._outbox)
+                routing = await made_aside(routes, clock_us(), self._calls.routing)
+            except Exception as error:  # noqa: BLE001 - whatever it is, calls go on by the configuration there was
+                log.error("config.refused", error=str(error) if isinstance(error, OperatorError) else repr(error))
+                return
+            self._config = msgspec.structs.replace(config, gateway=live_settings(old.gateway, config.gateway))
+            self._retired.add(self._routes.upstreams.values(), asyncio.get_running_loop().time())
+            self._routes.adopt(routes)
+            self._calls.take_settings(self._config.gateway, routing)
+            self._learning.hear()
+            self._calls.compress_by(compressing_of(self._config, self._stats, self._routes))
+            prices, volumes = [price for price in config.prices if price not in old.prices], self._books.settler.volumes
+            self._watch(
+                self._control.run(lambda connection: volumes.load(connection, prices, clock_us())), forever=False
+            )
+            log.info("config.reloaded", at_next_start=at_next_start(old, config))
 
     def _begin_drain(self) -> None:
         if not self._draining:
