@@ -11,13 +11,13 @@ from bursar.core.ids import call_name
 from bursar.core.kinds import By
 from bursar.core.money import nano_to_usd
 from bursar.core.records import AttemptStatus, CallStatus, Line, UsageSource
-from bursar.core.times import DAY_US, SECOND_US
+from bursar.core.times import DAY_US, FOREVER_US, SECOND_US
 from bursar.core.usage import Usage
-from bursar.ledger.journal import CardUsed
+from bursar.ledger.journal import CardUsed, Intent, Settled
 from bursar.prices.charge import charge, total
 from bursar.prices.price import Rate, RateCard, Rates, Source
 from bursar.store.database import Connection
-from bursar.store.reports import Sought, StatementLine, Totals, one_call, recent_calls, statement, totals
+from bursar.store.reports import Sought, StatementLine, Totals, one_call, recent_calls, statement, totals, used_within
 
 RATES: Rates = {
     "input_tokens": Rate(150_000_000),
@@ -277,3 +277,26 @@ async def test_what_was_opened_a_moment_ago_is_in_todays_statement(
 ) -> None:
     await write(shop, tmp_path, database_url, *shop.call(5, at_us=NOW_US + 999), now_us=NOW_US + SECOND_US)
     assert (await totals(connection, NOW_US, NOW_US + 1_000)).calls == 1
+
+
+async def test_what_was_used_of_a_model_is_each_attempts_own_within_a_period(
+    connection: Connection, database_url: str, shop: Shop, tmp_path: Path
+) -> None:
+    first, then = Usage(7, output_tokens=3), Usage(20, 5, other={"web_searches": 2})
+    made: list[Intent | Settled] = []
+    for at_us, attempts in (
+        (NOW_US, (attempt(10, usage=first, model="m"),)),
+        (
+            NOW_US + 1_000,
+            (attempt(10, usage=first, model="m"), attempt(10, provider="anthropic", usage=then, model="n")),
+        ),
+        (NOW_US + DAY_US, (attempt(10, usage=first, model="m"),)),
+    ):
+        intent = shop.intent(1_000, at_us)
+        made += intent, shop.settled(intent, *attempts)
+    await write(shop, tmp_path, database_url, *made)
+    day = NOW_US, NOW_US + DAY_US
+    assert await used_within(connection, *day, "m") == {"openai": first.plus(first)}
+    assert await used_within(connection, *day, "n") == {"anthropic": then}
+    assert await used_within(connection, NOW_US, FOREVER_US, "m") == {"openai": first.plus(first).plus(first)}
+    assert await used_within(connection, NOW_US + 2 * DAY_US, FOREVER_US, "m") == {}
