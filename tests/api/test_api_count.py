@@ -57,6 +57,28 @@ def test_sound_is_counted_by_its_length(shared_bursar: LocalBursar) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "usd"),
+    [
+        ("gpt-audio", "0.0192"),  # 600 tokens at $32 a million
+        ("gemini-2.5-flash", "0.00192"),  # 1,920 at $1, which is sound's
+        ("google/gemini-2.5-pro", "0.0024"),  # at $1.25: Google's price of input is for sound as well
+        ("gpt-4o-audio-preview", None),  # the book has a rate of text alone
+        ("voxtral-small-2507", None),
+    ],
+)
+def test_sound_is_priced_at_a_rate_of_sound_or_not_at_all(
+    shared_bursar: LocalBursar, model: str, usd: str | None
+) -> None:
+    (found,) = count(shared_bursar, milliseconds=60_000, models=[model]).json()["models"]
+    assert found["tokens"] > 0
+    if usd is None:
+        assert found["usd"] is None
+        assert found["why"].endswith("has no rate for input_audio_tokens")
+    else:
+        assert (Decimal(found["usd"]), found["why"]) == (Decimal(usd), "")
+
+
+@pytest.mark.parametrize(
     ("fields", "why"),
     [
         ({}, "expected one of text"),

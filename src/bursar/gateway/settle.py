@@ -173,10 +173,13 @@ class Settler:
         return _charged(msgspec.structs.replace(attempt, error=answer.note), usage, card, priced)
 
     def price_unknown(self, passage: Passage, candidate: Candidate, attempt: Attempt) -> Attempt:
-        """Price an attempt whose bill is not known, by policy: its whole hold, or what was sent where that tells it."""
+        """Price an attempt whose bill is not known, by policy: its whole hold, or what was sent where that tells it.
+
+        Of images, documents, recordings and what a provider finds or keeps the size of the text tells nothing.
+        """
         facts = passage.facts_for(candidate)
         card = candidate.card(passage.call.opened_us, facts.service_tier, facts.speed)
-        tells = candidate.wire.estimates and not facts.media.sounds_ms and SPOKEN not in facts.traits.meters[0]
+        tells = candidate.wire.estimates and facts.media == NO_MEDIA and SPOKEN not in facts.traits.meters[0]
         if self._indeterminate == "estimate" and tells:
             usage = Usage(input_tokens=estimated_input(facts.segments))
             priced = self._price(passage, candidate, card, usage, UsageSource.counted)
