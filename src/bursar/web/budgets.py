@@ -132,6 +132,8 @@ async def _left(connection: Connection, holder: Holder, gain_nano: Money) -> tup
     left = None if budget is None else (await budget_states(connection, [budget], now_us()))[0].left_nano
     if left is None:
         raise OperatorError(f"{holder.name!r} has no limited budget in USD: nothing can be moved")
+    if left + gain_nano < 0:
+        raise OperatorError(f"amount_usd: {holder.name!r} cannot give so much: {nano_to_usd(left)} USD are left to it")
     return f"{nano_to_usd(left)} USD", f"{nano_to_usd(left + gain_nano)} USD"
 
 
