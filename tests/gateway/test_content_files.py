@@ -18,7 +18,7 @@ from bursar.gateway.batches.own_files import plain_kind
 from bursar.gateway.identify import new_pass
 from bursar.tokens.bounds import image_tokens_max
 from bursar.wires.kept_files import files_in_contents
-from tests.gateway.conftest import find_call
+from tests.gateway.conftest import ScriptedProvider, find_call
 
 MODEL = "gemini-2.5-flash"
 TEXT = b"The invoice is due on the first of March. " * 400
@@ -141,12 +141,36 @@ def test_an_upload_goes_on_at_the_gateway_alone_and_its_address_opens_nothing_el
         assert httpx.get(f"{shared_bursar.url}/v1beta/files", headers=way).status_code == 401
     assert httpx.get(f"{shared_bursar.url}/v1beta/files?upload_id={text}").status_code == 401
     assert go_on(url.replace(text[:8], "00000000"), b"abcd").status_code == 401
+    assert go_on(f"{url}&key={text}".replace(text, "a.b", 1), b"abcd").status_code == 401
     made_up = new_pass(key)[1]
     assert go_on(url.replace(text, made_up), b"abcd").json()["error"]["code"] == 404
     assert go_on(url, b"ab", "upload").headers["x-goog-upload-status"] == "active"
     assert go_on(url, b"cd", offset="7").status_code == 400
     assert go_on(url, b"cd", offset="2").headers["x-goog-upload-status"] == "final"
     assert go_on(url, b"cd").status_code == 404
+    rows = shared_bursar.query("select media_type from files order by created_us desc limit 1")
+    assert rows[0]["media_type"] == ""  # of two pieces, so that nobody has seen it whole
+
+
+def test_a_text_is_held_for_by_what_came_and_not_by_the_size_its_client_told(
+    provider: ScriptedProvider,
+) -> None:
+    config = f"""
+[providers.scripted]
+kind = "gemini"
+base_url = "{provider.url.removesuffix("/v1")}/v1beta"
+prices = "google"
+"""
+    begun = b"HTTP/1.1 200 OK\r\nx-goog-upload-url: http://elsewhere/go-on?x=1\r\ncontent-length: 2\r\n\r\n{}"
+    made = b'{"file":{"name":"files/short"}}'
+    ended = b"HTTP/1.1 200 OK\r\nx-goog-upload-status: final\r\ncontent-length: %d\r\n\r\n" % len(made) + made
+    provider.turns["files"], provider.turns["go-on?x=1"] = [begun], [ended]
+    with bursar(config) as local:
+        url = begin(local, local.create_key("short", "1.00")).headers["x-goog-upload-url"]
+        assert go_on(url, TEXT).json() == {"file": {"name": "files/short"}}
+        (row,) = local.query("select bytes, media_type from files")
+    assert (row["bytes"], row["media_type"]) == (len(TEXT), "text/plain")
+    assert provider.requests[-1].startswith(b"POST /go-on?x=1 HTTP/1.1")
 
 
 WRONG: list[tuple[dict[str, str], str]] = [

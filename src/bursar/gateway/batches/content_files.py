@@ -147,13 +147,14 @@ class ContentFiles:
         upstream = self._routes.upstreams.get(upload.provider)
         if upstream is None:
             raise UpstreamFailed(f"provider {upload.provider} is not configured any more: begin the upload again")
-        if not upload.path:
+        is_first = not upload.path
+        if is_first:
             upload = await self._begun(upload, upstream)
         lines = b"x-goog-upload-command: %b\r\nx-goog-upload-offset: %b\r\n" % (command.encode(), offset)
         response = await _ask(upstream, upload.path, piece, lines)
         status = dict(response.headers).get(b"x-goog-upload-status", b"")
         if response.status < 300 and status == b"final" and "finalize" in command:
-            await self._keep(visit, upload, response, piece if offset == b"0" else b"")
+            await self._keep(visit, upload, response, piece if is_first and not int(offset) else b"")
         if status in (b"final", b"cancelled"):
             await self._reception.books(lambda connection: end_upload(connection, upload))
         shown: Headers = [pair for pair in response.headers if pair[0] in _SHOWN]
@@ -191,8 +192,8 @@ class ContentFiles:
         if not is_id(file_id):
             raise UpstreamFailed(f"provider {upload.provider} did not say the name of the file")
         kind = plain_kind(whole, upload.media_type)
-        about = {"protocol": _PROTOCOL, "media_type": kind}
-        await self._own.keep(visit, KeptFile(upload.provider, file_id, "content", upload.size, **about))
+        about, size = {"protocol": _PROTOCOL, "media_type": kind}, max(upload.size, len(whole))
+        await self._own.keep(visit, KeptFile(upload.provider, file_id, "content", size, **about))
 
 
 async def _ask(upstream: Upstream, path: str, body: bytes, lines: bytes) -> Response:
