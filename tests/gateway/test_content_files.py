@@ -204,6 +204,16 @@ def test_an_upload_is_gone_on_with_by_another_gateway_and_ends_with_its_key() ->
         assert answer.status_code == 401
 
 
+@pytest.mark.parametrize("uri", [f"{HOST}/v1beta/files/theirs", f"{HOST}:443/v1beta/files/theirs"])
+def test_another_protocol_leads_to_no_kept_file(house: LocalBursar, house_key: str, uri: str) -> None:
+    content = [{"type": "text", "text": "what is it?"}, {"type": "image_url", "image_url": {"url": uri}}]
+    body = {"model": "gemini", "max_tokens": 5, "messages": [{"role": "user", "content": content}]}
+    headers = {"authorization": f"Bearer {house_key}"}
+    answer = httpx.post(f"{house.url}/v1/chat/completions", json=body, headers=headers)
+    assert answer.status_code == 400
+    assert "file" in answer.json()["error"]["message"]
+
+
 def files_in(uri: object, **more: Any) -> list[str]:
     body = {"contents": [{"parts": [{"fileData": {"fileUri": uri, **more}}]}]}
     return [each.file_id for each in files_in_contents(json.dumps(body).encode())]

@@ -9,7 +9,7 @@ from bursar.core.times import SECOND_US
 from bursar.gateway.connection import Response
 from bursar.gateway.passage import Passage, Translated
 from bursar.gateway.routes import Candidate
-from bursar.wires.neutral import Sending, Telling
+from bursar.wires.neutral import CannotBeCarried, Sending, Telling
 from bursar.wires.openai_audio import OPENAI_SPEECH, Sound
 from bursar.wires.translate import StreamTranslator, translate_answer, translate_request
 from bursar.wires.translate_errors import translate_error
@@ -31,7 +31,10 @@ def translate_call(passage: Passage, candidates: Sequence[Candidate], output_cap
         try:
             body = translate_request(passage.body, source, wire.protocol, sending)
             method = wire.path("", stream=facts.stream).rpartition(":")[2].partition("?")[0]
-            passage.translated[sent] = Translated(body, wire.facts(body, f"{candidate.model}:{method}"))
+            read = wire.facts(body, f"{candidate.model}:{method}")
+            if read.files:  # an address that only its own protocol can be asked for, where whose it is is looked up
+                raise CannotBeCarried(read.files[0].param, "a file kept at one provider is named in its protocol alone")
+            passage.translated[sent] = Translated(body, read)
         except BadRequest as refusal:
             refused[sent] = refusal
     left = tuple(each for each in candidates if (each.wire.protocol, each.model) not in refused)
