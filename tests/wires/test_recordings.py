@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.wires.recordings import MP4_BYTES_A_SECOND_LEAST, length_of, read_recording
+from bursar.wires.recordings import PACKED_BYTES_A_SECOND_LEAST, length_of, read_recording
 from bursar.wires.sound_frames import BYTES_A_SECOND_LEAST, STEPS_MAX, Steps
 from tests.wires.recorded import aac, aiff, box, box4, flac, flac_block, m4a, opus, opus_pages, page, vorbis, wav
 
@@ -58,6 +58,7 @@ def test_each_kind_tells_its_length(content: bytes, kind: str, milliseconds: int
         box(b"ftyp", b"M4A ") + bytes(8),
         wav(0),
         wav(500)[:30],
+        b"\x1aE\xdf\xa3" + bytes(400),
         TAG,
     ],
 )
@@ -65,7 +66,7 @@ def test_what_does_not_tell_its_length_is_bounded_by_its_size(content: bytes) ->
     found = read_recording(content)
     assert found is not None
     assert found.milliseconds == 0
-    rate = MP4_BYTES_A_SECOND_LEAST if found.kind == "MP4" else BYTES_A_SECOND_LEAST
+    rate = PACKED_BYTES_A_SECOND_LEAST if found.kind in ("MP4", "WebM") else BYTES_A_SECOND_LEAST
     assert most_ms(content) == -(-len(content) * 1_000 // rate)
     assert counted_ms(content) is None
 
@@ -201,5 +202,5 @@ def test_a_head_that_says_more_than_a_day_is_not_believed() -> None:
         head = bytes([1, 0, 0, 0]) + bytes(16) + (1).to_bytes(4) + seconds.to_bytes(8) + bytes(80)
         box = (8 + len(head)).to_bytes(4) + b"mvhd" + head
         lies = (16).to_bytes(4) + b"ftypM4A " + bytes(4) + (8 + len(box)).to_bytes(4) + b"moov" + box
-        assert most_ms(lies) == -(-len(lies) * 1_000 // MP4_BYTES_A_SECOND_LEAST)
+        assert most_ms(lies) == -(-len(lies) * 1_000 // PACKED_BYTES_A_SECOND_LEAST)
         assert counted_ms(lies) is None

@@ -2,8 +2,8 @@
 
 WAV and AIFF with samples of PCM, and the frames of MP3 and AAC, leave no room for another length. FLAC and Ogg tell
 theirs in a head (`STREAMINFO`; the last page) that may tell less than there is to hear: their frames and packets bound
-it. Of MP4 the head (`mvhd`) and the size do, of what is not understood the size alone. RFC 9639, RFC 3533 and 7845,
-ISO/IEC 14496-12, ISO/IEC 11172-3.
+it. Of MP4 the head (`mvhd`) and the size do, of WebM and of what is not understood the size alone. RFC 9639, RFC 3533
+and 7845, ISO/IEC 14496-12, ISO/IEC 11172-3.
 """
 
 import io
@@ -28,8 +28,8 @@ from bursar.wires.sound_frames import (
     ogg_packets,
 )
 
-MP4_BYTES_A_SECOND_LEAST: Final = 750
-"""Opus at its lowest rate, 6 kbit/s (RFC 6716, 2.1.1); AAC, the usual content, has more (8 kbit/s)."""
+PACKED_BYTES_A_SECOND_LEAST: Final = 750
+"""Of MP4 and WebM: Opus at its lowest rate, 6 kbit/s (RFC 6716, 2.1.1); AAC, MP4's usual content, has 8 kbit/s."""
 
 _BOXES_MAX: Final = 1_000
 _BELIEVED_MS_MAX: Final = 24 * 3_600_000
@@ -60,7 +60,7 @@ _NOTES_AIFF: Final = frozenset(
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """Hold what a recording is (WAV, AIFF, MP3, AAC, FLAC, Ogg or MP4), and its length.
+    """Hold what a recording is (WAV, AIFF, MP3, AAC, FLAC, Ogg, MP4 or WebM), and its length.
 
     `counted` tells that a player makes that of it, and `most_ms` the most it can make, where more than its size tells
     it; else its head says so. What has no length that can be read has 0, and `why` says more of that where it is known.
@@ -89,6 +89,8 @@ def read_recording(content: bytes, *, steps: Steps | None = None) -> Recording |
         return _ogg(content, steps)
     if content[4:8] == b"ftyp":
         return Recording("MP4", _mp4_milliseconds(content, steps))
+    if content.startswith(b"\x1aE\xdf\xa3"):
+        return Recording("WebM", 0)
     if aac_frame(content, 0):
         return _framed("AAC", chained(content, aac_frame, steps), BYTES_A_SECOND_LEAST)
     if content.startswith(b"ID3") or mp3_frame(content, 0):
@@ -116,7 +118,7 @@ def length_of(content: bytes, *, steps: Steps | None = None, kind: str = "") -> 
         return Length(found.milliseconds, found.milliseconds)
     if found.most_ms:
         return Length(None, found.most_ms)
-    rate = MP4_BYTES_A_SECOND_LEAST if found.kind == "MP4" else BYTES_A_SECOND_LEAST
+    rate = PACKED_BYTES_A_SECOND_LEAST if found.kind in ("MP4", "WebM") else BYTES_A_SECOND_LEAST
     told_ms = found.milliseconds if found.milliseconds <= _BELIEVED_MS_MAX else 0
     return Length(None, max(1, told_ms, by_size(len(content), rate)))
 
