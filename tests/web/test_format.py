@@ -17,7 +17,7 @@ from bursar.web.format import breakable, count, each, milliseconds, place, share
         ("12.34567", "$12.3457"),
         ("99.99999", "$100.0000"),
         ("1234.5", "$1,234.50"),
-        ("-12.5", "$-12.5000"),
+        ("-12.5", "-$12.5000"),
     ],
 )
 def test_an_amount_has_the_decimals_its_size_deserves_and_never_rounds_to_nothing(text: str, shown: str) -> None:

@@ -9,14 +9,14 @@ _THOUSANDS: Final = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k"))
 
 
 def usd(text: str) -> str:
-    """Write an amount with the decimals its size deserves: $1,234.50, $12.3456, $0.001234."""
+    """Write an amount with the decimals its size deserves: $1,234.50, $12.3456, -$0.001234."""
     amount = Decimal(text)
-    size = abs(amount)
+    size, sign = abs(amount), "-" if amount < 0 else ""
     decimals = 2 if size >= 100 or not size else 4 if size >= 1 else 6
-    rounded = f"{amount:,.{decimals}f}"
+    rounded = f"{size:,.{decimals}f}"
     if size and Decimal(rounded.replace(",", "")) == 0:
-        return f"${amount:.9f}"
-    return f"${rounded}"
+        return f"{sign}${size:.9f}"
+    return f"{sign}${rounded}"
 
 
 def count(number: int) -> str:
