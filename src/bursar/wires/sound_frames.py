@@ -21,7 +21,7 @@ MP3_BYTES_A_SECOND_LEAST: Final = 1_000
 
 STEPS_MAX: Final = 200_000
 """Frames, and places that might be one, that are looked at for one call: 87 minutes of MP3 at 44.1 kHz, 66 of Opus in
-packets of 20 ms; about a tenth of a second of reading."""
+packets of 20 ms; one to two tenths of a second of reading."""
 
 MILLI: Final = 1_000
 
