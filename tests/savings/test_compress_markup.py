@@ -281,6 +281,15 @@ def test_a_text_takes_no_more_steps_for_being_deep(inner: str, last: str) -> Non
     assert steps(180) < 1.3 * steps(20) + 180 * 500
 
 
+@pytest.mark.parametrize("name", ["mrow", "mfrac", "msup", "mmultiscripts", "mfenced", "mtable", "semantics", "mtext"])
+def test_a_formula_in_a_formula_is_read_once(name: str) -> None:
+    def steps(deep: int) -> int:
+        text = f"<!doctype html><math>{f'<{name}>' * deep}<mn>1</mn>{f'</{name}>' * deep}</math>"
+        return steps_of(lambda: light_text(text))
+
+    assert steps(16) < 2.2 * steps(8) + 1_000
+
+
 def test_what_is_nested_too_deep_stays() -> None:
     deep = "<div>" * DEPTH_MAX + "<p>one</p>" + "</div>" * DEPTH_MAX
     assert light_text(deep) is None

@@ -35,6 +35,7 @@ def light(body: str) -> str | None:
         ("<mtable><mtr><mtd><mn>1</mn></mtd><mtd><mn>2</mn></mtd></mtr><mtr><mtd>3</mtd></mtr></mtable>", "[1, 2; 3]"),
         ('<mfenced open="["><mn>1</mn><mn>2</mn></mfenced><mfenced separators=""><mn>1</mn><mn>2</mn></mfenced>',
          "[1, 2)(1 2)"),
+        ('<mfenced separators="; ,,"><mn>1</mn><mn>2</mn><mn>3</mn></mfenced>', "(1; 2, 3)"),
         ("<mmultiscripts><mi>C</mi><mn>1</mn><none/><mprescripts/><mn>6</mn><mn>14</mn></mmultiscripts>", "_6^14 C_1"),
         ("<semantics><mn>1</mn><annotation>{{1}}</annotation></semantics>", "1"),
         ("<mn>1</mn><mphantom><mn>2</mn></mphantom><mn>000</mn>", "1 000"),

@@ -24,6 +24,8 @@ def formula(node: Element) -> str:
         return ""
     if node.name in _LEAVES:
         return " ".join(_text(node).translate(_NO_SIGN).split())
+    if node.name == "mmultiscripts":
+        return _scripts(node)
     parts = [
         " ".join(unescape(child).split()) if isinstance(child, str) else formula(child)
         for child in node.children
@@ -44,8 +46,6 @@ def formula(node: Element) -> str:
             return f"root({base}, {index})"
         case "msqrt", _:
             return f"√({_row(parts)})"
-        case "mmultiscripts", [_, *_]:
-            return _scripts(node)
         case _:
             return _several(node, parts)
 
@@ -55,8 +55,7 @@ def _several(node: Element, parts: Sequence[str]) -> str:
     match node.name:
         case "mfenced":
             given = node.attributes()
-            signs = given.get("separators", ",").split() or [""]
-            signs = list(signs[0]) if len(signs) == 1 else signs
+            signs = "".join(given.get("separators", ",").split())
             between = "".join(
                 part + (_sign(signs, place) if place < len(parts) - 1 else "") for place, part in enumerate(parts)
             )
@@ -73,7 +72,7 @@ def _several(node: Element, parts: Sequence[str]) -> str:
             return _row(parts)
 
 
-def _sign(signs: Sequence[str], place: int) -> str:
+def _sign(signs: str, place: int) -> str:
     """Return what stands behind a part within fences: the last sign holds for all that follow; none at all, a blank."""
     return f"{signs[min(place, len(signs) - 1)]} " if signs else " "
 
@@ -82,16 +81,16 @@ def _scripts(node: Element) -> str:
     """Write what has signs at its corners: those before it, `_6^14 C`, then itself, then those behind it."""
     before: list[str] = []
     behind: list[str] = []
-    base, *rest = (child for child in node.children if isinstance(child, Element))
+    children = [child for child in node.children if isinstance(child, Element)]
     into, place = behind, 0
-    for child in rest:
+    for child in children[1:]:
         if child.name == "mprescripts":
             into, place = before, 0
             continue
         written = formula(child)
         into.append(f"{'_^'[place % 2]}{_grouped(written)}" if written else "")
         place += 1
-    return _row(["".join(before), _grouped(formula(base)) + "".join(behind)])
+    return _row(["".join(before), "".join([*map(_grouped, map(formula, children[:1])), *behind])])
 
 
 def _row(parts: Sequence[str]) -> str:
