@@ -42,7 +42,7 @@ METRICS: Final = (
     Shown("bursar_call_seconds", "histogram", _TARGET, "From a call's arrival to its answer's end"),
     Shown("bursar_added_seconds", "histogram", (), "Of a call, the time that was the gateway's own"),
     Shown("bursar_refused", "counter", ("code",), "Calls refused before anything was held"),
-    Shown("bursar_overage_usd", "counter", (), "Cost beyond what was held"),
+    Shown("bursar_overage_usd", "counter", (), "Cost that a lease could not pay, beyond the hold and what it had free"),
     Shown("bursar_expected_holds", "counter", (), "Calls held for by expectation"),
     Shown("bursar_expected_exceeded", "counter", (), "Of these, those that took more"),
     Shown("bursar_compressed", "counter", (), "Calls whose prompt was sent shorter than it came"),

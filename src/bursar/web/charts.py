@@ -1,4 +1,4 @@
-"""Draw charts on the server: specified in Vega-Lite, made an SVG by vl-convert, in the page's own colours and fonts.
+"""Draw charts on the server: Altair's specification, made an SVG by vl-convert, in the page's own colours and fonts.
 
 Colours are variables of the style sheet, so one picture serves light and dark. Marks say their figures to the pointer.
 """
@@ -18,21 +18,8 @@ _KEPT_MAX: Final = 200
 _HEIGHT: Final = {WIDE: 230, NARROW: 190}
 _GAP: Final = 0.08
 _TICK: Final = {WIDE: 100, NARROW: 78}
+_AXIS_TEXT: Final = 12
 _AXIS_WIDTH: Final = 56
-_SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
-_CONFIG: Final = {
-    "view": {"stroke": None},
-    "axis": {
-        "domainColor": "var(--rule)",
-        "gridColor": "var(--rule)",
-        "labelColor": "var(--soft)",
-        "labelFontSize": 12,
-        "tickColor": "var(--rule)",
-    },
-    "background": "transparent",
-    "font": "inherit",
-    "padding": 2,
-}
 _MARK: Final = re.compile(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="[^"]*"([^>]*)/>')
 _NOT_SHOWN: Final = re.compile(r' (?:role|aria-[a-z]+)="[^"]*"')
 
@@ -87,40 +74,39 @@ class Charts:
 
 def _svg(chart: Chart, width: int) -> Markup:
     """Draw one chart. What draws is loaded with the first: it takes memory no house needs that nobody looks at."""
+    import altair as alt
     import vl_convert
 
-    text = vl_convert.vegalite_to_svg(_specification(chart, width))
+    spec = _specification(alt, chart, width)
+    text = vl_convert.vegalite_to_svg(spec)
     text = _MARK.sub(r"\2><title>\1</title></path>", text)
     # The picture is one image with a text of its own: its parts are read to nobody.
     return Markup(_NOT_SHOWN.sub("", text).replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1))  # noqa: S704 - Vega escapes what it writes
 
 
-def _specification(chart: Chart, width: int) -> dict[str, Any]:
-    """Say in Vega-Lite's words what is drawn. Whoever writes them needs no library, which would be loaded to stay."""
+def _specification(altair: Any, chart: Chart, width: int) -> dict[str, Any]:
     colours = list(dict.fromkeys(each.colour for each in chart.series))
-    shades = {"domain": colours, "range": [f"var(--{each})" for each in colours]}
-    ends = {"type": "utc", "domain": [chart.starts_ms[0], chart.starts_ms[-1]]}
+    shades = altair.Scale(domain=colours, range=[f"var(--{each})" for each in colours])
+    ends = altair.Scale(type="utc", domain=[chart.starts_ms[0], chart.starts_ms[-1]])
     rows = _values(chart)
-    x_axis, y_axis = _x_axis(chart, width), _y_axis(chart.unit, max((row["high"] or 0.0 for row in rows), default=0.0))
+    axis = _y_axis(altair, chart.unit, max((row["high"] or 0.0 for row in rows), default=0.0))
     where = {
-        "x": {"field": "from", "type": "temporal", "title": None, "scale": ends, "axis": x_axis},
-        "y": {"field": "high", "type": "quantitative", "title": None, "scale": {"zero": True}, "axis": y_axis},
-        "color": {"field": "colour", "type": "nominal", "scale": shades, "legend": None},
+        "x": altair.X("from:T", title=None, scale=ends, axis=_x_axis(altair, chart, width)),
+        "y": altair.Y("high:Q", title=None, axis=axis, scale=altair.Scale(zero=True)),
+        "color": altair.Color("colour:N", scale=shades, legend=None),
     }
-    said = {"description": {"field": "text", "type": "nominal"}}
+    said = altair.Description("text:N")
+    data = altair.Chart(altair.NamedData("values"), width=width - _AXIS_WIDTH, height=_HEIGHT[width])
     if chart.form == "bars":
-        mark = {"type": "rect", "stroke": "var(--card)", "strokeWidth": 0.6}
-        drawn: dict[str, Any] = {
-            "mark": mark,
-            "encoding": where | said | {"x2": {"field": "to"}, "y2": {"field": "low"}},
-        }
+        bars = data.mark_rect(stroke="var(--card)", strokeWidth=0.6)
+        drawn = bars.encode(x2="to:T", y2="low:Q", description=said, **where)
     else:
-        line = {"type": "line", "strokeWidth": 2, "aria": False}
-        point = {"type": "circle", "size": 22, "opacity": 1}
-        drawn = {"layer": [{"mark": line, "encoding": where}, {"mark": point, "encoding": where | said}]}
-    size = {"width": width - _AXIS_WIDTH, "height": _HEIGHT[width]}
-    data = {"data": {"name": "values"}, "datasets": {"values": rows}}
-    return {"$schema": _SCHEMA, "config": _CONFIG} | size | data | drawn
+        lines = data.mark_line(strokeWidth=2, aria=False).encode(**where)
+        drawn = lines + data.mark_circle(size=22, opacity=1).encode(description=said, **where)
+    rule = dict.fromkeys(("gridColor", "domainColor", "tickColor"), "var(--rule)")
+    styled = drawn.configure(background="transparent", font="inherit", padding=2).configure_view(stroke=None)
+    styled = styled.configure_axis(labelColor="var(--soft)", labelFontSize=_AXIS_TEXT, **rule)
+    return {**styled.to_dict(validate=False), "datasets": {"values": rows}}
 
 
 def _values(chart: Chart) -> list[dict[str, Any]]:
@@ -142,15 +128,16 @@ def _values(chart: Chart) -> list[dict[str, Any]]:
     return rows
 
 
-def _y_axis(unit: Unit, top: float) -> dict[str, Any]:
+def _y_axis(altair: Any, unit: Unit, top: float) -> Any:
     if unit is Unit.ms:
         text = "format(datum.value / 1000, '~r') + ' s'" if top >= 1_000 else "format(datum.value, '~r') + ' ms'"
     elif unit is Unit.tokens:
         text = "replace(format(datum.value, '~s'), 'G', 'B')"
     else:
         text = f"format(datum.value, '{_money_format(top)}')"
-    extent = {"minExtent": 46, "maxExtent": 46}
-    return {"labelExpr": text, "tickCount": 4, "domain": False, "ticks": False, "labelPadding": 6} | extent
+    return altair.Axis(
+        labelExpr=text, tickCount=4, domain=False, ticks=False, labelPadding=6, minExtent=46, maxExtent=46
+    )
 
 
 def _money_format(top: float) -> str:
@@ -161,8 +148,7 @@ def _money_format(top: float) -> str:
     return f"$,.{decimals}f"
 
 
-def _x_axis(chart: Chart, width: int) -> dict[str, Any]:
+def _x_axis(altair: Any, chart: Chart, width: int) -> Any:
     days = (chart.starts_ms[-1] - chart.starts_ms[0]) / 86_400_000
     text = "%H:%M" if days <= 2.1 else "%b %Y" if days > 400 else "%-d %b"
-    ticks = {"format": text, "tickCount": width // _TICK[width], "grid": False}
-    return ticks | {"labelFlush": True, "labelOverlap": True}
+    return altair.Axis(format=text, tickCount=width // _TICK[width], grid=False, labelFlush=True, labelOverlap=True)
