@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from litestar import Litestar, get
 from litestar.testing import TestClient
 from playwright.sync_api import Browser, Page, expect
+from structlog.testing import capture_logs
 
 from bench.harness import LocalBursar, free_port
 from bursar.api.doctor.doctor import Doctor
 from bursar.api.doctor.examine import Place
 from bursar.api.plan import Planner
 from bursar.web.app import control_plane
+from bursar.web.pages import Pages
+from bursar.web.trouble import trouble
 from tests.asking import fetch
 from tests.web.viewing import VIEWS, outside, view_id
 
@@ -110,6 +114,24 @@ def test_a_database_that_is_away_is_said_with_the_way_out(tmp_path: Path, path: 
     assert "the database does not answer: `bursar doctor` tells why" in answer.text
     assert answer.headers["retry-after"] == "1"
     assert (told.status_code, told.headers["content-type"]) == (503, "application/json")
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/broken", "text/html"), ("/api/broken", "application/json")])
+def test_a_defect_is_logged_with_its_place_and_answered_without_it(tmp_path: Path, path: str, kind: str) -> None:
+    (tmp_path / "page.html").write_text("{{ told[0] }}")
+
+    @get(path, media_type=kind, sync_to_thread=False)
+    def broken() -> str:
+        raise LookupError("what only the log is told")
+
+    app = Litestar([broken], exception_handlers={Exception: trouble(Pages(tmp_path, {}))})
+    with TestClient(app, raise_server_exceptions=False) as client, capture_logs() as logs:
+        answer = client.get(path)
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (500, kind)
+    assert "what only the log" not in answer.text
+    assert [(each["event"], each["error"], str(each["exc_info"])) for each in logs] == [
+        ("request.failed", "LookupError", "what only the log is told")
+    ]
 
 
 @pytest.fixture(params=VIEWS, ids=view_id)

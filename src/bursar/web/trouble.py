@@ -4,6 +4,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
+import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.exceptions.responses import create_exception_response
@@ -12,6 +13,8 @@ from bursar.api.shapes.holders import TEXT
 from bursar.gateway.signpost import way_on
 from bursar.store.database import AWAY
 from bursar.web.pages import NAVIGATION, Page, Pages, respond
+
+log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -34,9 +37,11 @@ def trouble(pages: Pages) -> Callable[[AnyRequest, Exception], Response[Any]]:
     def answer(request: AnyRequest, error: Exception) -> Response[Any]:
         if isinstance(error, AWAY):
             error = HTTPException(_AWAY, status_code=503, headers={"retry-after": "1"})
+        known = isinstance(error, HTTPException)
+        if not known or error.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("request.failed", error=type(error).__name__, exc_info=error)
         if not _shows_page(request):
             return create_exception_response(request, error)
-        known = isinstance(error, HTTPException)
         status = error.status_code if known else 500
         told = _told(request, error) if known else [_FAULT]
         title = HTTPStatus(status).phrase
