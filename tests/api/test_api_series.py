@@ -1,5 +1,6 @@
 """Series over the API add up to the statement, and what cannot be asked is said with its name and the way out."""
 
+import html
 from decimal import Decimal
 from urllib.parse import quote
 
@@ -87,7 +88,7 @@ REFUSED = {
 def test_what_cannot_be_asked_is_said_with_its_name(shared_bursar: LocalBursar, query: str, route: str) -> None:
     answer = fetch(shared_bursar, "GET", f"{route}?{query}")
     assert answer.status == 400
-    assert answer.json()["detail"].startswith(REFUSED[query])
+    assert REFUSED[query] in html.unescape(answer.body.decode())
 
 
 @pytest.mark.parametrize("query", ["grain=year", "groups=0", "groups=51"])

@@ -110,6 +110,7 @@ def test_every_path_of_the_api_has_a_method_or_is_left_out_for_a_reason(monkeypa
     monkeypatch.setattr("bursar.client.asking.Asking.ask", note)
     client = Client("http://127.0.0.1:1", key="bk_x", admin_key="ba_x")
     words = {"charge": ("1", "tool", "1"), "tell_outcome": ("1", "thumbs", True), "set_limits": ("X", ["1.00"])}
+    words |= {"limit_key": ("X",), "move": ("1", "X", "Y", "1")}
     named = {"call", "run", "own_run", "create_key", "rotate_key", "revoke_key", "create_budget", "freeze", "thaw"}
     for method in (each for each in vars(Client) if not each.startswith("_")):
         getattr(client, method)(*words.get(method, ("X",) if method in named else ()))
@@ -130,6 +131,8 @@ def test_a_key_lives_its_whole_life(admin: Client, shared_bursar: LocalBursar, n
     assert (made.key.name, made.key.budget, made.key.models) == (name, "1.00/day", ["gpt-4o-mini"])
     listed = admin.keys()
     assert made.key in listed
+    limited = admin.limit_key(name, models=["gpt-4o*"], output_cap=100)
+    assert (limited.models, limited.output_cap, limited.tags) == (["gpt-4o*"], 100, {"team": "blue"})
     assert admin.rotate_key(name, overlap="1h").secret != made.secret
     assert admin.set_limits(name, ["3.00/day"]).limits == ["3.00/day"]
     assert admin.freeze(name).frozen
@@ -144,6 +147,19 @@ def test_a_budget_is_made_and_listed_above_its_keys(admin: Client, name: str) ->
     admin.create_key(f"{name} key", parent=name)
     found = {each.name: each for each in admin.budgets()}
     assert (made.kind, found[name].limit, found[f"{name} key"].parent) == ("person", "9.00/month", name)
+
+
+def test_money_is_moved_once_for_an_id(admin: Client, name: str) -> None:
+    for each in (f"{name} a", f"{name} b"):
+        admin.create_budget(each, limits=["2.00/month"])
+    moved = [admin.move(f"{name} 1", f"{name} a", f"{name} b", "0.50") for _ in range(2)]
+    assert [(each.source, each.to, each.amount_usd, each.again) for each in moved] == [
+        (f"{name} a", f"{name} b", "0.50", again) for again in (False, True)
+    ]
+    assert {each.name: each.left_usd for each in admin.budgets() if each.name.startswith(f"{name} ")} == {
+        f"{name} a": "1.50",
+        f"{name} b": "2.50",
+    }
 
 
 def test_work_is_charged_once_and_outcomes_count_once(client: Client, shared_bursar: LocalBursar, name: str) -> None:

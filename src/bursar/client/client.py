@@ -13,8 +13,11 @@ from bursar.api.shapes.holders import (
     KeyView,
     LimitsRequest,
     MadeKeyView,
+    MovedView,
+    MoveRequest,
     RevokedView,
     RotateRequest,
+    ScopeRequest,
 )
 from bursar.api.shapes.own import OwnBudgetView, PlanRequest, PlanView
 from bursar.api.shapes.saving import RoutesView, SavingsView
@@ -36,7 +39,7 @@ class Client:
     """Ask one Bursar. `key` is a calling key (`bk_...`), `admin_key` one that may change things (`ba_...`).
 
     Reading needs the admin key from another machine, nothing on the same one. What can be asked twice without doing
-    more than once is asked again where no answer comes: all that is read, charges and outcomes by their ids, limits.
+    more than once is asked again where no answer comes: all that is read, charges, outcomes and moves by ids, limits.
     Raises the errors of `bursar.core.errors`: `Refusal` with `code` and `param`, `Unavailable` where nobody answers.
     """
 
@@ -52,6 +55,10 @@ class Client:
     def create_key(self, name: str, **fields: Any) -> MadeKeyView:
         """Create a key; `fields` are those of `KeyRequest`. Its secret is in this answer alone."""
         return self._change("/api/keys", KeyRequest(name, **fields), MadeKeyView)
+
+    def limit_key(self, name: str, **fields: Any) -> KeyView:
+        """Limit a key, by name or id, otherwise; `fields` are those of `ScopeRequest`, and what is not named stays."""
+        return self._change(f"/api/keys/{_part(name)}", ScopeRequest(**fields), KeyView, again=True, method="PATCH")
 
     def rotate_key(self, name: str, *, overlap: str = "24h") -> MadeKeyView:
         """Give a key, by name or id, a new secret; the present one stays good for `overlap`."""
@@ -73,6 +80,11 @@ class Client:
         """Set all limits of a key or budget, such as `5.00/day`; `fields` are those of `LimitsRequest`."""
         request = LimitsRequest(list(limits), **fields)
         return self._change(f"/api/budgets/{_part(name)}/limits", request, HolderView, again=True)
+
+    def move(self, move_id: str, source: str, to: str, amount_usd: str) -> MovedView:
+        """Move money from one budget to another, within their present windows; the same id moves once."""
+        request = MoveRequest(move_id, to, amount_usd)
+        return self._change(f"/api/budgets/{_part(source)}/move", request, MovedView, again=True)
 
     def freeze(self, name: str) -> HolderView:
         """Refuse all calls of a key or budget and of all below it."""
@@ -159,10 +171,10 @@ class Client:
     def _read(self, path: str, kind: type[T], query: Mapping[str, Any] | None = None) -> T:
         return self._asking.ask(Request("GET", path, self._admin_key, query or {}, again=True), kind)
 
-    def _change(self, path: str, body: Any, kind: type[T], *, again: bool = False) -> T:
+    def _change(self, path: str, body: Any, kind: type[T], *, again: bool = False, method: str = "POST") -> T:
         if not self._admin_key:
             raise ConfigError("admin_key: this needs one, see `bursar admin create`")
-        return self._asking.ask(Request("POST", path, self._admin_key, {}, body, again), kind)
+        return self._asking.ask(Request(method, path, self._admin_key, {}, body, again), kind)
 
     def _own(self, request: Request, kind: type[T]) -> T:
         if not self._key:

@@ -58,13 +58,17 @@ class WordPiece:
         else:
             word = chunk.lower()
             words = (word,) if word.isalnum() else _PLAIN.findall(word)
-        return array(NUMBER, [number for word in words for number in self._cut(word)]).tobytes()
+        found, whole = array(NUMBER), self._first.numbers
+        for word in words:
+            number = whole.get(word)
+            if number is not None:
+                found.append(number)
+            else:
+                found.extend(self._cut(word))
+        return found.tobytes()
 
     def _cut(self, word: str) -> tuple[int, ...]:
         """Cut a word into the longest pieces from the left; one that cannot be cut to its end is unknown."""
-        whole = self._first.numbers.get(word)
-        if whole is not None:
-            return (whole,)
         if len(word) > WORD_CHARACTERS_MAX:
             return self._unknown
         found: list[int] = []

@@ -148,7 +148,7 @@ def _of_terms(told: Callable[[Terms], str], none: str) -> Callable[[Sequence[Ter
 
 
 _TERMS: Final[dict[str, Callable[[Sequence[Terms]], str]]] = {
-    "limits": _of_terms(limit_text, "unlimited"),
+    "limits": _of_terms(lambda terms: limit_text(terms) if terms.limit_nano is not None else "", "unlimited"),
     "time zone": _of_terms(lambda terms: terms.zone if terms.limit_nano is not None else "", "UTC"),
     "beyond the limits": _of_terms(lambda terms: terms.enforcement.value if terms.limit_nano is not None else "", "-"),
     "grace, USD": _of_terms(lambda terms: nano_to_usd(terms.grace_nano) if terms.grace_nano else "", "none"),

@@ -15,7 +15,7 @@ from bursar.savings.compress.table_text import NoTable, read_table
 
 _FENCE: Final = re.compile(r"^( {0,3}|\t)(`{3,}+|~{3,}+)([^\n`]*+)$", re.MULTILINE)
 _OPEN_FENCE: Final = re.compile(r"^[ \t]*(?:`{3,}|~{3,})", re.MULTILINE)
-_BRACKET: Final = re.compile(r"[\[{]")
+_BRACKET: Final = re.compile(r"[\[{](?<![^\W_] .)")  # not behind a word and a blank: that is running prose
 _JSON: Final = re.compile(r"\{[ \t\r\n]*[\"}]|\[[ \t\r\n]*[\[{\"\-0-9tfn]")
 _TABLE: Final = re.compile(r"\[(?:table [0-9]+: )?[0-9]+ (?:rows|lines|keys)\]")
 _REST: Final = re.compile(r"[ \t\u200b\u2060\ufeff\u00ad]*+(?:\r?\n|$)")
@@ -133,8 +133,6 @@ def _next(text: str, at: int, end: int) -> int | None:
     """Find the next bracket that begins a line, or follows a colon, and may begin a value."""
     for match in _BRACKET.finditer(text, at, end):
         begin = match.start()
-        if begin > 1 and text[begin - 1] == " " and text[begin - 2].isalnum():
-            continue  # in running prose
         before = text[max(0, begin - _INDENT_MAX) : begin]
         seen = INVISIBLE.sub("", before)
         bare = seen.rstrip(" \t")
