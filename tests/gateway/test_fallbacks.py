@@ -82,9 +82,14 @@ def test_a_call_that_dies_at_its_fallback_is_charged_there_for_all_it_held(house
             ask(house, key, "[[fault=stall]]")
 
     caller = threading.Thread(target=call)
+    held = "select count(*) as calls from transfers where kind = $1 and reason = $2 and amount_nano > $3"
+
+    def held_for() -> int:
+        return house.query(held, Kind.hold, Reason.call, DEAR_NANO)[0]["calls"]
+
+    before = held_for()  # by tests that came first
     caller.start()
-    held = "select amount_nano from transfers where kind = $1 and reason = $2 and amount_nano > $3"
-    wait_for(lambda: house.query(held, Kind.hold, Reason.call, DEAR_NANO), house)
+    wait_for(lambda: held_for() > before, house)
     house.kill("worker")
     caller.join()
     lost = "select * from calls where status = $1 and model = 'falls-back-to-a-dearer'"
